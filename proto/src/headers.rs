@@ -1,0 +1,13 @@
+//! Names of the header fields that balancer and agent use between themselves.
+//!
+//! Both strip them from whatever comes from outside, and from whatever leaves Sluice.
+
+/// The class that the balancer gave to a request; the agent measures under this name.
+pub const CLASS: &str = "x-sluice-class";
+
+/// On a response: this agent did not let the instance see the request, so it may be sent elsewhere
+/// whatever its method. The value is a short reason.
+pub const REFUSED: &str = "x-sluice-refused";
+
+/// All of them, for stripping.
+pub const ALL: [&str; 2] = [CLASS, REFUSED];

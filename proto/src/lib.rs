@@ -1,0 +1,33 @@
+//! What agents and balancers say to each other, and the values both reason with.
+//!
+//! ```text
+//!  agent ── Report (JSON, on a timer) ──► balancer
+//!  agent ◄─ PlanReply (in the answer) ─── balancer
+//!  balancer ── request + headers::CLASS ─► agent      both speak of the same class
+//!  balancer ◄─ response + headers::REFUSED ─ agent    "not executed: try elsewhere"
+//! ```
+//!
+//! Types, their validation and their arithmetic only: no runtime, no clock, no I/O, no global state.
+
+#![forbid(unsafe_code)]
+
+pub mod class;
+pub mod headers;
+pub mod heavy;
+pub mod names;
+pub mod plan;
+pub mod report;
+pub mod sketch;
+mod template;
+
+pub use class::ClassName;
+pub use heavy::{Heavy, HeavyHitters};
+pub use names::{BootId, InstanceName, NameError, ServiceName, Target};
+pub use plan::{PlanReply, Role};
+pub use report::{
+    ClassReport, HeavyUrl, Mode, Now, Release, ReleaseFound, ReleasePoint, Report, ReportError, State,
+};
+pub use sketch::Sketch;
+
+/// Version of the report and of its reply. A reader refuses any other.
+pub const SCHEMA: u32 = 1;

@@ -1,0 +1,26 @@
+//! The balancer's answer to a report: what it means this instance to be.
+
+use serde::{Deserialize, Serialize};
+
+/// The plan for the reporting instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanReply {
+    /// [`crate::SCHEMA`].
+    pub schema: u32,
+    /// Grows with each change of the plan.
+    pub plan: u64,
+    pub role: Role,
+    /// Why, in words and figures.
+    pub reason: String,
+    /// Whether the balancer sends requests to this instance, and if not, why.
+    pub routed: bool,
+}
+
+/// What an instance is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Serves every class.
+    #[default]
+    General,
+}
