@@ -1,0 +1,33 @@
+//! The admin server that both programs have: HTTP/1.1 on a port of its own, for agents, operators and scrapers.
+//!
+//! ```text
+//!  accept ─► bounds (server) ─► headers, cross-site, token, 413 (protect) ─► common_routes + the program's own
+//! ```
+//!
+//! ```
+//! # use std::{net::SocketAddr, sync::Arc};
+//! # use axum::{Router, routing::post};
+//! # use sluice_process::{admin::{self, AdminServer}, metrics, Readiness, Watch};
+//! # async fn drain() {}
+//! # async fn example(addr: SocketAddr, watch: Watch) -> Result<(), admin::AdminError> {
+//! let registry = metrics::registry("sluice-agent", "0.1.0");
+//! let readiness = Arc::new(Readiness::new());
+//! let router = admin::common_routes(registry, readiness).route("/v1/drain", post(drain));
+//! let router = admin::list_paths(router, &["GET /metrics", "GET /healthz", "GET /readyz", "POST /v1/drain"]);
+//! let server = AdminServer::bind(addr)?;
+//! server.serve(admin::protect(router, None), async move { watch.requested().await }).await
+//! # }
+//! ```
+
+mod access;
+mod body;
+mod protect;
+mod routes;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use body::{DEFAULT_BODY_LIMIT, limit_body};
+pub use protect::protect;
+pub use routes::{common_routes, list_paths};
+pub use server::{AdminError, AdminServer};

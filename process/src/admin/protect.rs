@@ -1,0 +1,68 @@
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    middleware::{Next, from_fn_with_state, map_response},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    access::{Refusal, judge},
+    body::{DEFAULT_BODY_LIMIT, limit_bodies},
+};
+use crate::TokenFile;
+
+/// What every admin router gets, last of all: routes added later would not be protected.
+///
+/// - Other methods than GET and HEAD need `Authorization: Bearer TOKEN` if there is a token (401 without, 403 with a
+///   wrong one), and must not come from a page of another site (403).
+/// - Bodies above 1 MiB are answered 413, unless [`limit_body`](super::limit_body) gave the route a limit of its own.
+/// - Answers tell browsers to load nothing from elsewhere, to guess nothing, to keep nothing. A handler may set a
+///   `Cache-Control` of its own.
+pub fn protect(router: Router, token: Option<Arc<TokenFile>>) -> Router {
+    limit_bodies(router, DEFAULT_BODY_LIMIT)
+        .layer(from_fn_with_state(token, guard))
+        .layer(map_response(harden))
+}
+
+async fn guard(State(token): State<Option<Arc<TokenFile>>>, request: Request, next: Next) -> Response {
+    match judge(request.method(), request.headers(), token.as_deref()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => {
+            let (method, path) = (request.method(), request.uri().path());
+            tracing::debug!(%method, path, %refusal, "admin request refused");
+            refusal.into_response()
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), format!("{self}\n")).into_response();
+        if self == Self::NoToken {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}
+
+/// Scripts and styles only as files of this server: text from a report that ends up in the dashboard can not run.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    set(headers, header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(headers, header::X_FRAME_OPTIONS, "DENY");
+    set(headers, header::REFERRER_POLICY, "no-referrer");
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    headers.insert(name, HeaderValue::from_static(value));
+}

@@ -1,0 +1,52 @@
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
+
+use crate::Readiness;
+
+/// What both programs answer: `GET /metrics`, `/healthz` (alive: it answers) and `/readyz` (able to work, or 503 and
+/// why not).
+pub fn common_routes(registry: Registry, readiness: Arc<Readiness>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics).with_state(registry))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz).with_state(readiness))
+}
+
+/// Answers unknown paths with 404 and `paths`, a line each, and known paths with another method likewise with 405.
+/// `paths` reads as people type it: `GET /metrics`.
+pub fn list_paths(router: Router, paths: &'static [&'static str]) -> Router {
+    let listed = |status: StatusCode, method: Method, uri: Uri| {
+        let lines: String = paths.iter().map(|path| format!("  {path}\n")).collect();
+        (status, format!("no {method} {} here; there are:\n{lines}", uri.path()))
+    };
+    router
+        .fallback(async move |method, uri| listed(StatusCode::NOT_FOUND, method, uri))
+        .method_not_allowed_fallback(async move |method, uri| {
+            listed(StatusCode::METHOD_NOT_ALLOWED, method, uri)
+        })
+}
+
+async fn metrics(State(registry): State<Registry>) -> Response {
+    match TextEncoder::new().encode_to_string(&registry.gather()) {
+        Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics can not be written");
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
+        }
+    }
+}
+
+async fn readyz(State(readiness): State<Arc<Readiness>>) -> (StatusCode, String) {
+    match readiness.state() {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    }
+}

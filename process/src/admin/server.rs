@@ -1,0 +1,141 @@
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, extract::ConnectInfo, http::Request};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time,
+};
+
+use super::body::Timely;
+
+/// Time for a request's head, and between two requests: hyper has one timer for both. Above 60 s, the longest usual
+/// interval of scrapers and reports: a connection closed just as it is used again costs its client an error.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(65);
+
+/// Connections at once. Hundreds of agents and a few dashboards fit; a flood of idle ones must not eat the
+/// descriptors that the data path needs.
+const MOST_CONNECTIONS: usize = 1024;
+
+/// Time for answers under way once the server is to stop: event streams never end by themselves.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// After a failed `accept` (no descriptors left, mostly): trying again at once would only spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// An address that is taken, not yet served.
+#[derive(Debug)]
+pub struct AdminServer {
+    listener: std::net::TcpListener,
+    local_addr: SocketAddr,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    #[error("cannot listen for admin requests on {addr} (--admin): {source}")]
+    Bind { addr: SocketAddr, source: io::Error },
+}
+
+impl AdminServer {
+    /// Takes `addr`; port 0 takes a free one. Needs no runtime, so that a taken port is told before threads start.
+    pub fn bind(addr: SocketAddr) -> Result<Self, AdminError> {
+        let failed = |source| AdminError::Bind { addr, source };
+        let listener = std::net::TcpListener::bind(addr).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let local_addr = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, local_addr })
+    }
+
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves `router` (already [protected](super::protect)) until `shutdown` resolves; requests under way then
+    /// have 2 s to finish. Handlers find the client's address as `ConnectInfo<SocketAddr>`.
+    ///
+    /// Not `axum::serve`, which can bound neither the time for a request's head nor the number of connections.
+    pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) -> Result<(), AdminError> {
+        let addr = self.local_addr;
+        let listener =
+            TcpListener::from_std(self.listener).map_err(|source| AdminError::Bind { addr, source })?;
+        let closing = watch::Sender::new(false);
+        let mut connections = JoinSet::new();
+        tokio::select! {
+            () = shutdown => {}
+            () = accept(&listener, &router, &closing, &mut connections) => {}
+        }
+        drop(listener);
+        closing.send_replace(true);
+        let finished = async { while connections.join_next().await.is_some() {} };
+        if time::timeout(GRACE, finished).await.is_err() {
+            tracing::debug!("admin requests still under way are cut");
+        }
+        Ok(())
+    }
+}
+
+/// Never returns.
+async fn accept(
+    listener: &TcpListener,
+    router: &Router,
+    closing: &watch::Sender<bool>,
+    connections: &mut JoinSet<()>,
+) {
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        if places.available_permits() == 0 {
+            tracing::warn!(MOST_CONNECTIONS, "no more admin connections: new ones wait");
+        }
+        let place = Arc::clone(&places).acquire_owned().await.expect("never closed");
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an admin connection");
+                time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        while connections.try_join_next().is_some() {} // or finished tasks would pile up
+        let (router, closing) = (router.clone(), closing.subscribe());
+        connections.spawn(async move {
+            let _place = place;
+            converse(stream, peer, router, closing).await;
+        });
+    }
+}
+
+/// Serves one connection until it ends or the server closes.
+async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, mut closing: watch::Receiver<bool>) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "admin connection without TCP_NODELAY");
+    }
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Timely::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answer = hyper::service::Service::call(&router, request);
+        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        // In a block of its own: what `wait_for` returns holds a lock and would make this future `!Send`.
+        () = async { drop(closing.wait_for(|closing| *closing).await) } => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "admin connection ended early");
+    }
+}

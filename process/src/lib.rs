@@ -1,0 +1,33 @@
+//! What both programs need around the relay: configuration, logs, admin server, token, signals.
+//!
+//! ```text
+//!  flags + environment + file ──config──► options ──► the program's own checked types
+//!  SIGTERM, SIGINT ──shutdown──► every runtime
+//!  control thread:  admin (metrics, readiness, token) ◄── operators, agents, scrapers
+//!  main: Result<(), RunError> ──exit──► 0, 1 or 2 and one line on stderr
+//! ```
+//!
+//! Nothing here touches a request on its way to an instance, and nothing here knows what a plan or a report is.
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod config;
+pub mod control;
+pub mod exit;
+pub mod logging;
+pub mod metrics;
+pub mod readiness;
+pub mod shutdown;
+pub mod token;
+
+pub use config::{ByteSize, ConfigError, Span};
+pub use control::run_on_own_thread;
+pub use exit::{Exit, RunError};
+pub use logging::LogFormat;
+pub use readiness::Readiness;
+pub use shutdown::{Shutdown, Watch};
+pub use token::TokenFile;
+
+#[doc(hidden)] // for the macros of `config`
+pub use serde as __serde;

@@ -1,0 +1,177 @@
+//! Why a request was not answered by its instance: whose fault, which status, what to tell.
+
+use std::fmt;
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::body::{Observer, ReplyBody};
+
+/// A reason for a response of the relay's own, or for none. One metric label each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// The request cannot be read in one way only, or is not one for a relay.
+    BadRequest(&'static str),
+    /// The client stopped sending in the middle of its request.
+    ClientStalled,
+    /// The client went away: nobody is left to answer.
+    ClientGone,
+    /// No instance is up.
+    NoInstance,
+    /// The queue for a worker is full.
+    QueueFull,
+    /// The request waited too long for a worker.
+    QueueTimeout,
+    /// This relay is shutting down.
+    Stopping,
+    /// The instance does not accept connections.
+    ConnectFailed,
+    /// The instance did not accept a connection in time.
+    ConnectTimeout,
+    /// The instance closed the connection before it answered.
+    ClosedEarly,
+    /// What the instance sent is no valid response.
+    InvalidResponse,
+    /// The instance did not answer in time.
+    ResponseTimeout,
+}
+
+impl Failure {
+    /// All of them, for registering their labels.
+    pub const ALL: [Self; 12] = [
+        Self::BadRequest(""),
+        Self::ClientStalled,
+        Self::ClientGone,
+        Self::NoInstance,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::Stopping,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::ClosedEarly,
+        Self::InvalidResponse,
+        Self::ResponseTimeout,
+    ];
+
+    /// The metric label and log field.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad_request",
+            Self::ClientStalled => "client_stalled",
+            Self::ClientGone => "client_gone",
+            Self::NoInstance => "no_instance",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::Stopping => "stopping",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ClosedEarly => "closed_early",
+            Self::InvalidResponse => "invalid_response",
+            Self::ResponseTimeout => "response_timeout",
+        }
+    }
+
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            // Never sent to the one that is gone; 408 is what a log shows.
+            Self::ClientStalled | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
+            Self::NoInstance | Self::QueueFull | Self::QueueTimeout | Self::Stopping => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::ConnectFailed | Self::ClosedEarly | Self::InvalidResponse => StatusCode::BAD_GATEWAY,
+            Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// Whether the instance (or the way to it) is to blame.
+    pub fn is_instance_fault(self) -> bool {
+        match self {
+            Self::ConnectFailed
+            | Self::ConnectTimeout
+            | Self::ClosedEarly
+            | Self::InvalidResponse
+            | Self::ResponseTimeout => true,
+            Self::BadRequest(_)
+            | Self::ClientStalled
+            | Self::ClientGone
+            | Self::NoInstance
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::Stopping => false,
+        }
+    }
+
+    /// Seconds after which a client may try again; only for what passes by itself.
+    fn retry_after(self) -> Option<&'static str> {
+        match self {
+            Self::NoInstance | Self::QueueFull | Self::QueueTimeout => Some("2"),
+            Self::Stopping => Some("1"),
+            _ => None,
+        }
+    }
+
+    /// The response that the relay gives in the instance's stead: one line of text.
+    pub fn response<O: Observer>(self) -> Response<ReplyBody<O>> {
+        let mut response = Response::new(ReplyBody::text(format!("{self}\n")));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        if let Self::BadRequest(_) | Self::Stopping = self {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BadRequest(problem) => return write!(f, "bad request: {problem}"),
+            Self::ClientStalled => "the request did not arrive in time",
+            Self::ClientGone => "the client went away",
+            Self::NoInstance => "no application instance is available",
+            Self::QueueFull => "too many requests are waiting for the application",
+            Self::QueueTimeout => "the application was busy for too long",
+            Self::Stopping => "this server is shutting down",
+            Self::ConnectFailed => "the application does not accept connections",
+            Self::ConnectTimeout => "the application did not accept a connection in time",
+            Self::ClosedEarly => "the application closed the connection without an answer",
+            Self::InvalidResponse => "the application's answer is not valid HTTP",
+            Self::ResponseTimeout => "the application did not answer in time",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_is_502_slow_is_504_none_is_503() {
+        for (failure, status) in [
+            (Failure::ConnectFailed, 502),
+            (Failure::ClosedEarly, 502),
+            (Failure::InvalidResponse, 502),
+            (Failure::ConnectTimeout, 504),
+            (Failure::ResponseTimeout, 504),
+            (Failure::NoInstance, 503),
+            (Failure::QueueFull, 503),
+            (Failure::QueueTimeout, 503),
+        ] {
+            let response = failure.response::<()>();
+            assert_eq!(response.status(), status, "{failure:?}");
+            let retry = response.headers().contains_key(header::RETRY_AFTER);
+            assert_eq!(retry, status == 503, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_distinct() {
+        let labels: std::collections::HashSet<_> = Failure::ALL.iter().map(|f| f.label()).collect();
+        assert_eq!(labels.len(), Failure::ALL.len());
+    }
+}

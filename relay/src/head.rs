@@ -1,0 +1,374 @@
+//! Rewriting of request and response heads on their way through.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{StatusCode, Uri, Version, request, response, uri};
+use ipnet::IpNet;
+use sluice_proto::headers as internal;
+
+use crate::{police, trace};
+
+/// Fields that concern one connection only (RFC 9110, 7.6.1), and their relatives of old.
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+];
+
+/// What a `Connection` field can not take away: Sluice's own word, and what frames and addresses
+/// the message.
+const PROTECTED: [HeaderName; 3] = [header::HOST, header::CONTENT_LENGTH, header::UPGRADE];
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Fields by which a proxy vouches for a client. Only a trusted one may set them.
+const VOUCHED: [HeaderName; 7] = [
+    FORWARDED_FOR,
+    FORWARDED_PROTO,
+    FORWARDED_HOST,
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-real-ip"),
+    header::FORWARDED,
+    REQUEST_START,
+];
+
+/// `Via` (RFC 9110, 7.6.3): the received version and a pseudonym, since host names are nobody's business.
+const VIA_10: HeaderValue = HeaderValue::from_static("1.0 sluice");
+const VIA_11: HeaderValue = HeaderValue::from_static("1.1 sluice");
+
+/// Where a relay stands, and so whom it believes.
+#[derive(Clone, Debug)]
+pub enum Position {
+    /// Clients connect to it. Only proxies in these networks may vouch for somebody else.
+    Edge { trusted: Vec<IpNet> },
+    /// Behind another Sluice, which has said it all.
+    Inner,
+}
+
+/// What the connection tells about a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    pub peer: IpAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// When the request arrived, by the wall clock.
+    pub arrived: SystemTime,
+}
+
+/// Makes a client's request one for an instance.
+///
+/// Strips what concerns the client's connection and what only Sluice may say, adds who asked and
+/// since when. An upgrade's two fields stay. The method, path and query are left as they are.
+///
+/// # Errors
+/// See [`police::check_request`].
+pub fn prepare_request(
+    parts: &mut request::Parts,
+    position: &Position,
+    origin: Origin,
+    rng: &mut fastrand::Rng,
+) -> Result<(), &'static str> {
+    police::check_request(parts)?;
+    adopt_absolute_target(parts)?;
+    let upgrade = wanted_upgrade(parts);
+    let trailers = accepts_trailers(&parts.headers);
+    strip_hop_by_hop(&mut parts.headers);
+    parts.headers.remove(header::EXPECT);
+    if upgrade {
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    } else {
+        parts.headers.remove(header::UPGRADE);
+    }
+    if trailers {
+        parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        if !upgrade {
+            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
+    }
+    parts.headers.append(header::VIA, if parts.version == Version::HTTP_10 { VIA_10 } else { VIA_11 });
+    vouch(&mut parts.headers, position, origin);
+    identify(&mut parts.headers, rng);
+    parts.version = Version::HTTP_11;
+    Ok(())
+}
+
+/// Makes an instance's response one for the client.
+///
+/// # Errors
+/// A phrase, if the response's framing can be read in two ways.
+pub fn prepare_response(parts: &mut response::Parts) -> Result<(), &'static str> {
+    if parts.headers.contains_key(header::TRANSFER_ENCODING) && !police::is_chunked_only(&parts.headers) {
+        return Err("Transfer-Encoding other than chunked");
+    }
+    let upgraded = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    strip_hop_by_hop(&mut parts.headers);
+    if upgraded {
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    } else {
+        parts.headers.remove(header::UPGRADE);
+    }
+    for name in internal::ALL {
+        parts.headers.remove(name);
+    }
+    parts.version = Version::HTTP_11;
+    Ok(())
+}
+
+/// RFC 9112, 3.2.2: "When a proxy receives a request with an absolute-form of request-target, the
+/// proxy MUST ignore the received Host header field (if any) and instead replace it with the host
+/// information of the request-target."
+fn adopt_absolute_target(parts: &mut request::Parts) -> Result<(), &'static str> {
+    let Some(authority) = parts.uri.authority() else { return Ok(()) };
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|_| "invalid request target")?;
+    parts.headers.insert(header::HOST, host);
+    let mut target = uri::Parts::default();
+    target.path_and_query = parts.uri.path_and_query().cloned();
+    parts.uri = Uri::from_parts(target).map_err(|_| "invalid request target")?;
+    Ok(())
+}
+
+/// Whether the client asks to change to a protocol that Sluice tunnels. Not h2c: a tunnel would
+/// carry requests that nobody checks.
+fn wanted_upgrade(parts: &request::Parts) -> bool {
+    let asked =
+        parts.version == Version::HTTP_11 && names_in_connection(&parts.headers).any(|n| n == "upgrade");
+    let protocol = parts.headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
+    asked && protocol.is_some_and(|p| !p.to_ascii_lowercase().windows(3).any(|w| w == b"h2c"))
+}
+
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::TE).iter().filter_map(|v| v.to_str().ok());
+    values.flat_map(|v| v.split(',')).any(|v| v.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// Field names listed in `Connection`, in lower case.
+fn names_in_connection(headers: &HeaderMap) -> impl Iterator<Item = String> {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
+    values.flat_map(|v| v.split(',')).map(|v| v.trim().to_ascii_lowercase())
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<_> =
+            names_in_connection(headers).filter_map(|n| n.parse::<HeaderName>().ok()).collect();
+        named.iter().filter(|name| !PROTECTED.contains(name)).for_each(|name| {
+            headers.remove(name);
+        });
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Says for whom the request is made.
+fn vouch(headers: &mut HeaderMap, position: &Position, origin: Origin) {
+    match position {
+        Position::Edge { trusted } => {
+            for name in internal::ALL {
+                headers.remove(name);
+            }
+            if !trusted.iter().any(|net| net.contains(&origin.peer.to_canonical())) {
+                VOUCHED.iter().for_each(|name| {
+                    headers.remove(name);
+                });
+            }
+            append_forwarded_for(headers, origin.peer);
+        }
+        Position::Inner if !headers.contains_key(FORWARDED_FOR) => append_forwarded_for(headers, origin.peer),
+        Position::Inner => {}
+    }
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(origin.scheme));
+    if let Some(host) = headers.get(header::HOST).cloned() {
+        headers.entry(FORWARDED_HOST).or_insert(host);
+    }
+    headers.entry(REQUEST_START).or_insert_with(|| trace::request_start(origin.arrived));
+}
+
+/// One field, however many the request had: readers differ on which of several they believe.
+fn append_forwarded_for(headers: &mut HeaderMap, peer: IpAddr) {
+    let earlier = headers.get_all(FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok());
+    let mut chain = earlier.collect::<Vec<_>>().join(", ");
+    if !chain.is_empty() {
+        chain.push_str(", ");
+    }
+    chain.push_str(&peer.to_canonical().to_string());
+    headers.insert(FORWARDED_FOR, HeaderValue::try_from(chain).expect("joined from values and an address"));
+}
+
+/// Keeps what the client or an earlier hop named the request, if it is well-formed.
+fn identify(headers: &mut HeaderMap, rng: &mut fastrand::Rng) {
+    if !headers.get(REQUEST_ID).is_some_and(|id| trace::is_request_id(id.as_bytes())) {
+        headers.insert(REQUEST_ID, trace::request_id(rng));
+    }
+    if !headers.get(TRACEPARENT).is_some_and(|tp| trace::is_traceparent(tp.as_bytes())) {
+        // Its state belongs to the parent that was not understood.
+        headers.remove(TRACESTATE);
+        headers.insert(TRACEPARENT, trace::traceparent(rng));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn request(fields: &[(&str, &str)]) -> request::Parts {
+        let mut builder =
+            Request::builder().uri("/a?b=c").version(Version::HTTP_11).header("host", "site.example");
+        for (name, value) in fields {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).expect("a valid request").into_parts().0
+    }
+
+    fn prepared_by(position: &Position, mut parts: request::Parts) -> request::Parts {
+        let arrived = UNIX_EPOCH + Duration::from_micros(1_000_001);
+        let origin = Origin { peer: [192, 0, 2, 7].into(), scheme: "http", arrived };
+        prepare_request(&mut parts, position, origin, &mut fastrand::Rng::with_seed(1)).expect("accepted");
+        parts
+    }
+
+    fn prepared(fields: &[(&str, &str)]) -> request::Parts {
+        prepared_by(&Position::Edge { trusted: vec![] }, request(fields))
+    }
+
+    fn value<'a>(parts: &'a request::Parts, name: &str) -> Option<&'a str> {
+        parts.headers.get(name).map(|v| v.to_str().expect("ASCII"))
+    }
+
+    #[test]
+    fn a_stranger_cannot_speak_for_somebody_else() {
+        let parts = prepared(&[
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "bank.example"),
+            ("forwarded", "for=10.0.0.1"),
+            ("x-real-ip", "10.0.0.1"),
+            ("x-request-start", "t=1"),
+            ("x-sluice-class", "GET /cheap"),
+            ("x-sluice-refused", "x"),
+        ]);
+        assert_eq!(value(&parts, "x-forwarded-for"), Some("192.0.2.7"));
+        assert_eq!(value(&parts, "x-forwarded-proto"), Some("http"));
+        assert_eq!(value(&parts, "x-forwarded-host"), Some("site.example"));
+        assert_eq!(value(&parts, "x-request-start"), Some("t=1000001"));
+        for gone in ["forwarded", "x-real-ip", "x-sluice-class", "x-sluice-refused"] {
+            assert_eq!(value(&parts, gone), None, "{gone}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_can() {
+        let trusted = Position::Edge { trusted: vec!["192.0.2.0/24".parse().expect("a network")] };
+        let parts = prepared_by(
+            &trusted,
+            request(&[
+                ("x-forwarded-for", "10.0.0.1"),
+                ("x-forwarded-for", "10.0.0.2"),
+                ("x-forwarded-proto", "https"),
+                ("x-request-start", "t=1"),
+            ]),
+        );
+        assert_eq!(value(&parts, "x-forwarded-for"), Some("10.0.0.1, 10.0.0.2, 192.0.2.7"));
+        assert_eq!(value(&parts, "x-forwarded-proto"), Some("https"));
+        assert_eq!(value(&parts, "x-request-start"), Some("t=1"));
+    }
+
+    #[test]
+    fn an_inner_relay_adds_only_what_is_missing() {
+        let parts = prepared_by(
+            &Position::Inner,
+            request(&[("x-forwarded-for", "10.0.0.1"), ("x-sluice-class", "GET /a")]),
+        );
+        assert_eq!(value(&parts, "x-forwarded-for"), Some("10.0.0.1"));
+        assert_eq!(value(&parts, "x-sluice-class"), Some("GET /a"));
+        assert_eq!(value(&prepared_by(&Position::Inner, request(&[])), "x-forwarded-for"), Some("192.0.2.7"));
+    }
+
+    #[test]
+    fn fields_of_the_connection_stay_on_it_and_cannot_strip_what_sluice_adds() {
+        let parts = prepared(&[
+            ("connection", "close, X-Custom, X-Forwarded-For, Host"),
+            ("x-custom", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-authorization", "Basic x"),
+            ("te", "gzip"),
+            ("upgrade", "h2c"),
+            ("expect", "100-continue"),
+        ]);
+        for gone in ["connection", "x-custom", "keep-alive", "proxy-authorization", "te", "upgrade", "expect"]
+        {
+            assert_eq!(value(&parts, gone), None, "{gone}");
+        }
+        assert_eq!(value(&parts, "x-forwarded-for"), Some("192.0.2.7"));
+        assert_eq!(value(&parts, "host"), Some("site.example"));
+        assert_eq!(value(&parts, "via"), Some("1.1 sluice"));
+    }
+
+    #[test]
+    fn upgrades_pass_but_not_to_an_unchecked_http() {
+        for (protocol, passes) in [("websocket", true), ("h2c", false), ("H2C, websocket", false)] {
+            let parts = prepared(&[("connection", "Upgrade"), ("upgrade", protocol)]);
+            assert_eq!(value(&parts, "upgrade").is_some(), passes, "{protocol}");
+            assert_eq!(value(&parts, "connection").is_some(), passes, "{protocol}");
+        }
+        assert_eq!(
+            value(&prepared(&[("upgrade", "websocket")]), "upgrade"),
+            None,
+            "not asked for in Connection"
+        );
+    }
+
+    #[test]
+    fn an_absolute_target_overrides_host() {
+        let mut parts = request(&[]);
+        parts.uri = "http://other.example/x?y".parse().expect("a target");
+        let parts = prepared_by(&Position::Inner, parts);
+        assert_eq!((value(&parts, "host"), parts.uri.to_string().as_str()), (Some("other.example"), "/x?y"));
+    }
+
+    #[test]
+    fn ids_and_trace_are_kept_or_made() {
+        let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let kept =
+            prepared(&[("x-request-id", "abc-1"), ("traceparent", traceparent), ("tracestate", "a=b")]);
+        assert_eq!(value(&kept, "x-request-id"), Some("abc-1"));
+        assert_eq!(value(&kept, "traceparent"), Some(traceparent));
+        assert_eq!(value(&kept, "tracestate"), Some("a=b"));
+        let made = prepared(&[("x-request-id", "a b"), ("traceparent", "junk"), ("tracestate", "a=b")]);
+        assert_ne!(value(&made, "x-request-id"), Some("a b"));
+        assert!(trace::is_traceparent(value(&made, "traceparent").expect("made").as_bytes()));
+        assert_eq!(value(&made, "tracestate"), None);
+    }
+
+    #[test]
+    fn responses_lose_what_is_between_us() {
+        let (mut parts, ()) = http::Response::builder()
+            .header("connection", "close, x-hop")
+            .header("x-hop", "1")
+            .header("transfer-encoding", "chunked")
+            .header("x-sluice-refused", "full")
+            .header("server", "zope")
+            .body(())
+            .expect("valid")
+            .into_parts();
+        prepare_response(&mut parts).expect("accepted");
+        assert_eq!(parts.headers.len(), 1, "{:?}", parts.headers);
+
+        parts.headers.insert("transfer-encoding", HeaderValue::from_static("xchunked"));
+        assert!(prepare_response(&mut parts).is_err());
+    }
+}

@@ -1,0 +1,106 @@
+//! What the forwarding engine counts about connections.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
+use sluice_process::metrics::{counter, counters, gauge};
+
+/// Why a client's connection was ended by the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cutoff {
+    /// Idle for too long.
+    Idle,
+    /// A request that did not arrive.
+    Request,
+    /// A response that was not taken.
+    Response,
+    /// The client left while a request was under way.
+    Gone,
+    /// The relay stopped.
+    Stop,
+}
+
+impl Cutoff {
+    pub const ALL: [Self; 5] = [Self::Idle, Self::Request, Self::Response, Self::Gone, Self::Stop];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Request => "request_timeout",
+            Self::Response => "response_timeout",
+            Self::Gone => "client_gone",
+            Self::Stop => "stopping",
+        }
+    }
+}
+
+/// Handles into the registry; cheap to clone.
+#[derive(Clone)]
+pub struct RelayMetrics {
+    pub client_connections: IntCounter,
+    pub client_open: IntGauge,
+    pub accept_errors: IntCounter,
+    pub(crate) cutoffs: IntCounterVec,
+    pub upstream_connections: IntCounter,
+    pub upstream_open: IntGauge,
+    pub upstream_reuses: IntCounter,
+    pub tunnels_open: IntGauge,
+}
+
+impl RelayMetrics {
+    /// Registers everything.
+    ///
+    /// # Panics
+    /// If called twice for one registry.
+    pub fn register(registry: &Registry) -> Self {
+        let this = Self {
+            client_connections: counter(
+                registry,
+                "sluice_client_connections_total",
+                "Connections accepted from clients.",
+            ),
+            client_open: gauge(
+                registry,
+                "sluice_client_connections_open",
+                "Client connections open now. Near the file limit: raise it, or shorten the keep-alive.",
+            ),
+            accept_errors: counter(
+                registry,
+                "sluice_accept_errors_total",
+                "Connections that could not be accepted. Growing: file descriptors ran out.",
+            ),
+            cutoffs: counters(
+                registry,
+                "sluice_client_connections_cut_total",
+                "Client connections ended by Sluice, by reason.",
+                &["reason"],
+            ),
+            upstream_connections: counter(
+                registry,
+                "sluice_upstream_connections_total",
+                "Connections made to instances.",
+            ),
+            upstream_open: gauge(
+                registry,
+                "sluice_upstream_connections_open",
+                "Connections to instances open now.",
+            ),
+            upstream_reuses: counter(
+                registry,
+                "sluice_upstream_reuses_total",
+                "Requests sent over a kept connection to an instance.",
+            ),
+            tunnels_open: gauge(
+                registry,
+                "sluice_tunnels_open",
+                "Upgraded connections (WebSocket) open now.",
+            ),
+        };
+        for cutoff in Cutoff::ALL {
+            this.cutoffs.with_label_values(&[cutoff.label()]);
+        }
+        this
+    }
+
+    pub(crate) fn cut(&self, cutoff: Cutoff) {
+        self.cutoffs.with_label_values(&[cutoff.label()]).inc();
+    }
+}

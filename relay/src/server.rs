@@ -1,0 +1,162 @@
+//! Serves clients on one data thread: accepts, drives each connection, ends it well.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use sluice_process::shutdown::Watch;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::body::{ClientBody, ExchangeMark, Observer, ReplyBody};
+use crate::limits::ClientLimits;
+use crate::metrics::{Cutoff, RelayMetrics};
+use crate::peer::{Client, ClientIo, Overdue, Peer};
+
+/// What a program does with a request. One value per data thread.
+pub trait Handler: 'static {
+    type Observer: Observer;
+
+    /// Answers one request. Dropped in the middle if the client goes away: whatever the request
+    /// holds must be given back by then.
+    fn handle(
+        self: Rc<Self>,
+        request: Request<ClientBody>,
+        client: Client,
+    ) -> impl Future<Output = Response<ReplyBody<Self::Observer>>>;
+}
+
+/// What serving needs besides the handler.
+pub struct Server<H> {
+    handler: Rc<H>,
+    limits: ClientLimits,
+    metrics: RelayMetrics,
+    stop: Watch,
+}
+
+impl<H: Handler> Server<H> {
+    pub fn new(handler: Rc<H>, limits: ClientLimits, metrics: RelayMetrics, stop: Watch) -> Rc<Self> {
+        Rc::new(Self { handler, limits, metrics, stop })
+    }
+
+    /// Accepts until a stop is requested, then waits for the connections to end.
+    pub async fn run(self: Rc<Self>, listener: TcpListener) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((tcp, address)) => {
+                        let client = Client { address, scheme: "http" };
+                        connections.spawn_local(self.clone().serve(tcp, client));
+                    }
+                    Err(error) => self.accept_failed(error).await,
+                },
+                Some(_ended) = connections.join_next() => {}
+                () = self.stop.requested() => break,
+            }
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+    }
+
+    /// Out of descriptors, mostly. Pausing lets connections end; trying on would spin.
+    async fn accept_failed(&self, error: std::io::Error) {
+        self.metrics.accept_errors.inc();
+        tracing::warn!(%error, "can not accept a connection");
+        sleep(Duration::from_millis(50)).await;
+    }
+
+    async fn serve(self: Rc<Self>, tcp: TcpStream, client: Client) {
+        self.metrics.client_connections.inc();
+        self.metrics.client_open.inc();
+        let open = OpenGuard(&self.metrics);
+        if let Err(error) = tcp.set_nodelay(true) {
+            tracing::debug!(%error, "client left before it was served");
+            return;
+        }
+        let peer = Arc::new(Peer::new(tcp));
+        self.drive(&peer, client).await;
+        peer.close().await;
+        drop(open);
+    }
+
+    /// Drives a connection until it ends by itself or is cut off.
+    async fn drive(&self, peer: &Arc<Peer>, client: Client) {
+        let service = service_fn(|request| self.exchange(peer, client, request));
+        let connection = http1::Builder::new()
+            // The end of a client's sending side is told from its going away by `Peer::gone`.
+            .half_close(true)
+            .max_headers(self.limits.fields)
+            .max_buf_size(self.limits.head_bytes)
+            // `Peer::overdue` watches over the whole connection.
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(ClientIo(peer.clone())), service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let mut overdue = std::pin::pin!(peer.overdue(&self.limits));
+        let mut gone = std::pin::pin!(peer.gone(self.limits.half_close_grace));
+        let mut closing = false;
+        loop {
+            tokio::select! {
+                biased;
+                result = connection.as_mut() => {
+                    if let Err(error) = result {
+                        tracing::debug!(client = %client.address, %error, "connection ended");
+                    }
+                    return;
+                }
+                () = gone.as_mut() => return self.metrics.cut(Cutoff::Gone),
+                what = overdue.as_mut() => match what {
+                    Overdue::Request => {
+                        peer.answer_timeout();
+                        return self.metrics.cut(Cutoff::Request);
+                    }
+                    Overdue::Response => return self.metrics.cut(Cutoff::Response),
+                    Overdue::Idle => return self.metrics.cut(Cutoff::Idle),
+                },
+                () = self.stop.requested(), if !closing => {
+                    connection.as_mut().graceful_shutdown();
+                    closing = true;
+                }
+                () = self.stop.now() => return self.metrics.cut(Cutoff::Stop),
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        peer: &Arc<Peer>,
+        client: Client,
+        request: Request<Incoming>,
+    ) -> Result<Response<ReplyBody<H::Observer>>, Infallible> {
+        let version = request.version();
+        let mut mark = ExchangeMark::new(peer.clone());
+        let request = request.map(|body| ClientBody::new(body, peer.clone()));
+        let mut response = self.handler.clone().handle(request, client).await;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            peer.hand_over();
+        }
+        if version < Version::HTTP_11 && !response.headers().contains_key(header::CONTENT_LENGTH) {
+            mark.end_with_connection();
+        }
+        response.body_mut().exchange = Some(mark);
+        Ok(response)
+    }
+}
+
+/// Counts a connection as open until dropped.
+struct OpenGuard<'a>(&'a RelayMetrics);
+
+impl Drop for OpenGuard<'_> {
+    fn drop(&mut self) {
+        self.0.client_open.dec();
+    }
+}

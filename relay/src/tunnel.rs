@@ -1,0 +1,107 @@
+//! Upgraded connections: bytes both ways, after both sides agreed with a 101.
+
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::body::{End, Observer};
+use crate::metrics::RelayMetrics;
+use crate::upstream::Lease;
+
+/// Whether a prepared request asks for an upgrade.
+pub fn is_upgrade<B>(request: &Request<B>) -> bool {
+    request.headers().contains_key(header::UPGRADE)
+}
+
+/// Joins client and instance once both have changed protocols. Returns at once; the tunnel lives
+/// until both sides ended, one failed, or neither said anything for `idle`.
+///
+/// `client` is the client's request's [`OnUpgrade`], taken before the request was sent on.
+/// The observer is told the first byte at once: the protocol has changed.
+pub fn splice_upgrade<O: Observer>(
+    client: OnUpgrade,
+    response: &mut Response<Incoming>,
+    lease: Lease,
+    idle: Duration,
+    mut observer: O,
+    metrics: &RelayMetrics,
+) {
+    debug_assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let instance = hyper::upgrade::on(response);
+    let open = metrics.tunnels_open.clone();
+    observer.first_byte();
+    open.inc();
+    tokio::task::spawn_local(async move {
+        let connection = lease.hand_over();
+        let (end, bytes) = match tokio::try_join!(client, instance) {
+            Ok((client, instance)) => run(client, instance, idle).await,
+            Err(error) => {
+                tracing::debug!(%error, "upgrade was not completed");
+                (End::ClientGone, 0)
+            }
+        };
+        observer.ended(end, bytes);
+        open.dec();
+        drop(connection);
+    });
+}
+
+/// Copies until both directions ended. Returns the bytes that the instance sent.
+async fn run(client: Upgraded, instance: Upgraded, idle: Duration) -> (End, u64) {
+    let (mut client_in, mut client_out) = tokio::io::split(TokioIo::new(client));
+    let (mut instance_in, mut instance_out) = tokio::io::split(TokioIo::new(instance));
+    let activity = Activity::default();
+    let mut received = 0;
+    let mut sent = 0;
+    let both = async {
+        tokio::try_join!(
+            copy(&mut client_in, &mut instance_out, &activity, &mut sent),
+            copy(&mut instance_in, &mut client_out, &activity, &mut received),
+        )
+    };
+    let end = tokio::select! {
+        result = both => if result.is_ok() { End::Complete } else { End::CutShort },
+        () = activity.ceased(idle) => End::Stalled,
+    };
+    (end, received)
+}
+
+/// Copies one direction and passes on its end.
+async fn copy(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    activity: &Activity,
+    bytes: &mut u64,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let n = from.read(&mut buffer).await?;
+        if n == 0 {
+            return to.shutdown().await;
+        }
+        activity.noticed();
+        to.write_all(&buffer[..n]).await?;
+        *bytes += n as u64;
+    }
+}
+
+/// Whether either direction moved.
+#[derive(Default)]
+struct Activity {
+    moved: tokio::sync::Notify,
+}
+
+impl Activity {
+    fn noticed(&self) {
+        self.moved.notify_one();
+    }
+
+    async fn ceased(&self, idle: Duration) {
+        while timeout(idle, self.moved.notified()).await.is_ok() {}
+    }
+}
