@@ -33,7 +33,7 @@ pub enum Reuse {
 pub struct SendError {
     pub failure: Failure,
     /// The request as it was, if the instance saw none of it.
-    pub unsent: Option<Request<ClientBody>>,
+    pub unsent: Option<Box<Request<ClientBody>>>,
     /// The connection had been used before: its end says nothing about the instance.
     pub stale: bool,
 }
@@ -86,13 +86,13 @@ impl Upstreams {
         // A kept connection may turn out closed before it took anything; then the next is tried.
         while let Some(connection) = self.take(target, reuse) {
             match self.attempt(target, connection, request, &progress).await {
-                Err(SendError { unsent: Some(unsent), .. }) => request = unsent,
+                Err(SendError { unsent: Some(unsent), .. }) => request = *unsent,
                 result => return result,
             }
         }
         match self.connect(target).await {
             Ok(connection) => self.attempt(target, connection, request, &progress).await,
-            Err(failure) => Err(SendError { failure, unsent: Some(request), stale: false }),
+            Err(failure) => Err(SendError { failure, unsent: Some(Box::new(request)), stale: false }),
         }
     }
 
@@ -111,7 +111,7 @@ impl Upstreams {
             result = response => match result {
                 Ok(response) => Ok((response, lease)),
                 Err(mut error) => {
-                    let unsent = error.take_message();
+                    let unsent = error.take_message().map(Box::new);
                     let error = error.into_error();
                     tracing::debug!(%target, %error, "no response");
                     refused(failure_of(&error, progress), unsent)
