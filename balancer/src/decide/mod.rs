@@ -1,0 +1,15 @@
+//! Decisions: pure functions and state machines over values.
+//!
+//! Time and chance are arguments; nothing here is async, reads a clock, locks or does I/O. The
+//! simulation and the tests run this very code.
+
+pub mod breaker;
+pub mod classify;
+pub mod dispatch;
+pub mod lease;
+pub mod membership;
+pub mod pick;
+pub mod plan;
+pub mod retry;
+pub mod route;
+pub mod window;
