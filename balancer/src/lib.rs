@@ -20,4 +20,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod config;
+pub mod data;
 pub mod decide;
+pub mod metrics;
+pub mod pool;

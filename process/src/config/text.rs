@@ -22,7 +22,7 @@ use serde::{
 /// ```
 #[macro_export]
 macro_rules! serde_as_text {
-    ($type:ty, $expected:literal) => {
+    ($type:ty, $expected:expr) => {
         impl $crate::__serde::Serialize for $type {
             fn serialize<S: $crate::__serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
                 to.collect_str(self)

@@ -1,0 +1,231 @@
+//! Flags, environment variables and file keys of the balancer. The same names everywhere.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use sluice_process::config::one_or_many;
+use sluice_process::{LogFormat, Span, layered};
+use sluice_relay::limits::{ClientLimits, UpstreamLimits};
+use sluice_relay::listen::ListenSpec;
+
+use crate::config::{InstanceSpec, ServiceOptions};
+
+/// What can be asked of the balancer. Flag beats environment beats file.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Options {
+    /// Where clients connect [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", env = "SLUICE_LISTEN", value_delimiter = ' ')]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub listen: Vec<ListenSpec>,
+
+    /// Where agents report, Prometheus scrapes and the dashboard is [default: 127.0.0.1:9900]
+    ///
+    /// An address that is not loopback needs --token-file.
+    #[arg(long, value_name = "ADDR", env = "SLUICE_ADMIN")]
+    pub admin: Option<SocketAddr>,
+
+    /// A file with the token that reports and operator's actions must carry
+    ///
+    /// Read again when it changes. Agents get the same file.
+    #[arg(long, value_name = "FILE", env = "SLUICE_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// A TOML file with the same keys as these flags, and [service.NAME] tables
+    #[arg(long, value_name = "FILE", env = "SLUICE_CONFIG")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// An instance that has no agent: ADDR[,workers=N][,release=first-byte|end][,service=NAME][,name=NAME]
+    ///
+    /// workers: requests that it works on at the same time [default: 1]. release: when its worker
+    /// is free again [default: end]. Instances with an agent register by themselves.
+    #[arg(long, value_name = "INSTANCE", env = "SLUICE_INSTANCE", value_delimiter = ' ')]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub instance: Vec<InstanceSpec>,
+
+    /// Threads that carry requests [default: one per core]
+    #[arg(long, value_name = "N", env = "SLUICE_THREADS")]
+    pub threads: Option<NonZeroUsize>,
+
+    /// Requests of one service that may wait for a worker; further ones get 503 [default: 1000]
+    #[arg(long, value_name = "N", env = "SLUICE_QUEUE_LENGTH")]
+    pub queue_length: Option<NonZeroUsize>,
+
+    /// How long a request may wait for a worker before it gets 503 [default: 30s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_QUEUE_TIMEOUT")]
+    pub queue_timeout: Option<Span>,
+
+    /// How long after the start requests wait for a first instance instead of getting 503 [default: 3s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_STARTUP_HOLD")]
+    pub startup_hold: Option<Span>,
+
+    /// How long a stop waits for requests that are under way [default: 30s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_DRAIN_TIMEOUT")]
+    pub drain_timeout: Option<Span>,
+
+    /// Networks of proxies whose X-Forwarded-* fields are believed [default: 127.0.0.0/8 and ::1/128]
+    #[arg(long, value_name = "NETWORK", env = "SLUICE_TRUSTED_PROXY", value_delimiter = ' ')]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxy: Vec<IpNet>,
+
+    /// What responses tell clients about their way [default: nothing]
+    #[arg(long, value_name = "WHAT", env = "SLUICE_REVEAL", value_delimiter = ' ')]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub reveal: Vec<Revealed>,
+
+    /// Request classes that are told apart, per service; the rest is "other" [default: 2000]
+    #[arg(long, value_name = "N", env = "SLUICE_MAX_CLASSES")]
+    pub max_classes: Option<NonZeroUsize>,
+
+    /// Request classes that have metrics of their own, about 60 time series each [default: 100]
+    #[arg(long, value_name = "N", env = "SLUICE_METRIC_CLASSES")]
+    pub metric_classes: Option<usize>,
+
+    /// Longest time from a request's first byte to the end of its header [default: 10s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_CLIENT_HEAD_TIMEOUT")]
+    pub client_head_timeout: Option<Span>,
+
+    /// How long a client's connection may idle between requests [default: 1m 15s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_CLIENT_KEEP_ALIVE")]
+    pub client_keep_alive: Option<Span>,
+
+    /// Longest pause in a request body [default: 30s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_CLIENT_BODY_TIMEOUT")]
+    pub client_body_timeout: Option<Span>,
+
+    /// Longest time in which a client takes nothing of its response [default: 1m]
+    #[arg(long, value_name = "TIME", env = "SLUICE_CLIENT_WRITE_TIMEOUT")]
+    pub client_write_timeout: Option<Span>,
+
+    /// How long a client that closed its sending side is still believed to read [default: 1s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_HALF_CLOSE_GRACE")]
+    pub half_close_grace: Option<Span>,
+
+    /// Longest time to connect to an instance [default: 1s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_CONNECT_TIMEOUT")]
+    pub connect_timeout: Option<Span>,
+
+    /// Longest time from the end of a request to the head of its response; then 504 [default: 5m]
+    #[arg(long, value_name = "TIME", env = "SLUICE_RESPONSE_TIMEOUT")]
+    pub response_timeout: Option<Span>,
+
+    /// Longest pause of an instance within a response body [default: 5m]
+    #[arg(long, value_name = "TIME", env = "SLUICE_STREAM_TIMEOUT")]
+    pub stream_timeout: Option<Span>,
+
+    /// How long an unused connection to an instance is kept [default: 30s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_INSTANCE_KEEP_ALIVE")]
+    pub instance_keep_alive: Option<Span>,
+
+    /// Longest silence of a WebSocket or other upgraded connection [default: 1h]
+    #[arg(long, value_name = "TIME", env = "SLUICE_TUNNEL_TIMEOUT")]
+    pub tunnel_timeout: Option<Span>,
+
+    /// How log lines look [default: text]
+    #[arg(long, value_name = "FORMAT", env = "SLUICE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// Services by name; only in the file.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub service: BTreeMap<String, ServiceOptions>,
+}
+
+/// What a response can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Revealed {
+    /// X-Request-Id, for finding a request in the logs
+    RequestId,
+    /// Server-Timing with the time in the queue and in the application
+    ServerTiming,
+}
+
+layered!(Options {
+    listen,
+    admin,
+    token_file,
+    config,
+    instance,
+    threads,
+    queue_length,
+    queue_timeout,
+    startup_hold,
+    drain_timeout,
+    trusted_proxy,
+    reveal,
+    max_classes,
+    metric_classes,
+    client_head_timeout,
+    client_keep_alive,
+    client_body_timeout,
+    client_write_timeout,
+    half_close_grace,
+    connect_timeout,
+    response_timeout,
+    stream_timeout,
+    instance_keep_alive,
+    tunnel_timeout,
+    log_format,
+    service,
+});
+
+impl Options {
+    /// Fills in every default, so that what `check` prints is all there is.
+    pub fn with_defaults(self) -> Self {
+        let (client, upstream) = (ClientLimits::default(), UpstreamLimits::default());
+        let span = |own: Option<Span>, default: Duration| {
+            Some(own.unwrap_or(Span::from_millis(u64::try_from(default.as_millis()).unwrap_or(u64::MAX))))
+        };
+        let seconds = |own: Option<Span>, secs| Some(own.unwrap_or(Span::from_secs(secs)));
+        let count = |own: Option<NonZeroUsize>, n| own.or(NonZeroUsize::new(n));
+        let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self {
+            listen: or_one(self.listen, || ListenSpec { address: ([127, 0, 0, 1], 8080).into() }),
+            admin: self.admin.or(Some(([127, 0, 0, 1], 9900).into())),
+            threads: self.threads.or_else(|| Some(cores())),
+            // A queue longer than what a few hundred workers serve within the timeout only delays
+            // the 503.
+            queue_length: count(self.queue_length, 1000),
+            // As long as browsers and front proxies wait before they give up.
+            queue_timeout: seconds(self.queue_timeout, 30),
+            // Three report intervals: by then every agent that lives has reported.
+            startup_hold: seconds(self.startup_hold, 3),
+            // What Kubernetes gives a pod before it is killed.
+            drain_timeout: seconds(self.drain_timeout, 30),
+            // A TLS proxy on the same host is the common case, and whoever is on the host can
+            // reach the instances anyway.
+            trusted_proxy: if self.trusted_proxy.is_empty() { loopback() } else { self.trusted_proxy },
+            max_classes: count(self.max_classes, 2000),
+            metric_classes: self.metric_classes.or(Some(100)),
+            client_head_timeout: span(self.client_head_timeout, client.head),
+            client_keep_alive: span(self.client_keep_alive, client.keep_alive),
+            client_body_timeout: span(self.client_body_timeout, client.body_stall),
+            client_write_timeout: span(self.client_write_timeout, client.write_stall),
+            half_close_grace: span(self.half_close_grace, client.half_close_grace),
+            connect_timeout: span(self.connect_timeout, upstream.connect),
+            response_timeout: span(self.response_timeout, upstream.response_head),
+            stream_timeout: span(self.stream_timeout, upstream.body_stall),
+            instance_keep_alive: span(self.instance_keep_alive, upstream.idle),
+            tunnel_timeout: span(self.tunnel_timeout, upstream.tunnel_idle),
+            log_format: self.log_format.or(Some(LogFormat::default())),
+            ..self
+        }
+    }
+}
+
+fn or_one<T>(list: Vec<T>, one: impl FnOnce() -> T) -> Vec<T> {
+    if list.is_empty() { vec![one()] } else { list }
+}
+
+fn loopback() -> Vec<IpNet> {
+    let v4 = ipnet::Ipv4Net::new([127, 0, 0, 0].into(), 8).expect("8 is a prefix length");
+    vec![v4.into(), std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST).into()]
+}

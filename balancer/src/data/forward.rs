@@ -1,0 +1,212 @@
+//! From a sorted request to a response: a slot, an attempt, and another one where that is safe.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use sluice_proto::headers;
+use sluice_relay::body::Progress;
+use sluice_relay::head::prepare_response;
+use sluice_relay::upstream::{Lease, Reuse};
+use sluice_relay::{ClientBody, Failure, ReplyBody, SendError, Upstreams, splice_upgrade};
+
+use crate::data::DataPath;
+use crate::data::exchange::{Exchange, Record};
+use crate::decide::dispatch::InstanceId;
+use crate::decide::retry::{MAX_ATTEMPTS, Trace, may_repeat};
+use crate::metrics::Outcome;
+use crate::pool::{Instance, Service, Slot, now};
+
+/// What forwarding needs besides the request.
+pub(super) struct Forwarding<'a> {
+    pub(super) path: &'a DataPath,
+    pub(super) upstreams: &'a Rc<Upstreams>,
+    pub(super) service: &'a Arc<Service>,
+    /// The client's side of a possible upgrade.
+    pub(super) upgrade: Option<OnUpgrade>,
+}
+
+/// A response and what it came with.
+struct Answer {
+    response: Response<Incoming>,
+    lease: Lease,
+    slot: Slot,
+}
+
+/// An attempt that failed: why, and what is left to make another.
+struct Lost {
+    failure: Failure,
+    trace: Trace,
+    again: Option<Request<ClientBody>>,
+    /// The instance is not at fault and may be tried again.
+    stale: bool,
+}
+
+/// Gets a response for `request` from one of the service's instances.
+pub(super) async fn forward(
+    forwarding: Forwarding<'_>,
+    request: Request<ClientBody>,
+    mut record: Record,
+) -> Response<ReplyBody<Exchange>> {
+    let upload = request.body().progress();
+    let id = forwarding.path.reveal.id_of(request.headers());
+    match attempts(&forwarding, request, &upload, &mut record).await {
+        Ok(answer) => respond(forwarding, answer, upload, record, id),
+        Err(failure) => {
+            record.finish(Outcome::Failed(failure), 0);
+            failure.response()
+        }
+    }
+}
+
+/// Tries instance after instance. Returns the first response that an instance really gave.
+async fn attempts(
+    forwarding: &Forwarding<'_>,
+    mut request: Request<ClientBody>,
+    upload: &Progress,
+    record: &mut Record,
+) -> Result<Answer, Failure> {
+    let service = forwarding.service;
+    let mut avoid: Vec<InstanceId> = Vec::new();
+    let mut last_failure = None;
+    for attempt in 1..=MAX_ATTEMPTS {
+        let slot = match service.acquire(&avoid).await {
+            Ok(slot) => slot,
+            // That no other instance is there says less than why this one failed.
+            Err(failure) => return Err(last_failure.unwrap_or(failure)),
+        };
+        record.sending();
+        let method = request.method().clone();
+        let instance = slot.instance().clone();
+        let lost = match attempt_once(forwarding, request, slot).await {
+            Ok(answer) => return Ok(answer),
+            Err(lost) => lost,
+        };
+        note_failure(service, &instance, &lost);
+        let repeatable = may_repeat(lost.trace, &method, upload.has_started());
+        let Some(again) = lost.again.filter(|_| repeatable && attempt < MAX_ATTEMPTS && service.take_retry())
+        else {
+            return Err(lost.failure);
+        };
+        if !lost.stale {
+            avoid.push(instance.id);
+        }
+        service.classes.retried(lost.failure);
+        last_failure = Some(lost.failure);
+        request = again;
+    }
+    Err(last_failure.unwrap_or(Failure::NoInstance))
+}
+
+/// Sends the request to the slot's instance. A refusal by its agent counts as a failed attempt as
+/// long as there is another way; the slot is given back with it.
+async fn attempt_once(
+    forwarding: &Forwarding<'_>,
+    request: Request<ClientBody>,
+    slot: Slot,
+) -> Result<Answer, Lost> {
+    let instance = slot.instance().clone();
+    let spare = spare(&request);
+    let reuse = if request.method().is_idempotent() && spare.is_some() { Reuse::Any } else { Reuse::Fresh };
+    match forwarding.upstreams.send(&instance.target, request, reuse).await {
+        Ok((response, lease)) => {
+            forwarding.service.reached(&instance);
+            match spare.filter(|_| response.headers().contains_key(headers::REFUSED)) {
+                Some(again) => Err(Lost {
+                    failure: refusal(response.status()),
+                    trace: Trace::None,
+                    again: Some(again),
+                    stale: false,
+                }),
+                None => Ok(Answer { response, lease, slot }),
+            }
+        }
+        Err(SendError { failure, unsent: Some(unsent), stale }) => {
+            Err(Lost { failure, trace: Trace::None, again: Some(*unsent), stale })
+        }
+        Err(SendError { failure, unsent: None, stale }) => {
+            Err(Lost { failure, trace: Trace::MaybeExecuted, again: spare, stale })
+        }
+    }
+}
+
+/// The request once more, for another attempt; only a request without a body can be kept.
+fn spare(request: &Request<ClientBody>) -> Option<Request<ClientBody>> {
+    if !request.body().is_empty() {
+        return None;
+    }
+    let mut copy = Request::new(ClientBody::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// Why an agent refused, by the status it gave.
+fn refusal(status: StatusCode) -> Failure {
+    match status {
+        StatusCode::BAD_GATEWAY => Failure::ConnectFailed,
+        StatusCode::GATEWAY_TIMEOUT => Failure::ConnectTimeout,
+        _ => Failure::QueueFull,
+    }
+}
+
+fn note_failure(service: &Service, instance: &Instance, lost: &Lost) {
+    tracing::debug!(instance = %instance.name, reason = lost.failure.label(), "attempt failed");
+    let unconnected = matches!(lost.failure, Failure::ConnectFailed | Failure::ConnectTimeout);
+    if unconnected {
+        service.unreachable(instance);
+    }
+}
+
+/// Passes the instance's response on.
+fn respond(
+    forwarding: Forwarding<'_>,
+    answer: Answer,
+    upload: Rc<Progress>,
+    mut record: Record,
+    id: Option<HeaderValue>,
+) -> Response<ReplyBody<Exchange>> {
+    let Answer { mut response, lease, slot } = answer;
+    let path = forwarding.path;
+    let app = record.answered();
+    let queue = record.queued;
+    slot.instance().succeeded(now());
+    let invalid = |record: Record| {
+        record.finish(Outcome::Failed(Failure::InvalidResponse), 0);
+        Failure::InvalidResponse.response()
+    };
+    let status = response.status();
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        let (mut head, body) = response.into_parts();
+        if prepare_response(&mut head).is_err() {
+            return invalid(record);
+        }
+        path.reveal.add_to(&mut head.headers, id, queue, app);
+        let exchange = Exchange::new(record, slot, status.as_u16());
+        let body = ReplyBody::relayed(body, lease, upload, path.limits.upstream.body_stall, exchange);
+        return Response::from_parts(head, body);
+    }
+    // A 101 that nobody asked for would leave the two sides speaking different protocols.
+    let Some(client) = forwarding.upgrade.filter(|_| response.headers().contains_key(http::header::UPGRADE))
+    else {
+        return invalid(record);
+    };
+    let exchange = Exchange::new(record, slot, status.as_u16());
+    splice_upgrade(
+        client,
+        &mut response,
+        lease,
+        path.limits.upstream.tunnel_idle,
+        exchange,
+        &path.relay_metrics,
+    );
+    let (mut head, _empty) = response.into_parts();
+    match prepare_response(&mut head) {
+        Ok(()) => Response::from_parts(head, ReplyBody::text(String::new())),
+        Err(_) => Failure::InvalidResponse.response(),
+    }
+}

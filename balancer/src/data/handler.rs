@@ -1,0 +1,82 @@
+//! A request's way through the balancer, told from top to bottom.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{HeaderValue, Request, Response, header, request};
+use hyper::upgrade::OnUpgrade;
+use sluice_proto::headers;
+use sluice_relay::head::{Origin, prepare_request};
+use sluice_relay::{Client, ClientBody, Failure, ReplyBody, Upstreams};
+
+use crate::data::DataPath;
+use crate::data::exchange::{Exchange, Record};
+use crate::data::forward::{Forwarding, forward};
+use crate::decide::classify::{RequestLine, classify};
+use crate::metrics::Outcome;
+use crate::pool::{ClassEntry, Service, now};
+
+/// Handles the requests of one data thread.
+pub struct Handler {
+    path: Arc<DataPath>,
+    upstreams: Rc<Upstreams>,
+    scratch: RefCell<Scratch>,
+}
+
+/// Kept between requests, so that most need no allocation for it.
+struct Scratch {
+    rng: fastrand::Rng,
+    class_name: String,
+}
+
+impl Handler {
+    pub fn new(path: Arc<DataPath>, upstreams: Rc<Upstreams>) -> Self {
+        let scratch = RefCell::new(Scratch { rng: fastrand::Rng::new(), class_name: String::new() });
+        Self { path, upstreams, scratch }
+    }
+
+    /// The service and class of a request.
+    fn sort(&self, parts: &request::Parts) -> (Arc<Service>, Arc<ClassEntry>) {
+        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let path = parts.uri.path();
+        let service = self.path.directory.route(host, path);
+        let mut scratch = self.scratch.borrow_mut();
+        classify(RequestLine { method: parts.method.as_str(), path }, &mut scratch.class_name);
+        let class = service.classes.entry(&scratch.class_name, now());
+        (service.clone(), class)
+    }
+
+    fn police(&self, parts: &mut request::Parts, client: Client) -> Result<(), &'static str> {
+        let origin = Origin { peer: client.address.ip(), scheme: client.scheme, arrived: SystemTime::now() };
+        prepare_request(parts, &self.path.position, origin, &mut self.scratch.borrow_mut().rng)
+    }
+}
+
+impl sluice_relay::Handler for Handler {
+    type Observer = Exchange;
+
+    async fn handle(
+        self: Rc<Self>,
+        request: Request<ClientBody>,
+        client: Client,
+    ) -> Response<ReplyBody<Exchange>> {
+        let arrived = now();
+        let (mut parts, body) = request.into_parts();
+        let policed = self.police(&mut parts, client);
+        let (service, class) = self.sort(&parts);
+        let record = Record::new(class.clone(), arrived, body.progress());
+        if let Err(problem) = policed {
+            let failure = Failure::BadRequest(problem);
+            record.finish(Outcome::Failed(failure), 0);
+            return failure.response();
+        }
+        let name = HeaderValue::from_str(class.name.as_str()).expect("class names are printable ASCII");
+        parts.headers.insert(headers::CLASS, name);
+        let upgrade = parts.extensions.remove::<OnUpgrade>();
+        let forwarding =
+            Forwarding { path: &self.path, upstreams: &self.upstreams, service: &service, upgrade };
+        forward(forwarding, Request::from_parts(parts, body), record).await
+    }
+}

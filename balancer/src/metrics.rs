@@ -1,0 +1,194 @@
+//! What the balancer counts. Every handle is resolved before the request that uses it.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry};
+use sluice_process::metrics::{LATENCY_BUCKETS, counters, histograms};
+use sluice_proto::ClassName;
+use sluice_relay::{End, Failure};
+
+/// What became of a request: the `outcome` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The instance answered, and the answer reached its end. By hundreds of the status.
+    Answered(u16),
+    /// The instance answered, and the answer did not reach its end.
+    Broken(End),
+    /// The relay answered in the instance's stead, or nobody did.
+    Failed(Failure),
+}
+
+impl Outcome {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Answered(0..200) => "1xx",
+            Self::Answered(200..300) => "2xx",
+            Self::Answered(300..400) => "3xx",
+            Self::Answered(400..500) => "4xx",
+            Self::Answered(_) => "5xx",
+            Self::Broken(End::CutShort) => "cut_short",
+            Self::Broken(End::Stalled) => "stalled",
+            Self::Broken(End::ClientGone | End::Complete) => "client_gone",
+            Self::Failed(failure) => failure.label(),
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Answered(status) => usize::from((status / 100).clamp(1, 5)) - 1,
+            Self::Broken(End::CutShort) => 5,
+            Self::Broken(End::Stalled) => 6,
+            Self::Broken(End::ClientGone | End::Complete) => 7,
+            Self::Failed(failure) => {
+                let same = |other: &Failure| other.label() == failure.label();
+                8 + Failure::ALL.iter().position(same).unwrap_or(0)
+            }
+        }
+    }
+
+    /// Whether the instance, or Sluice, failed the client.
+    pub fn is_error(self) -> bool {
+        match self {
+            Self::Answered(status) => status >= 500,
+            Self::Broken(end) => end != End::ClientGone,
+            Self::Failed(failure) => !matches!(failure, Failure::ClientGone | Failure::BadRequest(_)),
+        }
+    }
+}
+
+/// Requests by service, class and outcome.
+#[derive(Clone, Debug)]
+pub struct RequestMetrics {
+    service: Arc<str>,
+    /// How many further classes get a label of their own; the rest is `other`.
+    labels_left: Arc<AtomicUsize>,
+    requests: IntCounterVec,
+    queue: HistogramVec,
+    ttfb: HistogramVec,
+    duration: HistogramVec,
+    response_bytes: IntCounterVec,
+    request_bytes: IntCounterVec,
+    retries: IntCounterVec,
+}
+
+/// The handles of one class.
+#[derive(Debug)]
+pub struct ClassMetrics {
+    requests: IntCounterVec,
+    labels: [Arc<str>; 2],
+    outcomes: [OnceLock<IntCounter>; 8 + Failure::ALL.len()],
+    queue: Histogram,
+    ttfb: Histogram,
+    duration: Histogram,
+    response_bytes: IntCounter,
+    request_bytes: IntCounter,
+}
+
+const BY_CLASS: &[&str] = &["service", "class"];
+
+impl RequestMetrics {
+    /// Registers everything. `max_classes`: how many classes get a label of their own, since each
+    /// costs some 60 time series.
+    pub fn register(registry: &Registry, max_classes: usize) -> Self {
+        Self {
+            service: "".into(),
+            labels_left: Arc::new(AtomicUsize::new(max_classes)),
+            requests: counters(
+                registry,
+                "sluice_requests_total",
+                "Requests by outcome: 2xx to 5xx as the instance answered, otherwise what went wrong. See the operator's guide for each.",
+                &["service", "class", "outcome"],
+            ),
+            queue: histograms(
+                registry,
+                "sluice_queue_wait_seconds",
+                "Time that requests waited for a worker. Rising: the instances have too few workers for the load.",
+                BY_CLASS,
+                LATENCY_BUCKETS,
+            ),
+            ttfb: histograms(
+                registry,
+                "sluice_time_to_first_byte_seconds",
+                "Time from sending a request to an instance to the head of its response.",
+                BY_CLASS,
+                LATENCY_BUCKETS,
+            ),
+            duration: histograms(
+                registry,
+                "sluice_request_duration_seconds",
+                "Time from a request's arrival to the last byte that its instance sent, queue included.",
+                BY_CLASS,
+                LATENCY_BUCKETS,
+            ),
+            response_bytes: counters(
+                registry,
+                "sluice_response_bytes_total",
+                "Body bytes from instances.",
+                BY_CLASS,
+            ),
+            request_bytes: counters(
+                registry,
+                "sluice_request_bytes_total",
+                "Body bytes from clients.",
+                BY_CLASS,
+            ),
+            retries: counters(
+                registry,
+                "sluice_retries_total",
+                "Attempts made again on another instance, by what failed. Steadily growing: look at that instance.",
+                &["service", "reason"],
+            ),
+        }
+    }
+
+    /// The same metrics under a service's label.
+    pub fn for_service(&self, service: &str) -> Self {
+        Self { service: service.into(), ..self.clone() }
+    }
+
+    /// Resolves the handles of a class.
+    pub fn class(&self, name: &ClassName) -> ClassMetrics {
+        let taken = self.labels_left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        let class = if taken.is_ok() { name.as_str() } else { ClassName::OTHER };
+        let by_class = [self.service.as_ref(), class];
+        ClassMetrics {
+            requests: self.requests.clone(),
+            labels: [self.service.clone(), class.into()],
+            outcomes: std::array::from_fn(|_| OnceLock::new()),
+            queue: self.queue.with_label_values(&by_class),
+            ttfb: self.ttfb.with_label_values(&by_class),
+            duration: self.duration.with_label_values(&by_class),
+            response_bytes: self.response_bytes.with_label_values(&by_class),
+            request_bytes: self.request_bytes.with_label_values(&by_class),
+        }
+    }
+
+    pub fn retried(&self, failure: Failure) {
+        self.retries.with_label_values(&[self.service.as_ref(), failure.label()]).inc();
+    }
+}
+
+impl ClassMetrics {
+    /// A request got its slot, or was turned away, after this time.
+    pub fn waited(&self, wait: Duration) {
+        self.queue.observe(wait.as_secs_f64());
+    }
+
+    pub fn answered_after(&self, ttfb: Duration) {
+        self.ttfb.observe(ttfb.as_secs_f64());
+    }
+
+    /// A request is over.
+    pub fn ended(&self, outcome: Outcome, duration: Duration, request_bytes: u64, response_bytes: u64) {
+        let make = || {
+            let [service, class] = &self.labels;
+            self.requests.with_label_values(&[service.as_ref(), class.as_ref(), outcome.label()])
+        };
+        self.outcomes[outcome.index()].get_or_init(make).inc();
+        self.duration.observe(duration.as_secs_f64());
+        self.request_bytes.inc_by(request_bytes);
+        self.response_bytes.inc_by(response_bytes);
+    }
+}

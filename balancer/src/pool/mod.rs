@@ -1,0 +1,18 @@
+//! Live state that data path and control plane share.
+
+pub mod classes;
+pub mod directory;
+pub mod instance;
+pub mod service;
+pub mod slot;
+
+pub use classes::{ClassEntry, ClassTable};
+pub use directory::Directory;
+pub use instance::Instance;
+pub use service::{Service, ServiceLimits};
+pub use slot::Slot;
+
+/// The one clock of the program (tokio's, which tests can pause), as `decide` takes it.
+pub fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}
