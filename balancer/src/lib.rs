@@ -21,7 +21,11 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod control;
 pub mod data;
 pub mod decide;
+pub mod demo;
 pub mod metrics;
 pub mod pool;
+pub mod run;
+pub mod top;

@@ -15,9 +15,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use sluice_process::Span;
 use sluice_process::config::{ConfigError, check_admin};
+use sluice_relay::Limits;
 use sluice_relay::limits::{ClientLimits, UpstreamLimits};
 use sluice_relay::listen::ListenSpec;
-use sluice_relay::Limits;
 
 pub use instance::InstanceSpec;
 pub use options::Options;
@@ -189,7 +189,8 @@ mod tests {
     fn the_effective_configuration_reads_back_as_itself() {
         let file = "reveal = \"server-timing\"\ninstance = [\"127.0.0.1:80,workers=2,release=first-byte\"]\n\
             [service.shop]\nhosts = [\"shop.example\"]\npath-prefixes = [\"/shop\"]\n";
-        let options = |text: &str| -> Options { toml::from_str::<Options>(text).expect("valid").with_defaults() };
+        let options =
+            |text: &str| -> Options { toml::from_str::<Options>(text).expect("valid").with_defaults() };
         let effective = sluice_process::config::to_toml(&options(file));
         assert_eq!(sluice_process::config::to_toml(&options(&effective)), effective);
         assert!(effective.contains("queue-timeout = \"30s\""), "{effective}");

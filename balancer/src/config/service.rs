@@ -30,7 +30,8 @@ pub struct ServiceSpec {
 
 /// Checks the tables and adds the default service, if it is not among them.
 pub(super) fn check(services: &BTreeMap<String, ServiceOptions>) -> Result<Vec<ServiceSpec>, ConfigError> {
-    let mut specs = services.iter().map(|(name, options)| spec(name, options)).collect::<Result<Vec<_>, _>>()?;
+    let mut specs =
+        services.iter().map(|(name, options)| spec(name, options)).collect::<Result<Vec<_>, _>>()?;
     if !specs.iter().any(|spec| spec.name == ServiceName::default()) {
         specs.push(ServiceSpec { name: ServiceName::default(), rules: Vec::new() });
     }
@@ -38,8 +39,7 @@ pub(super) fn check(services: &BTreeMap<String, ServiceOptions>) -> Result<Vec<S
 }
 
 fn spec(key: &str, options: &ServiceOptions) -> Result<ServiceSpec, ConfigError> {
-    let name: ServiceName =
-        key.parse().map_err(|e| ConfigError::value("service", key, format!("{e}")))?;
+    let name: ServiceName = key.parse().map_err(|e| ConfigError::value("service", key, format!("{e}")))?;
     if options.hosts.is_empty() && options.path_prefixes.is_empty() && name != ServiceName::default() {
         let accepted = "at least one of hosts and path-prefixes";
         return Err(ConfigError::missing(format!("service.{key}.hosts"), accepted));

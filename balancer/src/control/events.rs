@@ -1,0 +1,144 @@
+//! `GET /v1/events`: what changed, as server-sent events, and the same in the log.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{self, KeepAlive, Sse};
+use axum::routing::get;
+use serde::Serialize;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::{Stream, StreamExt};
+
+use crate::control::ControlState;
+use crate::decide::membership::Key;
+
+/// Events that a new reader is told first, and that a slow reader may lag behind.
+const KEPT: usize = 200;
+
+/// Something changed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Event {
+    /// Grows by one; a reader that reconnects names the last one it had.
+    pub id: u64,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    pub kind: &'static str,
+    pub service: String,
+    pub instance: String,
+    pub text: String,
+}
+
+impl Event {
+    pub fn new(kind: &'static str, key: &Key, text: impl Into<String>) -> Self {
+        let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        Self {
+            id: 0,
+            at_ms: u64::try_from(at_ms).unwrap_or(u64::MAX),
+            kind,
+            service: key.0.to_string(),
+            instance: key.1.to_string(),
+            text: text.into(),
+        }
+    }
+}
+
+/// The last events, and whoever listens for more.
+pub struct Events {
+    kept: Mutex<Kept>,
+    sender: broadcast::Sender<Event>,
+}
+
+#[derive(Default)]
+struct Kept {
+    last_id: u64,
+    events: VecDeque<Event>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { kept: Mutex::default(), sender: broadcast::channel(KEPT).0 }
+    }
+}
+
+impl Events {
+    /// Numbers, logs, keeps and sends an event.
+    pub fn publish(&self, mut event: Event) {
+        tracing::info!(
+            kind = event.kind,
+            service = event.service,
+            instance = event.instance,
+            "{}",
+            event.text
+        );
+        let mut kept = self.kept.lock().expect("no code panics while holding it");
+        kept.last_id += 1;
+        event.id = kept.last_id;
+        if kept.events.len() == KEPT {
+            kept.events.pop_front();
+        }
+        kept.events.push_back(event.clone());
+        // Within the lock, so that a new reader misses none and gets none twice.
+        let _nobody_listens = self.sender.send(event);
+    }
+
+    /// What was published after the event `after`, and what will be.
+    pub fn since(&self, after: u64) -> impl Stream<Item = Event> + use<> {
+        let kept = self.kept.lock().expect("no code panics while holding it");
+        let missed: Vec<_> = kept.events.iter().filter(|event| event.id > after).cloned().collect();
+        let coming = BroadcastStream::new(self.sender.subscribe());
+        drop(kept);
+        // A reader that lags loses the oldest; the ids show it the gap.
+        tokio_stream::iter(missed).chain(coming.filter_map(Result::ok))
+    }
+}
+
+pub(super) fn routes() -> Router<Arc<ControlState>> {
+    Router::new().route("/v1/events", get(events))
+}
+
+async fn events(
+    State(state): State<Arc<ControlState>>,
+    headers: HeaderMap,
+) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
+    let stream = state.events.since(last.unwrap_or(0)).map(|event| {
+        let sent = sse::Event::default().id(event.id.to_string()).event(event.kind);
+        Ok(sent.json_data(&event).expect("an event is plain data"))
+    });
+    Sse::new(stream).keep_alive(KeepAlive::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_gets_what_it_missed_and_then_the_rest_once() {
+        let events = Events::default();
+        let key = (sluice_proto::ServiceName::default(), "a".parse().expect("a name"));
+        let publish = |n: usize| events.publish(Event::new("plan", &key, n.to_string()));
+        (1..=3).for_each(publish);
+        let mut reader = Box::pin(events.since(1));
+        publish(4);
+        let mut ids = vec![];
+        for _ in 0..3 {
+            ids.push(reader.next().await.expect("published").id);
+        }
+        assert_eq!(ids, [2, 3, 4]);
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded() {
+        let events = Events::default();
+        let key = (sluice_proto::ServiceName::default(), "a".parse().expect("a name"));
+        (0..1000).for_each(|n| events.publish(Event::new("plan", &key, n.to_string())));
+        let first = Box::pin(events.since(0)).next().await.expect("kept");
+        assert_eq!(first.id, 1000 - KEPT as u64 + 1);
+    }
+}

@@ -1,0 +1,116 @@
+//! `GET /v1/explain`: how a request would be routed now, and why.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+
+use crate::control::ControlState;
+use crate::control::view::{self, ClassView};
+use crate::decide::classify::{RequestLine, classify};
+use crate::decide::membership::{Key, Member};
+use crate::pool::{Service, now};
+
+pub(super) fn routes() -> Router<Arc<ControlState>> {
+    Router::new().route("/v1/explain", get(explain))
+}
+
+#[derive(Deserialize)]
+struct Question {
+    #[serde(default = "get_method")]
+    method: String,
+    #[serde(default)]
+    host: String,
+    #[serde(default)]
+    path: String,
+}
+
+fn get_method() -> String {
+    "GET".to_owned()
+}
+
+/// The way of a request, decided as the data path would.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    pub service: String,
+    pub class: String,
+    /// What is known of the class; `None` if it was never seen.
+    pub known: Option<ClassView>,
+    /// Requests waiting before it.
+    pub queued: usize,
+    /// Where it would be sent; `None` if it would wait or be turned away.
+    pub instance: Option<String>,
+    /// The decision in words.
+    pub decision: String,
+    pub candidates: Vec<Candidate>,
+}
+
+/// One instance of the service, as the decision sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub instance: String,
+    pub routed: bool,
+    pub workers: u32,
+    pub working: u32,
+    pub streaming: u32,
+    pub reason: String,
+}
+
+async fn explain(
+    State(state): State<Arc<ControlState>>,
+    Query(question): Query<Question>,
+) -> Json<Explanation> {
+    let path = question.path.split('?').next().unwrap_or_default();
+    let service = state.directory.route(&question.host, path);
+    let mut class = String::new();
+    classify(RequestLine { method: &question.method.to_ascii_uppercase(), path }, &mut class);
+    let known = service.classes.get(&class).map(|entry| view::class(service.name.as_str(), &entry, now()));
+    let instance = service.preview().map(|instance| instance.name.to_string());
+    let members = state.members();
+    let candidates: Vec<_> = members
+        .iter()
+        .filter(|(key, _)| key.0 == service.name)
+        .map(|(k, m)| candidate(&state, k, m))
+        .collect();
+    let decision = decision(service, instance.as_deref(), &candidates);
+    let queued = service.queued();
+    Json(Explanation {
+        service: service.name.to_string(),
+        class,
+        known,
+        queued,
+        instance,
+        decision,
+        candidates,
+    })
+}
+
+fn candidate(state: &ControlState, key: &Key, member: &Member) -> Candidate {
+    let view = view::instance(state, key, member, now());
+    let reason =
+        if view.breaker == "closed" { view.reason } else { "it does not accept connections".to_owned() };
+    Candidate {
+        instance: view.name,
+        routed: view.routed && view.breaker == "closed",
+        workers: view.workers,
+        working: view.working,
+        streaming: view.streaming,
+        reason,
+    }
+}
+
+fn decision(service: &Service, instance: Option<&str>, candidates: &[Candidate]) -> String {
+    let routed = candidates.iter().filter(|candidate| candidate.routed).count();
+    let chosen = instance.and_then(|name| candidates.iter().find(|candidate| candidate.instance == name));
+    match chosen {
+        Some(Candidate { instance, workers, working, .. }) => format!(
+            "sent to {instance} at once: of {routed} instances it has the smallest share of its workers busy, {working} of {workers}"
+        ),
+        None if routed > 0 => {
+            format!("waits behind {} others: all workers of {routed} instances are busy", service.queued())
+        }
+        None => format!("turned away with 503: none of {} instances gets requests", candidates.len()),
+    }
+}

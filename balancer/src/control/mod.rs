@@ -1,0 +1,60 @@
+//! The control plane: reports in, plans out, and everything that people and Prometheus look at.
+//!
+//! On a runtime of its own: no report, scrape or dashboard can slow a request.
+
+mod actions;
+mod api;
+mod dashboard;
+mod events;
+pub mod explain;
+mod ingest;
+mod pool_metrics;
+mod state;
+mod ticker;
+pub mod view;
+
+use std::sync::Arc;
+
+use axum::Router;
+use prometheus::Registry;
+use sluice_process::admin::{common_routes, list_paths, protect};
+use sluice_process::{Readiness, TokenFile};
+
+pub use events::{Event, Events};
+pub use pool_metrics::PoolCollector;
+pub use state::ControlState;
+pub use ticker::run as run_ticker;
+
+const PATHS: &[&str] = &[
+    "GET /",
+    "GET /metrics",
+    "GET /healthz",
+    "GET /readyz",
+    "POST /v1/report",
+    "GET /v1/instances",
+    "GET /v1/classes",
+    "GET /v1/plan",
+    "GET /v1/explain?method=&host=&path=",
+    "GET /v1/events",
+    "POST /v1/instances/NAME/drain",
+    "POST /v1/instances/NAME/ready",
+    "POST /v1/instances/NAME/maintenance",
+];
+
+/// The admin endpoints of design.md, section 4.
+pub fn router(
+    state: &Arc<ControlState>,
+    registry: Registry,
+    readiness: Arc<Readiness>,
+    token: Option<Arc<TokenFile>>,
+) -> Router {
+    let own = Router::new()
+        .merge(ingest::routes())
+        .merge(api::routes())
+        .merge(actions::routes())
+        .merge(explain::routes())
+        .merge(events::routes())
+        .merge(dashboard::routes())
+        .with_state(state.clone());
+    protect(list_paths(common_routes(registry, readiness).merge(own), PATHS), token)
+}

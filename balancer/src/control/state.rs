@@ -1,0 +1,224 @@
+//! What the control plane knows, and how it reaches the pool.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use arc_swap::ArcSwap;
+use prometheus::Registry;
+use sluice_process::Readiness;
+use sluice_proto::{InstanceName, PlanReply, Report, Role, SCHEMA, ServiceName};
+
+use crate::config::InstanceSpec;
+use crate::control::events::{Event, Events};
+use crate::control::pool_metrics::ControlMetrics;
+use crate::decide::dispatch::InstanceId;
+use crate::decide::membership::{Accepted, Key, Member, Membership, Routing, Stale, Word};
+use crate::decide::plan::{InstanceSnapshot, Plan, Snapshot, plan};
+use crate::pool::{Directory, Instance, Service, now};
+
+/// Shared by the admin endpoints and the ticker.
+pub struct ControlState {
+    pub directory: Arc<Directory>,
+    pub events: Events,
+    pub metrics: ControlMetrics,
+    readiness: Arc<Readiness>,
+    membership: Mutex<Membership>,
+    plan: ArcSwap<Plan>,
+}
+
+/// Why a report was not taken, beyond its own faults.
+#[derive(Debug, thiserror::Error)]
+pub enum Unwanted {
+    #[error("service: {0:?} is not a service of this balancer; it has {1}")]
+    UnknownService(ServiceName, String),
+    #[error(transparent)]
+    Stale(#[from] Stale),
+}
+
+impl ControlState {
+    /// Starts with the instances of the configuration.
+    pub fn new(
+        directory: Arc<Directory>,
+        instances: &[InstanceSpec],
+        registry: &Registry,
+        readiness: Arc<Readiness>,
+    ) -> Arc<Self> {
+        let metrics = ControlMetrics::register(registry);
+        let (membership, plan) = (Mutex::default(), ArcSwap::default());
+        let state =
+            Arc::new(Self { directory, events: Events::default(), metrics, readiness, membership, plan });
+        for spec in instances {
+            let key = (spec.service.clone(), spec.name.clone());
+            let workers = spec.workers.get();
+            let mut membership = state.membership();
+            membership.add_static(key.clone(), spec.target.clone(), workers, spec.release);
+            state.apply(&key, membership.get(&key).expect("just added"));
+        }
+        state.replan();
+        state
+    }
+
+    /// Takes in a report and answers it.
+    ///
+    /// # Errors
+    /// [`Unwanted`]; nothing is changed then.
+    pub fn report(&self, report: &Report) -> Result<PlanReply, Unwanted> {
+        let Some(service) = self.directory.get(&report.service) else {
+            let names = self.directory.names().join(", ");
+            return Err(Unwanted::UnknownService(report.service.clone(), names));
+        };
+        let key = (report.service.clone(), report.name.clone());
+        let mut membership = self.membership();
+        let before = membership.get(&key).map(Member::routing);
+        let accepted = membership.report(report, now())?;
+        let member = membership.get(&key).expect("it was just taken in");
+        self.apply(&key, member);
+        let after = member.routing();
+        drop(membership);
+        self.announce(&key, accepted, before.as_ref(), &after);
+        merge_classes(service, report);
+        if before.as_ref() != Some(&after) {
+            self.reached(service, accepted.id());
+            self.replan();
+        }
+        Ok(self.reply(&key))
+    }
+
+    /// The operator's word on an instance; `None` if there is none of that name.
+    pub fn operate(&self, key: &Key, word: Word) -> Option<Routing> {
+        let mut membership = self.membership();
+        let member = membership.operate(key, word)?;
+        self.apply(key, member);
+        let routing = member.routing();
+        drop(membership);
+        self.events.publish(Event::new(
+            "operator",
+            key,
+            format!("the operator says {word:?}").to_lowercase(),
+        ));
+        self.replan();
+        Some(routing)
+    }
+
+    /// Forgets instances whose lease has ended.
+    pub fn expire(&self) {
+        let last_success = |key: &Key, id: InstanceId| {
+            self.directory.get(&key.0).and_then(|service| service.instance(id)).and_then(|i| i.last_success())
+        };
+        let gone = self.membership().expire(now(), last_success);
+        for (key, member) in gone {
+            if let Some(service) = self.directory.get(&key.0) {
+                service.remove_instance(member.id);
+            }
+            let text = "forgotten: no report and no answer for 10 intervals";
+            self.events.publish(Event::new("instance-gone", &key, text));
+        }
+    }
+
+    /// Makes a new plan of what is known now, and says so if it differs.
+    pub fn replan(&self) {
+        let previous = self.plan.load();
+        let next = plan(&self.snapshot(), &previous);
+        self.update_readiness();
+        if next.version != previous.version {
+            self.metrics.plan_changes.inc();
+            let changed = next.entries.iter().filter(|entry| !previous.entries.contains(entry));
+            for entry in changed {
+                let key = (entry.service.clone(), entry.instance.clone());
+                self.events.publish(Event::new("plan", &key, entry.reason.clone()));
+            }
+            self.plan.store(Arc::new(next));
+        }
+    }
+
+    pub fn plan(&self) -> Arc<Plan> {
+        self.plan.load_full()
+    }
+
+    /// All instances as they are now, by service and name.
+    pub fn members(&self) -> Vec<(Key, Member)> {
+        let mut all: Vec<_> = self.membership().iter().map(|(k, m)| (k.clone(), m.clone())).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// The instances of a name, in whatever service.
+    pub fn named(&self, name: &InstanceName) -> Vec<Key> {
+        self.membership().iter().map(|(key, _)| key).filter(|key| key.1 == *name).cloned().collect()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let instance = |(key, member): (Key, Member)| InstanceSnapshot {
+            service: key.0,
+            name: key.1,
+            workers: member.workers,
+            routing: member.routing(),
+        };
+        Snapshot { instances: self.members().into_iter().map(instance).collect() }
+    }
+
+    /// Brings the pool to what membership says.
+    fn apply(&self, key: &Key, member: &Member) {
+        let Some(service) = self.directory.get(&key.0) else { return };
+        let known = service.instance(member.id).filter(|instance| instance.target == member.target);
+        let instance = known.unwrap_or_else(|| {
+            let (name, target) = (key.1.clone(), member.target.clone());
+            Arc::new(Instance::new(member.id, name, target, member.release.point, now()))
+        });
+        instance.set_release_point(member.release.point);
+        service.set_instance(instance, member.workers, member.routing() == Routing::Routed);
+    }
+
+    /// An instance that changed its mind is worth a try at once.
+    fn reached(&self, service: &Arc<Service>, id: InstanceId) {
+        if let Some(instance) = service.instance(id) {
+            service.reached(&instance);
+        }
+    }
+
+    fn announce(&self, key: &Key, accepted: Accepted, before: Option<&Routing>, after: &Routing) {
+        let kind = match accepted {
+            Accepted::Registered(_) => "instance-registered",
+            Accepted::Restarted(_) => "agent-restarted",
+            Accepted::Updated(_) if before == Some(after) => return,
+            Accepted::Updated(_) => "instance-state",
+        };
+        let text = match after {
+            Routing::Routed => "gets requests".to_owned(),
+            Routing::Excluded(reason) => format!("gets no requests: {reason}"),
+        };
+        self.events.publish(Event::new(kind, key, text));
+    }
+
+    fn reply(&self, key: &Key) -> PlanReply {
+        let plan = self.plan.load();
+        let entry = plan.entry(&key.0, &key.1);
+        PlanReply {
+            schema: SCHEMA,
+            plan: plan.version,
+            role: entry.map_or(Role::General, |entry| entry.role.clone()),
+            reason: entry.map_or_else(|| "not planned yet".to_owned(), |entry| entry.reason.clone()),
+            routed: entry.is_some_and(|entry| entry.routed),
+        }
+    }
+
+    fn update_readiness(&self) {
+        let now = now();
+        if self.directory.iter().any(|service| service.has_instance(now)) {
+            self.readiness.clear("instances");
+        } else {
+            self.readiness
+                .block("instances", "no instance is up: start agents with --balancer, or give --instance");
+        }
+    }
+
+    fn membership(&self) -> MutexGuard<'_, Membership> {
+        self.membership.lock().expect("no code panics while holding it")
+    }
+}
+
+fn merge_classes(service: &Service, report: &Report) {
+    let now = now();
+    for class in &report.classes {
+        service.classes.entry(class.class.as_str(), now).merge(class, now);
+    }
+}

@@ -1,0 +1,33 @@
+//! What happens by itself: leases end, plans are made, instances in doubt are tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_process::Watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::control::ControlState;
+
+/// How often a plan is made. Its inputs change more slowly, and no pick waits for it.
+const PLAN_EVERY: u32 = 4;
+/// How often waiters are offered instances whose pause is over: as long as the shortest pause.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Runs until the stop is requested.
+pub async fn run(state: Arc<ControlState>, stop: Watch) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut count = 0_u32;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.requested() => return,
+        }
+        state.directory.iter().for_each(|service| service.hand_out());
+        if count.is_multiple_of(PLAN_EVERY) {
+            state.expire();
+            state.replan();
+        }
+        count = count.wrapping_add(1);
+    }
+}

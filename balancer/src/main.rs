@@ -1,0 +1,77 @@
+//! The command line of the balancer.
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use sluice_balancer::config::{Config, Options};
+use sluice_balancer::{demo, run, top};
+use sluice_process::config::{over_file, to_toml};
+use sluice_process::exit::report;
+use sluice_process::{RunError, Shutdown, logging, run_on_own_thread};
+
+/// Adaptive HTTP load balancer for application servers with few workers
+///
+/// Run an agent beside each instance (sluice-agent), this centrally, and scrape metrics from the
+/// admin address. Every flag has a key of the same name in the file and an environment variable
+/// SLUICE_...; flag beats environment beats file.
+#[derive(Parser)]
+#[command(name = "sluice-balancer", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve; the same as without a command
+    Run(Box<Options>),
+    /// Everything in one process: 4 emulated instances with agents, a balancer, mixed traffic
+    Demo(demo::DemoOptions),
+    /// Say what is wrong with a configuration, or print it with all defaults
+    Check(Box<CheckOptions>),
+    /// Show a running balancer's instances and classes in the terminal
+    Top(top::TopOptions),
+}
+
+#[derive(Args)]
+struct CheckOptions {
+    #[command(flatten)]
+    options: Options,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    report(match cli.command {
+        None => serve(cli.run),
+        Some(Command::Run(options)) => serve(*options),
+        Some(Command::Demo(options)) => demo::main(&options),
+        Some(Command::Check(check)) => print_effective(check.options),
+        Some(Command::Top(options)) => top::main(&options),
+    })
+}
+
+fn merged(options: Options) -> Result<Options, RunError> {
+    let file = options.config.clone();
+    Ok(over_file(options, file.as_deref())?.with_defaults())
+}
+
+fn serve(options: Options) -> Result<(), RunError> {
+    let options = merged(options)?;
+    logging::init(options.log_format.unwrap_or_default())?;
+    let config = Config::try_from(options)?;
+    let shutdown = Shutdown::new();
+    let for_signals = shutdown.clone();
+    let _runs_to_the_end =
+        run_on_own_thread("signals", move || sluice_process::shutdown::signals(for_signals))
+            .map_err(RunError::failed)?;
+    run::start(&config, &shutdown)?.join()
+}
+
+fn print_effective(options: Options) -> Result<(), RunError> {
+    let options = merged(options)?;
+    Config::try_from(options.clone())?;
+    print!("{}", to_toml(&options));
+    Ok(())
+}

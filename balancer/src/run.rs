@@ -1,0 +1,148 @@
+//! Puts the balancer together, runs it, and takes it down in order.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use prometheus::Registry;
+use sluice_process::admin::AdminServer;
+use sluice_process::control::OwnThread;
+use sluice_process::{Readiness, RunError, Shutdown, TokenFile, Watch, run_on_own_thread};
+use sluice_relay::head::Position;
+use sluice_relay::listen;
+use sluice_relay::metrics::RelayMetrics;
+use sluice_relay::threads::DataThreads;
+use tokio::time::sleep;
+
+use crate::config::{Config, ServiceSpec, routes};
+use crate::control::{self, ControlState, PoolCollector};
+use crate::data::{self, DataPath};
+use crate::metrics::RequestMetrics;
+use crate::pool::{ClassTable, Directory, Service, now};
+
+/// A balancer at work.
+pub struct Running {
+    /// Where it serves clients, in the order of the configuration.
+    pub listen: Vec<SocketAddr>,
+    pub admin: SocketAddr,
+    pub state: Arc<ControlState>,
+    data: DataThreads,
+    control: OwnThread<Result<(), RunError>>,
+    /// Ends the control plane, once the data path has ended.
+    control_stop: Shutdown,
+}
+
+/// Starts a balancer; it runs until `shutdown` is triggered. Several may run in one process.
+///
+/// # Errors
+/// If an address is taken, the token can not be read or a thread can not be started.
+pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> {
+    let token = config.token_file.as_ref().map(|path| TokenFile::open(path).map(Arc::new)).transpose()?;
+    let registry = sluice_process::metrics::registry("sluice-balancer", env!("CARGO_PKG_VERSION"));
+    let readiness = Arc::new(Readiness::new());
+    let directory = Arc::new(directory(config, &registry));
+    let state = ControlState::new(directory.clone(), &config.instances, &registry, readiness.clone());
+    PoolCollector::register(&registry, &state);
+    let path = Arc::new(DataPath {
+        directory,
+        position: Position::Edge { trusted: config.trusted_proxies.clone() },
+        limits: config.limits.clone(),
+        reveal: config.reveal,
+        relay_metrics: RelayMetrics::register(&registry),
+        stop: shutdown.watch(),
+    });
+
+    // All that can be refused comes before the first thread.
+    let admin_server = AdminServer::bind(config.admin).map_err(RunError::failed)?;
+    let admin = admin_server.local_addr();
+    let (listen, per_thread) = listeners(config)?;
+    let router = control::router(&state, registry, readiness, token);
+    let control_stop = Shutdown::new();
+    let control = ControlPlane {
+        state: state.clone(),
+        shutdown: shutdown.clone(),
+        drain_timeout: config.drain_timeout,
+        stop: control_stop.watch(),
+    };
+    let control =
+        run_on_own_thread("control", move || control.run(admin_server, router)).map_err(RunError::failed)?;
+    let serve = move |listeners| data::run_thread(path.clone(), listeners);
+    let data = DataThreads::start("data", per_thread, serve).map_err(RunError::failed)?;
+    for address in &listen {
+        tracing::info!("serving http://{address}");
+    }
+    tracing::info!("dashboard and metrics at http://{admin}/");
+    Ok(Running { listen, admin, state, data, control, control_stop })
+}
+
+impl Running {
+    /// Blocks until the balancer has stopped: what was under way when the stop was requested is
+    /// finished, or cut off after the drain timeout.
+    ///
+    /// # Errors
+    /// If a part of it failed or panicked.
+    pub fn join(self) -> Result<(), RunError> {
+        let data = self.data.join().map_err(RunError::failed);
+        // The control plane outlives the data path, so that metrics show the drain.
+        self.control_stop.trigger();
+        let control = self.control.join().map_err(RunError::failed).flatten();
+        data.and(control)
+    }
+}
+
+fn directory(config: &Config, registry: &Registry) -> Directory {
+    let metrics = RequestMetrics::register(registry, config.metric_classes);
+    let service = |spec: &ServiceSpec| {
+        let classes = ClassTable::new(config.max_classes, metrics.for_service(spec.name.as_str()), now());
+        Service::new(spec.name.clone(), config.service_limits, classes, fastrand::Rng::new())
+    };
+    Directory::new(routes(&config.services), config.services.iter().map(service))
+}
+
+/// Every address once per data thread, and the addresses as bound.
+fn listeners(config: &Config) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), RunError> {
+    let mut addresses = Vec::new();
+    let mut per_thread: Vec<Vec<TcpListener>> = (0..config.threads).map(|_| Vec::new()).collect();
+    for spec in &config.listen {
+        let sockets = listen::bind(spec.address, config.threads).map_err(RunError::failed)?;
+        addresses.push(sockets[0].local_addr().map_err(RunError::failed)?);
+        per_thread.iter_mut().zip(sockets).for_each(|(thread, socket)| thread.push(socket));
+    }
+    Ok((addresses, per_thread))
+}
+
+/// What runs on the control plane's thread.
+struct ControlPlane {
+    state: Arc<ControlState>,
+    shutdown: Shutdown,
+    drain_timeout: Duration,
+    stop: Watch,
+}
+
+impl ControlPlane {
+    async fn run(self, server: AdminServer, router: Router) -> Result<(), RunError> {
+        // Dropped when this ends, in whatever way: data threads must not run on unwatched.
+        let _data_path_ends_too = StopOnDrop(self.shutdown.clone());
+        tokio::task::spawn(control::run_ticker(self.state, self.stop.clone()));
+        tokio::task::spawn(limit_drain(self.shutdown, self.drain_timeout));
+        let stop = self.stop;
+        server.serve(router, async move { stop.requested().await }).await.map_err(RunError::failed)
+    }
+}
+
+/// Cuts off what a stop waits for, after `timeout`.
+async fn limit_drain(shutdown: Shutdown, timeout: Duration) {
+    shutdown.watch().requested().await;
+    tracing::info!("stopping: finishing what is under way, for at most {timeout:?}");
+    sleep(timeout).await;
+    shutdown.trigger_now();
+}
+
+struct StopOnDrop(Shutdown);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.trigger_now();
+    }
+}

@@ -1,0 +1,1 @@
+//! End-to-end tests: fixtures here, one file per promise in tests/.
