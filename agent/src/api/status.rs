@@ -1,0 +1,147 @@
+//! What `GET /v1/status` shows: who this is, how the instance is, what it did in the last window, who knows.
+
+use serde::Serialize;
+use sluice_proto::{
+    BootId, ClassName, ClassReport, HeavyUrl, InstanceName, Mode, Now, PlanReply, Release, ServiceName,
+    Sketch, State, Target,
+};
+
+use crate::{
+    report::{Link, Published, SendOutcome},
+    shared::Shared,
+};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    name: InstanceName,
+    service: ServiceName,
+    /// Where balancers send requests.
+    address: Target,
+    instance: Target,
+    mode: Mode,
+    version_label: Option<String>,
+    workers: u32,
+    release: Release,
+    boot_id: BootId,
+    uptime_ms: u64,
+    state: State,
+    reason: Option<String>,
+    now: Now,
+    /// Of the last report. `None`: none was made yet.
+    window: Option<Window>,
+    balancers: Vec<Balancer>,
+}
+
+#[derive(Debug, Serialize)]
+struct Window {
+    seq: u64,
+    age_ms: u64,
+    window_ms: u32,
+    classes: Vec<Class>,
+    heavy_urls: Vec<HeavyUrl>,
+}
+
+#[derive(Debug, Serialize)]
+struct Class {
+    class: ClassName,
+    requests: u64,
+    errors: u64,
+    held_us: Quantiles,
+    ttfb_us: Quantiles,
+    response_bytes: Quantiles,
+}
+
+/// `null` if nothing was recorded.
+#[derive(Debug, Serialize)]
+struct Quantiles {
+    p50: Option<u64>,
+    p99: Option<u64>,
+    max: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Balancer {
+    url: String,
+    /// Of the last report that was tried. `None`: none was yet.
+    outcome: Option<SendOutcome>,
+    detail: Option<String>,
+    acknowledged_seq: u64,
+    /// Since the last acknowledgement, or the start.
+    age_ms: u64,
+    plan: Option<PlanReply>,
+}
+
+impl Status {
+    pub(super) fn of(shared: &Shared) -> Self {
+        let identity = &shared.identity;
+        let (state, reason) = shared.state.standing().word();
+        Self {
+            name: identity.name.clone(),
+            service: identity.service.clone(),
+            address: identity.address.clone(),
+            instance: shared.config.instance.clone(),
+            mode: identity.mode,
+            version_label: identity.version_label.clone(),
+            workers: identity.workers,
+            release: identity.release.clone(),
+            boot_id: identity.boot_id.clone(),
+            uptime_ms: millis_since(shared.started),
+            state,
+            reason: reason.map(Into::into),
+            now: shared.now(),
+            window: shared.published.borrow().as_deref().map(Window::of),
+            balancers: shared.links.iter().map(|link| Balancer::of(link)).collect(),
+        }
+    }
+}
+
+impl Window {
+    fn of(published: &Published) -> Self {
+        let report = &published.report;
+        Self {
+            seq: report.seq,
+            age_ms: millis_since(published.at),
+            window_ms: report.window_ms,
+            classes: report.classes.iter().map(Class::of).collect(),
+            heavy_urls: report.heavy_urls.clone(),
+        }
+    }
+}
+
+impl Class {
+    fn of(report: &ClassReport) -> Self {
+        Self {
+            class: report.class.clone(),
+            requests: report.requests,
+            errors: report.errors,
+            held_us: Quantiles::of(&report.held_us),
+            ttfb_us: Quantiles::of(&report.ttfb_us),
+            response_bytes: Quantiles::of(&report.response_bytes),
+        }
+    }
+}
+
+impl Quantiles {
+    fn of(sketch: &Sketch) -> Self {
+        Self { p50: sketch.quantile(0.5), p99: sketch.quantile(0.99), max: sketch.max() }
+    }
+}
+
+impl Balancer {
+    fn of(link: &Link) -> Self {
+        let status = link.status();
+        let (outcome, detail) = status.last.unzip();
+        Self {
+            url: link.url.as_str().to_owned(),
+            outcome,
+            detail: detail.filter(|text| !text.is_empty()),
+            acknowledged_seq: status.acknowledged_seq,
+            age_ms: millis_since(status.acknowledged_at),
+            plan: status.plan,
+        }
+    }
+}
+
+fn millis_since(then: tokio::time::Instant) -> u64 {
+    u64::try_from(then.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,183 @@
+//! Each option's default with its reason, and what is refused.
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use sluice_process::{ConfigError, Span, config::check_admin};
+use sluice_proto::Mode;
+
+use super::{BalancerUrl, Config, HealthConfig, Options, Path, limits::limits};
+
+/// Peers: gunicorn 1, waitress 4, Zope 2 to 4. Too few only queues here what could run, which shows at once in the
+/// metrics; too many hides the queue inside the instance, where nobody can order it.
+const WORKERS: u32 = 1;
+
+/// Per worker. The queue is the balancer's affair: what waits here came from several balancers at once or crossed a
+/// report on its way. 16 small pages of 10 ms are 160 ms, less than a person notices; more should go elsewhere.
+const QUEUED_PER_WORKER: u32 = 16;
+
+/// As long as HAProxy's `timeout queue` in common use, and half of the minute after which browsers give up.
+const QUEUE_TIMEOUT: Span = Span::from_secs(30);
+
+/// Kubernetes' and gunicorn's own grace: what follows then is SIGKILL.
+const DRAIN_TIMEOUT: Span = Span::from_secs(30);
+
+/// As HAProxy's `inter`. The data path sees a refused connection sooner.
+const HEALTH_INTERVAL: Span = Span::from_secs(2);
+
+/// A connection on the same machine takes microseconds.
+const HEALTH_TIMEOUT: Span = Span::from_secs(1);
+
+/// A balancer's knowledge goes stale after three of them, its lease ends after ten.
+const INTERVAL: Span = Span::from_secs(1);
+
+/// The agent sits beside a server with few workers and must leave it the processor. One thread relays thousands of
+/// requests a second, more than such a server answers.
+const THREADS: u16 = 1;
+
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
+
+impl TryFrom<Options> for Config {
+    type Error = ConfigError;
+
+    fn try_from(options: Options) -> Result<Self, ConfigError> {
+        refuse_unavailable(&options)?;
+        let path = path(&options)?;
+        let workers = within("--workers", options.workers.unwrap_or(WORKERS), 1, 10_000)?;
+        let admin = options.admin.unwrap_or(ADMIN);
+        check_admin(admin, options.token_file.is_some())?;
+        Ok(Self {
+            limits: limits(&options)?,
+            health: health(&options)?,
+            balancers: balancers(options.balancer)?,
+            instance: options.instance.ok_or_else(|| {
+                ConfigError::missing("--instance", "give the address of the application server")
+            })?,
+            path,
+            advertise: options.advertise,
+            name: options.name,
+            service: options.service.unwrap_or_default(),
+            version_label: version_label(options.version_label)?,
+            workers,
+            release: options.release.unwrap_or_default(),
+            interval: time("--interval", options.interval, INTERVAL, 100, 60_000)?,
+            admin,
+            token_file: options.token_file,
+            queue_length: within(
+                "--queue-length",
+                options.queue_length.unwrap_or(workers * QUEUED_PER_WORKER),
+                0,
+                1_000_000,
+            )?,
+            queue_timeout: time("--queue-timeout", options.queue_timeout, QUEUE_TIMEOUT, 1, DAY)?,
+            drain_timeout: time("--drain-timeout", options.drain_timeout, DRAIN_TIMEOUT, 0, DAY)?,
+            threads: within("--threads", options.threads.unwrap_or(THREADS), 1, 64)?,
+            log_format: options.log_format.unwrap_or_default(),
+        })
+    }
+}
+
+/// Later work has these. Taking a flag and doing nothing would be worse than not knowing it.
+fn refuse_unavailable(options: &Options) -> Result<(), ConfigError> {
+    const ACCEPTED: &str = "not available in this release; leave it out";
+    if let Some(root) = options.xsendfile_root.first() {
+        return Err(ConfigError::value("--xsendfile-root", root.display(), ACCEPTED));
+    }
+    match &options.access_log {
+        Some(log) => Err(ConfigError::value("--access-log", log.display(), ACCEPTED)),
+        None => Ok(()),
+    }
+}
+
+fn path(options: &Options) -> Result<Path, ConfigError> {
+    match options.mode.map_or(Mode::Inline, Mode::from) {
+        // A listen address may be left over from mode inline, in a file or a unit; nobody listens there now.
+        Mode::Passive => Ok(Path::Passive),
+        Mode::Inline => {
+            let listen = options.listen.as_ref().map(|spec| spec.address).ok_or_else(|| {
+                ConfigError::missing("--listen", "give the address to take requests on, or --mode passive")
+            })?;
+            if listen.ip().is_unspecified() && options.advertise.is_none() {
+                return Err(ConfigError::value(
+                    "--listen",
+                    listen,
+                    "no balancer can connect to this address; say with --advertise under which it reaches this agent",
+                ));
+            }
+            Ok(Path::Inline { listen })
+        }
+    }
+}
+
+fn balancers(given: Vec<BalancerUrl>) -> Result<Vec<BalancerUrl>, ConfigError> {
+    if given.is_empty() {
+        return Err(ConfigError::missing("--balancer", "give the admin URL of each balancer"));
+    }
+    let mut seen = HashSet::new();
+    match given.iter().find(|url| !seen.insert(*url)) {
+        Some(twice) => Err(ConfigError::value("--balancer", twice, "give each balancer once")),
+        None => Ok(given),
+    }
+}
+
+fn version_label(label: Option<String>) -> Result<Option<String>, ConfigError> {
+    match label {
+        Some(text) if text.len() > 256 || text.chars().any(char::is_control) => Err(ConfigError::value(
+            "--version-label",
+            text.escape_debug(),
+            "at most 256 bytes without control characters",
+        )),
+        label => Ok(label),
+    }
+}
+
+fn health(options: &Options) -> Result<HealthConfig, ConfigError> {
+    let path = options.health_path.clone();
+    if let Some(path) = path.as_ref().filter(|path| !is_path(path)) {
+        return Err(ConfigError::value("--health-path", path, "a path that starts with /, such as /healthz"));
+    }
+    Ok(HealthConfig {
+        path,
+        interval: time("--health-interval", options.health_interval, HEALTH_INTERVAL, 100, HOUR)?,
+        timeout: time("--health-timeout", options.health_timeout, HEALTH_TIMEOUT, 10, HOUR)?,
+    })
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok()
+}
+
+/// In milliseconds, as the bounds of [`time`].
+pub(super) const HOUR: u64 = 3_600_000;
+pub(super) const DAY: u64 = 24 * HOUR;
+
+/// `given` or `default`, refused outside `least..=most` milliseconds.
+pub(super) fn time(
+    flag: &str,
+    given: Option<Span>,
+    default: Span,
+    least: u64,
+    most: u64,
+) -> Result<Duration, ConfigError> {
+    let (least, most) = (Span::from_millis(least), Span::from_millis(most));
+    let value = given.unwrap_or(default);
+    if (least..=most).contains(&value) {
+        return Ok(value.duration());
+    }
+    Err(ConfigError::value(flag, value, format!("{least} to {most}")))
+}
+
+pub(super) fn within<T: PartialOrd + std::fmt::Display>(
+    flag: &str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<T, ConfigError> {
+    if least <= value && value <= most {
+        return Ok(value);
+    }
+    Err(ConfigError::value(flag, value, format!("{least} to {most}")))
+}

@@ -1,0 +1,153 @@
+//! From what was said (flags, environment, file) to what holds.
+//!
+//! ```text
+//!  flags + environment + file ──► Options ──TryFrom──► Config ──effective()──► Options with nothing left open
+//! ```
+
+mod balancer_url;
+mod check;
+mod limits;
+mod options;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use sluice_process::{ByteSize, ConfigError, LogFormat, Span, config::over_file};
+use sluice_proto::{InstanceName, Mode, Release, ReleaseFound, ReleasePoint, ServiceName, Target};
+use sluice_relay::Limits;
+
+pub use balancer_url::{BalancerUrl, BalancerUrlError};
+pub use options::{ModeOption, Options, ReleaseOption};
+
+/// A checked configuration, with every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// At least one, each once.
+    pub balancers: Vec<BalancerUrl>,
+    pub instance: Target,
+    pub path: Path,
+    /// `None`: the bound address (inline), the instance's (passive).
+    pub advertise: Option<Target>,
+    /// `None`: the advertised address.
+    pub name: Option<InstanceName>,
+    pub service: ServiceName,
+    pub version_label: Option<String>,
+    /// 1 to 10,000, as in the report.
+    pub workers: u32,
+    pub release: ReleaseOption,
+    /// 100 ms to 60 s, as in the report.
+    pub interval: Duration,
+    pub admin: SocketAddr,
+    pub token_file: Option<PathBuf>,
+    /// 0: a request that finds no free worker is refused at once.
+    pub queue_length: u32,
+    pub queue_timeout: Duration,
+    pub drain_timeout: Duration,
+    pub health: HealthConfig,
+    /// 1 to 64.
+    pub threads: u16,
+    pub limits: Limits,
+    pub log_format: LogFormat,
+}
+
+/// Which way requests take to the instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Through the agent, which listens here; port 0 takes a free one.
+    Inline { listen: SocketAddr },
+    /// Past the agent.
+    Passive,
+}
+
+impl Path {
+    pub fn mode(self) -> Mode {
+        match self {
+            Self::Inline { .. } => Mode::Inline,
+            Self::Passive => Mode::Passive,
+        }
+    }
+}
+
+/// How the instance's health is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthConfig {
+    /// `None`: a TCP connection is enough.
+    pub path: Option<String>,
+    /// Between checks of an instance that is up.
+    pub interval: Duration,
+    /// For one check.
+    pub timeout: Duration,
+}
+
+impl Config {
+    /// Flags and environment as clap read them, over the file that they name.
+    ///
+    /// # Errors
+    /// The file can not be read, or a value is missing or can not be used.
+    pub fn load(options: Options) -> Result<Self, ConfigError> {
+        let file = options.config.clone();
+        over_file(options, file.as_deref())?.try_into()
+    }
+
+    /// How the worker's release is known, as reports say it.
+    pub fn release(&self) -> Release {
+        match self.release {
+            ReleaseOption::Auto => Release { point: ReleasePoint::End, found: ReleaseFound::Assumed },
+            ReleaseOption::End => Release { point: ReleasePoint::End, found: ReleaseFound::Configured },
+            ReleaseOption::FirstByte => {
+                Release { point: ReleasePoint::FirstByte, found: ReleaseFound::Configured }
+            }
+        }
+    }
+
+    /// What was said and what was not, as options: what `check` prints.
+    pub fn effective(&self) -> Options {
+        let Limits { client, upstream } = &self.limits;
+        Options {
+            balancer: self.balancers.clone(),
+            instance: Some(self.instance.clone()),
+            listen: match self.path {
+                Path::Inline { listen: address } => Some(sluice_relay::listen::ListenSpec { address }),
+                Path::Passive => None,
+            },
+            advertise: self.advertise.clone(),
+            name: self.name.clone(),
+            service: Some(self.service.clone()),
+            version_label: self.version_label.clone(),
+            workers: Some(self.workers),
+            release: Some(self.release),
+            mode: Some(self.path.mode().into()),
+            interval: span(self.interval),
+            admin: Some(self.admin),
+            token_file: self.token_file.clone(),
+            queue_length: Some(self.queue_length),
+            queue_timeout: span(self.queue_timeout),
+            drain_timeout: span(self.drain_timeout),
+            health_path: self.health.path.clone(),
+            health_interval: span(self.health.interval),
+            health_timeout: span(self.health.timeout),
+            threads: Some(self.threads),
+            client_head_timeout: span(client.head),
+            client_body_timeout: span(client.body_stall),
+            client_write_timeout: span(client.write_stall),
+            keep_alive_timeout: span(client.keep_alive),
+            half_close_grace: span(client.half_close_grace),
+            max_head_size: Some(ByteSize::bytes(client.head_bytes as u64)),
+            max_header_fields: u16::try_from(client.fields).ok(),
+            connect_timeout: span(upstream.connect),
+            response_timeout: span(upstream.response_head),
+            response_stall_timeout: span(upstream.body_stall),
+            instance_idle_timeout: span(upstream.idle),
+            unsafe_reuse_timeout: span(upstream.unsafe_reuse),
+            tunnel_timeout: span(upstream.tunnel_idle),
+            log_format: Some(self.log_format),
+            xsendfile_root: Vec::new(),
+            access_log: None,
+            config: None,
+        }
+    }
+}
+
+/// Configured times are whole milliseconds.
+fn span(duration: Duration) -> Option<Span> {
+    u64::try_from(duration.as_millis()).ok().map(Span::from_millis)
+}

@@ -1,0 +1,262 @@
+//! The command line, the environment and the file, as given: nothing is filled in or checked yet.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use sluice_process::{ByteSize, LogFormat, Span, config::one_or_many};
+use sluice_proto::{InstanceName, Mode, ServiceName, Target};
+use sluice_relay::listen::ListenSpec;
+
+use super::BalancerUrl;
+
+/// What may be said about an agent. `None` and empty mean "not said"; [`Config`](super::Config) has the defaults.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Options {
+    /// Admin URL of a balancer to report to, such as http://10.0.0.1:9900; may be repeated
+    #[arg(long, value_name = "URL", env = "SLUICE_BALANCER", value_delimiter = ' ')]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub balancer: Vec<BalancerUrl>,
+
+    /// Address of the application server beside this agent, such as 127.0.0.1:8000
+    #[arg(long, value_name = "ADDR", env = "SLUICE_INSTANCE")]
+    pub instance: Option<Target>,
+
+    /// Address to take requests on, where the balancer sends them (mode inline)
+    #[arg(long, value_name = "ADDR", env = "SLUICE_LISTEN")]
+    pub listen: Option<ListenSpec>,
+
+    /// Address under which balancers reach this agent [default: the address of --listen]
+    ///
+    /// In mode passive: under which they reach the instance [default: the address of --instance].
+    #[arg(long, value_name = "ADDR", env = "SLUICE_ADVERTISE")]
+    pub advertise: Option<Target>,
+
+    /// Name of the instance, unique within its service [default: the advertised address]
+    #[arg(long, value_name = "NAME", env = "SLUICE_NAME")]
+    pub name: Option<InstanceName>,
+
+    /// Service that the instance belongs to [default: default]
+    #[arg(long, value_name = "NAME", env = "SLUICE_SERVICE")]
+    pub service: Option<ServiceName>,
+
+    /// Release of the application that runs, shown to operators
+    #[arg(long, value_name = "TEXT", env = "SLUICE_VERSION_LABEL")]
+    pub version_label: Option<String>,
+
+    /// Requests that the instance works on at the same time: its worker processes times their threads [default: 1]
+    #[arg(long, value_name = "N", env = "SLUICE_WORKERS")]
+    pub workers: Option<u32>,
+
+    /// When a worker is free again: with the first byte of the response body, or with its last [default: auto]
+    ///
+    /// auto is "end" in this release, which is true of every server, if late for those that send by themselves
+    /// (waitress, gunicorn's gthread and gevent workers with buffering, Zope).
+    #[arg(long, value_name = "POINT", env = "SLUICE_RELEASE")]
+    pub release: Option<ReleaseOption>,
+
+    /// inline: requests go through the agent. passive: they go to the instance, and the application tells the
+    /// agent what it did (POST /v1/observe) [default: inline]
+    #[arg(long, value_name = "MODE", env = "SLUICE_MODE")]
+    pub mode: Option<ModeOption>,
+
+    /// Time between reports, 100ms to 1m; each is sent up to 10 % early or late [default: 1s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_INTERVAL")]
+    pub interval: Option<Span>,
+
+    /// Address of the admin server: metrics, status, drain [default: 127.0.0.1:9901]
+    #[arg(long, value_name = "ADDR", env = "SLUICE_ADMIN")]
+    pub admin: Option<SocketAddr>,
+
+    /// File with the token that reports carry, and that POST requests to the admin server must carry
+    #[arg(long, value_name = "FILE", env = "SLUICE_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// Not available in this release: directory from which responses with X-Sendfile are served
+    #[arg(long, value_name = "DIR", env = "SLUICE_XSENDFILE_ROOT", value_delimiter = ' ')]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub xsendfile_root: Vec<PathBuf>,
+
+    /// Not available in this release: file that gets a line per request
+    #[arg(long, value_name = "FILE", env = "SLUICE_ACCESS_LOG")]
+    pub access_log: Option<PathBuf>,
+
+    /// Requests that may wait here for a worker; more are refused, and the balancer sends them elsewhere
+    /// [default: 16 per worker]
+    #[arg(long, value_name = "N", env = "SLUICE_QUEUE_LENGTH", help_heading = LIMITS)]
+    pub queue_length: Option<u32>,
+
+    /// Longest wait here for a worker [default: 30s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_QUEUE_TIMEOUT", help_heading = LIMITS)]
+    pub queue_timeout: Option<Span>,
+
+    /// Longest time to finish what is in flight when asked to stop [default: 30s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_DRAIN_TIMEOUT", help_heading = LIMITS)]
+    pub drain_timeout: Option<Span>,
+
+    /// Path that is asked to see if the instance is well: a status below 500 says yes [default: none, a TCP
+    /// connection is enough]
+    ///
+    /// The instance answers it with a worker. Where workers are few, prefer the connection.
+    #[arg(long, value_name = "PATH", env = "SLUICE_HEALTH_PATH", help_heading = HEALTH)]
+    pub health_path: Option<String>,
+
+    /// Time between health checks of an instance that is well; others are checked every 250ms [default: 2s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_HEALTH_INTERVAL", help_heading = HEALTH)]
+    pub health_interval: Option<Span>,
+
+    /// Longest time for one health check [default: 1s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_HEALTH_TIMEOUT", help_heading = HEALTH)]
+    pub health_timeout: Option<Span>,
+
+    /// Threads that relay requests [default: 1]
+    #[arg(long, value_name = "N", env = "SLUICE_THREADS", help_heading = LIMITS)]
+    pub threads: Option<u16>,
+
+    /// Longest time for a request's head to arrive from its first byte on [default: 10s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_CLIENT_HEAD_TIMEOUT", help_heading = LIMITS)]
+    pub client_head_timeout: Option<Span>,
+
+    /// Longest pause within a request body [default: 1m, above the balancer's 30s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_CLIENT_BODY_TIMEOUT", help_heading = LIMITS)]
+    pub client_body_timeout: Option<Span>,
+
+    /// Longest time in which a balancer takes nothing of a response [default: 10m, as it watches its clients itself]
+    #[arg(long, value_name = "TIME", env = "SLUICE_CLIENT_WRITE_TIMEOUT", help_heading = LIMITS)]
+    pub client_write_timeout: Option<Span>,
+
+    /// How long a balancer's connection may idle between requests [default: 75s, above the balancer's 30s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_KEEP_ALIVE_TIMEOUT", help_heading = LIMITS)]
+    pub keep_alive_timeout: Option<Span>,
+
+    /// How long one that closed its sending side may take nothing before it is taken for gone [default: 1s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_HALF_CLOSE_GRACE", help_heading = LIMITS)]
+    pub half_close_grace: Option<Span>,
+
+    /// Largest request head: request line and header fields, at least 8KiB [default: 128KiB, twice the balancer's]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_MAX_HEAD_SIZE", help_heading = LIMITS)]
+    pub max_head_size: Option<ByteSize>,
+
+    /// Most header fields of a request [default: 128, as the balancer adds some to its 100]
+    #[arg(long, value_name = "N", env = "SLUICE_MAX_HEADER_FIELDS", help_heading = LIMITS)]
+    pub max_header_fields: Option<u16>,
+
+    /// Longest time to connect to the instance [default: 1s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_CONNECT_TIMEOUT", help_heading = LIMITS)]
+    pub connect_timeout: Option<Span>,
+
+    /// Longest time from a request's last byte to the head of the response [default: 5m]
+    #[arg(long, value_name = "TIME", env = "SLUICE_RESPONSE_TIMEOUT", help_heading = LIMITS)]
+    pub response_timeout: Option<Span>,
+
+    /// Longest pause of the instance within a response body [default: 5m]
+    #[arg(long, value_name = "TIME", env = "SLUICE_RESPONSE_STALL_TIMEOUT", help_heading = LIMITS)]
+    pub response_stall_timeout: Option<Span>,
+
+    /// How long a connection to the instance is kept unused [default: 30s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_INSTANCE_IDLE_TIMEOUT", help_heading = LIMITS)]
+    pub instance_idle_timeout: Option<Span>,
+
+    /// A request that must not be sent twice takes only a connection used this recently, or a new one [default: 1s,
+    /// below the shortest keep-alive in use, gunicorn's 2s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_UNSAFE_REUSE_TIMEOUT", help_heading = LIMITS)]
+    pub unsafe_reuse_timeout: Option<Span>,
+
+    /// Longest silence of an upgraded connection (WebSocket) [default: 1h]
+    #[arg(long, value_name = "TIME", env = "SLUICE_TUNNEL_TIMEOUT", help_heading = LIMITS)]
+    pub tunnel_timeout: Option<Span>,
+
+    /// Configuration file (TOML); its keys are the names of these options
+    #[arg(long, value_name = "FILE", env = "SLUICE_CONFIG")]
+    #[serde(skip)] // a file does not name itself
+    pub config: Option<PathBuf>,
+
+    /// How log lines look on stderr; SLUICE_LOG says which there are [default: text]
+    #[arg(long, value_name = "FORMAT", env = "SLUICE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+const LIMITS: &str = "Limits";
+const HEALTH: &str = "Health check";
+
+sluice_process::layered!(Options {
+    balancer,
+    instance,
+    listen,
+    advertise,
+    name,
+    service,
+    version_label,
+    workers,
+    release,
+    mode,
+    interval,
+    admin,
+    token_file,
+    xsendfile_root,
+    access_log,
+    queue_length,
+    queue_timeout,
+    drain_timeout,
+    health_path,
+    health_interval,
+    health_timeout,
+    threads,
+    client_head_timeout,
+    client_body_timeout,
+    client_write_timeout,
+    keep_alive_timeout,
+    half_close_grace,
+    max_head_size,
+    max_header_fields,
+    connect_timeout,
+    response_timeout,
+    response_stall_timeout,
+    instance_idle_timeout,
+    unsafe_reuse_timeout,
+    tunnel_timeout,
+    config,
+    log_format,
+});
+
+/// `--release`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReleaseOption {
+    /// Find out; until then, the end.
+    #[default]
+    Auto,
+    /// With the first byte of the response body.
+    FirstByte,
+    /// With the last byte that the instance sends.
+    End,
+}
+
+/// `--mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModeOption {
+    /// Requests go through the agent.
+    Inline,
+    /// Requests go to the instance; the application tells the agent what it did.
+    Passive,
+}
+
+impl From<Mode> for ModeOption {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Inline => Self::Inline,
+            Mode::Passive => Self::Passive,
+        }
+    }
+}
+
+impl From<ModeOption> for Mode {
+    fn from(mode: ModeOption) -> Self {
+        match mode {
+            ModeOption::Inline => Self::Inline,
+            ModeOption::Passive => Self::Passive,
+        }
+    }
+}

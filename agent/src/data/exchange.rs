@@ -1,0 +1,136 @@
+//! One request at the instance: holds its worker, times it, and tells what became of it. Nothing leaks: whichever
+//! way it ends, also by being dropped, the worker is given back and the end is counted once.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use http::{StatusCode, uri::PathAndQuery};
+use sluice_proto::ReleasePoint;
+use sluice_relay::{End, Observer};
+use tokio::time::Instant;
+
+use super::classes::Class;
+use crate::{
+    activity::{Presence, Streaming},
+    gate::Permit,
+    measure::Observation,
+    metrics::Outcome,
+    shared::Shared,
+};
+
+pub(super) struct Exchange {
+    shared: Arc<Shared>,
+    class: Rc<Class>,
+    url: Option<PathAndQuery>,
+    started: Instant,
+    /// The worker, until it is free again.
+    permit: Option<Permit>,
+    /// Set once the worker is free and the response goes on.
+    streaming: Option<Streaming>,
+    held: Option<Duration>,
+    head: Option<Head>,
+    ended: bool,
+    _presence: Presence,
+}
+
+#[derive(Clone, Copy)]
+struct Head {
+    status: StatusCode,
+    after: Duration,
+}
+
+impl Exchange {
+    pub(super) fn begin(
+        shared: Arc<Shared>,
+        class: Rc<Class>,
+        url: Option<PathAndQuery>,
+        permit: Permit,
+        presence: Presence,
+    ) -> Self {
+        Self {
+            shared,
+            class,
+            url,
+            started: Instant::now(),
+            permit: Some(permit),
+            streaming: None,
+            held: None,
+            head: None,
+            ended: false,
+            _presence: presence,
+        }
+    }
+
+    /// The head of the response came.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        let after = self.started.elapsed();
+        self.shared.metrics.ttfb.observe(after.as_secs_f64());
+        self.head = Some(Head { status, after });
+    }
+
+    /// No usable response came, and none will.
+    pub(super) fn failed(mut self, outcome: Outcome) {
+        self.end(outcome, None);
+    }
+
+    fn give_back(&mut self) {
+        if self.permit.take().is_some() {
+            self.held = Some(self.started.elapsed());
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome, bytes: Option<u64>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.give_back();
+        self.streaming = None;
+        self.class.metrics.ended(outcome);
+        // What the instance did not see says nothing about it.
+        if outcome != Outcome::Refused {
+            self.observe(outcome, bytes);
+        }
+    }
+
+    /// Also of requests whose client went away: they lasted at least this long and were at least this large. Leaving
+    /// them out would make just the slowest and largest classes look cheap, as those are what people give up on.
+    fn observe(&self, outcome: Outcome, bytes: Option<u64>) {
+        let held = self.held.unwrap_or_default();
+        self.class.metrics.held.observe(held.as_secs_f64());
+        if let Some(bytes) = bytes {
+            self.shared.metrics.response_bytes.observe(bytes as f64);
+        }
+        self.shared.recorder.record(&Observation {
+            class: &self.class.name,
+            url: self.url.as_ref().map(PathAndQuery::as_str),
+            failed: outcome.is_error(),
+            held,
+            ttfb: self.head.map(|head| head.after),
+            bytes,
+        });
+    }
+}
+
+impl Observer for Exchange {
+    fn first_byte(&mut self) {
+        if self.shared.identity.release.point == ReleasePoint::FirstByte {
+            self.give_back();
+            self.streaming = Some(self.shared.activity.stream());
+        }
+    }
+
+    fn ended(&mut self, end: End, bytes: u64) {
+        let outcome = match self.head {
+            // Either side ends a tunnel as it likes, and which one broke it off is not told.
+            Some(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => Outcome::Ok,
+            Some(head) => Outcome::of_response(head.status, end),
+            None => Outcome::NoAnswer,
+        };
+        self.end(outcome, Some(bytes));
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.end(Outcome::ClientGone, None);
+    }
+}

@@ -1,0 +1,181 @@
+//! What happens to one request.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::SystemTime};
+
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use sluice_proto::headers;
+use sluice_relay::{
+    Client, ClientBody, Failure, Handler, ReplyBody, SendError, Upstreams,
+    head::{Origin, Position, prepare_request, prepare_response},
+    is_upgrade,
+    metrics::RelayMetrics,
+    splice_upgrade,
+    upstream::{Lease, Reuse},
+};
+use tokio::time::Instant;
+
+use super::{
+    classes::{Class, ClassTable},
+    exchange::Exchange,
+};
+use crate::{metrics::Outcome, shared::Shared};
+
+/// One per data thread.
+pub(super) struct AgentHandler {
+    shared: Arc<Shared>,
+    upstreams: Rc<Upstreams>,
+    relay: RelayMetrics,
+    classes: ClassTable,
+    rng: RefCell<fastrand::Rng>,
+}
+
+type Reply = Response<ReplyBody<Exchange>>;
+
+impl AgentHandler {
+    pub(super) fn new(shared: Arc<Shared>, upstreams: Rc<Upstreams>, relay: RelayMetrics) -> Self {
+        let classes = ClassTable::new(shared.metrics.clone());
+        Self { shared, upstreams, relay, classes, rng: RefCell::new(fastrand::Rng::new()) }
+    }
+}
+
+impl Handler for AgentHandler {
+    type Observer = Exchange;
+
+    async fn handle(self: Rc<Self>, request: Request<ClientBody>, client: Client) -> Reply {
+        let presence = self.shared.activity.arrive();
+        let (mut parts, body) = request.into_parts();
+        let class = self.classes.of(&parts);
+        let origin = Origin { peer: client.address.ip(), scheme: client.scheme, arrived: SystemTime::now() };
+        // The balancer has said who asks.
+        let prepared = prepare_request(&mut parts, &Position::Inner, origin, &mut self.rng.borrow_mut());
+        if let Err(problem) = prepared {
+            return self.turn_away(&class, Failure::BadRequest(problem));
+        }
+        for name in headers::ALL {
+            parts.headers.remove(name);
+        }
+        let asked = Instant::now();
+        let permit = match self.shared.gate.enter().await {
+            Ok(permit) => permit,
+            Err(refusal) => return self.turn_away(&class, refusal.into()),
+        };
+        self.shared.metrics.queued.observe(asked.elapsed().as_secs_f64());
+        let url = parts.uri.path_and_query().cloned();
+        let exchange = Exchange::begin(self.shared.clone(), class, url, permit, presence);
+        self.forward(Request::from_parts(parts, body), exchange).await
+    }
+}
+
+impl AgentHandler {
+    async fn forward(&self, mut request: Request<ClientBody>, exchange: Exchange) -> Reply {
+        let upgrade = is_upgrade(&request).then(|| hyper::upgrade::on(&mut request));
+        let progress = request.body().progress();
+        let (response, lease) = match self.send(request).await {
+            Ok(answered) => answered,
+            Err(error) => return self.give_up(error.failure, Seen::unless(error.unsent.is_some()), exchange),
+        };
+        let mut exchange = exchange;
+        exchange.answered(response.status());
+        let (mut parts, body) = response.into_parts();
+        if prepare_response(&mut parts).is_err() {
+            return self.give_up(Failure::InvalidResponse, Seen::Yes, exchange);
+        }
+        match (parts.status, upgrade) {
+            (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => {
+                self.tunnel(client, Response::from_parts(parts, body), lease, exchange)
+            }
+            (StatusCode::SWITCHING_PROTOCOLS, None) => {
+                self.give_up(Failure::InvalidResponse, Seen::Yes, exchange)
+            }
+            _ => {
+                let stall = self.upstreams.limits().body_stall;
+                Response::from_parts(parts, ReplyBody::relayed(body, lease, progress, stall, exchange))
+            }
+        }
+    }
+
+    /// Once, or twice if a kept connection turns out to be at its end and the request may be repeated: servers close
+    /// idle connections when they like, and that one did is nobody's failure.
+    async fn send(&self, request: Request<ClientBody>) -> Result<(Response<Incoming>, Lease), SendError> {
+        let instance = &self.shared.config.instance;
+        if !may_be_repeated(&request) {
+            return self.upstreams.send(instance, request, Reuse::Fresh).await;
+        }
+        let again = copy_of(&request);
+        match self.upstreams.send(instance, request, Reuse::Any).await {
+            Err(SendError { failure: Failure::ClosedEarly, stale: true, .. }) => {
+                self.upstreams.send(instance, again, Reuse::Fresh).await
+            }
+            result => result,
+        }
+    }
+
+    fn tunnel(
+        &self,
+        client: OnUpgrade,
+        mut response: Response<Incoming>,
+        lease: Lease,
+        exchange: Exchange,
+    ) -> Reply {
+        let idle = self.upstreams.limits().tunnel_idle;
+        splice_upgrade(client, &mut response, lease, idle, exchange, &self.relay);
+        response.map(|_empty| ReplyBody::text(String::new()))
+    }
+
+    /// The instance was asked, or was to be asked, and there is no response of its own to pass on.
+    fn give_up(&self, failure: Failure, seen: Seen, exchange: Exchange) -> Reply {
+        exchange.failed(match (seen, failure) {
+            (Seen::No, _) => Outcome::Refused,
+            (Seen::Yes, Failure::ClientGone) => Outcome::ClientGone,
+            (Seen::Yes, _) => Outcome::NoAnswer,
+        });
+        if failure == Failure::ConnectFailed && self.shared.state.is_up() {
+            self.shared.connection_refused.notify_one();
+        }
+        self.answer(failure, seen)
+    }
+
+    /// Without having asked the instance.
+    fn turn_away(&self, class: &Class, failure: Failure) -> Reply {
+        class.metrics.ended(Outcome::Refused);
+        self.answer(failure, Seen::No)
+    }
+
+    /// Says whether the balancer may send the request elsewhere. A bad one is bad everywhere.
+    fn answer(&self, failure: Failure, seen: Seen) -> Reply {
+        self.shared.metrics.failed(failure);
+        let mut response = failure.response();
+        if seen == Seen::No && !matches!(failure, Failure::BadRequest(_)) {
+            response.headers_mut().insert(headers::REFUSED, HeaderValue::from_static(failure.label()));
+        }
+        response
+    }
+}
+
+/// Whether the instance may have seen the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Yes,
+    No,
+}
+
+impl Seen {
+    fn unless(unsent: bool) -> Self {
+        if unsent { Self::No } else { Self::Yes }
+    }
+}
+
+/// RFC 9110, 9.2.2: a proxy may repeat what is idempotent; without a body there is nothing that is gone already.
+fn may_be_repeated(request: &Request<ClientBody>) -> bool {
+    request.method().is_idempotent() && request.body().is_empty() && !is_upgrade(request)
+}
+
+fn copy_of(request: &Request<ClientBody>) -> Request<ClientBody> {
+    let mut copy = Request::new(ClientBody::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}

@@ -1,0 +1,104 @@
+//! Leaving without anybody noticing: tell the balancers, finish what runs, go.
+//!
+//! ```text
+//!  asked ─► draining: report, wait for each balancer's word ─► serve until quiet ─► stop the server ─► report down
+//!            (2 s at most)                                      (--drain-timeout)                       (1 s at most)
+//! ```
+//!
+//! Asked again, everything is cut at once.
+
+use std::{sync::Arc, time::Duration};
+
+use sluice_process::{Shutdown, Watch};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{shared::Shared, state::Leaving};
+
+/// For balancers to learn of the drain. A report that is just being sent to a slow one may take one of them.
+const TELL: Duration = Duration::from_secs(2);
+
+/// For the last report. Whoever does not hear it in time finds out by the first connection that is refused.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The same when everything is to end at once: enough for a balancer that is there.
+const HASTY_FAREWELL: Duration = Duration::from_millis(200);
+
+/// For responses that are complete here to leave the sockets' buffers once the server stops.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// The threads of the data path: how to stop them, and how many have ended.
+pub struct DataPath {
+    pub stop: Shutdown,
+    pub threads: usize,
+    pub ended: watch::Receiver<usize>,
+}
+
+impl DataPath {
+    /// Resolves when a thread has ended.
+    pub async fn any_ended(&self) {
+        self.count(1).await;
+    }
+
+    async fn all_ended(&self) {
+        self.count(self.threads).await;
+    }
+
+    async fn count(&self, wanted: usize) {
+        // `Err`: the last writer is gone, and with it the last thread.
+        if self.ended.clone().wait_for(|ended| *ended >= wanted).await.is_err() {
+            tracing::debug!("no data thread is left");
+        }
+    }
+}
+
+/// Sees the agent out, from the first request to stop to the last report.
+pub async fn see_out(shared: &Arc<Shared>, data: &DataPath, asked: &Watch) {
+    let farewell = tokio::select! {
+        () = gracefully(shared, data) => FAREWELL,
+        () = asked.now() => HASTY_FAREWELL,
+    };
+    shared.gate.close();
+    data.stop.trigger_now();
+    data.all_ended().await;
+    let version = shared.state.leave(Leaving::Stopped);
+    if timeout(farewell, heard(shared, version)).await.is_err() {
+        tracing::info!("some balancer did not hear that this agent stops");
+    }
+}
+
+async fn gracefully(shared: &Arc<Shared>, data: &DataPath) {
+    let deadline = Instant::now() + shared.config.drain_timeout;
+    let version = shared.state.leave(Leaving::Draining("asked to stop"));
+    if timeout(TELL, heard(shared, version)).await.is_err() {
+        tracing::warn!("some balancer did not hear of the drain in time");
+    }
+    if timeout_at(deadline, shared.activity.quiet()).await.is_err() {
+        let left = shared.activity.present();
+        tracing::warn!(left, "requests that did not end within the drain timeout are cut");
+        return;
+    }
+    // From here on a late request is refused, so that the balancer sends it elsewhere.
+    shared.gate.close();
+    data.stop.trigger();
+    if timeout(FLUSH, data.all_ended()).await.is_err() {
+        tracing::debug!("some connection was not closed in time");
+    }
+}
+
+/// Resolves when a report with this version of the state (or a later one) was tried with every balancer.
+async fn heard(shared: &Arc<Shared>, version: u64) {
+    let mut reports = shared.published.subscribe();
+    let told = |report: &Option<Arc<crate::report::Published>>| {
+        report.as_ref().is_some_and(|report| report.version >= version)
+    };
+    let seq = match reports.wait_for(told).await {
+        Ok(report) => report.as_ref().map_or(0, |report| report.report.seq),
+        Err(_) => return tracing::error!("reports are no longer made"),
+    };
+    for link in &shared.links {
+        link.settled(seq).await;
+    }
+}

@@ -1,0 +1,89 @@
+//! Makes the reports: on a timer, and at once when the state changes.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use sluice_proto::Report;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use super::{Moment, build, encode};
+use crate::{shared::Shared, state::Standing};
+
+/// A report as it goes to every balancer.
+#[derive(Debug)]
+pub struct Published {
+    pub report: Report,
+    /// The same as JSON.
+    pub body: Bytes,
+    /// [`Standing::version`] of the state in it.
+    pub version: u64,
+    pub at: Instant,
+}
+
+/// The only one who cuts windows and counts reports.
+pub struct Collector {
+    shared: Arc<Shared>,
+    changes: watch::Receiver<Standing>,
+    rng: fastrand::Rng,
+    seq: u64,
+}
+
+impl Collector {
+    /// Sees every change of state from now on, so make it before whoever changes it is started.
+    pub fn new(shared: Arc<Shared>, rng: fastrand::Rng) -> Self {
+        let changes = shared.state.subscribe();
+        Self { shared, changes, rng, seq: 0 }
+    }
+
+    /// Publishes for ever.
+    pub async fn run(mut self) {
+        let interval = self.shared.config.interval;
+        loop {
+            let pause = jittered(interval, &mut self.rng);
+            // The sender lives in `shared`, which lives here: the receiver never sees it gone.
+            tokio::select! {
+                () = sleep(pause) => {}
+                Ok(()) = self.changes.changed() => {}
+            }
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        self.seq += 1;
+        let at = Instant::now();
+        let standing = self.changes.borrow_and_update().clone();
+        let version = standing.version;
+        let moment = Moment { seq: self.seq, standing, now: self.shared.now() };
+        let window = self.shared.recorder.cut(at);
+        let (report, body) = encode(build(&self.shared.identity, moment, window));
+        let published = Published { report, body: body.into(), version, at };
+        self.shared.published.send_replace(Some(Arc::new(published)));
+    }
+}
+
+/// `interval`, up to 10 % shorter or longer: agents that started together must not report together for ever.
+fn jittered(interval: Duration, rng: &mut fastrand::Rng) -> Duration {
+    interval.mul_f64(0.9 + 0.2 * rng.f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_stays_within_a_tenth_and_keeps_the_mean() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let pauses: Vec<_> =
+            (0..10_000).map(|_| jittered(Duration::from_secs(1), &mut rng).as_secs_f64()).collect();
+        assert!(pauses.iter().all(|pause| (0.9..=1.1).contains(pause)));
+        let mean = pauses.iter().sum::<f64>() / pauses.len() as f64;
+        // The standard error is 0.2 / sqrt(12 * 10,000) = 0.0006; ten of them.
+        assert!((mean - 1.0).abs() < 0.006, "{mean}");
+    }
+}

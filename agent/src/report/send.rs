@@ -1,0 +1,180 @@
+//! Sends the newest report to one balancer. What that one does or does not do holds up nobody else.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{Response, StatusCode, header};
+use sluice_process::TokenFile;
+use sluice_proto::{PlanReply, SCHEMA};
+use tokio::{sync::watch, time::Instant};
+
+use super::{Link, Published, SendOutcome};
+
+/// A balancer answers within a millisecond. As long as the interval, so that a slow one gets every report, but
+/// bounded on both sides: a report that waited for 5 s is better replaced by the next.
+const TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
+
+/// A plan is a few hundred bytes. More comes from something that is no balancer.
+const LARGEST_REPLY: usize = 64 * 1024;
+
+/// One per balancer.
+pub struct Sender {
+    client: reqwest::Client,
+    link: Arc<Link>,
+    token: Option<Arc<TokenFile>>,
+    timeout: Duration,
+    reports: watch::Receiver<Option<Arc<Published>>>,
+}
+
+struct Failed(SendOutcome, String);
+
+impl Sender {
+    /// The HTTP client that the senders of one agent share.
+    ///
+    /// # Errors
+    /// If there is no client to be had.
+    pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+        reqwest::Client::builder()
+            // Reports stay where they are sent: no proxy from the environment, no redirect with our token.
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(crate::USER_AGENT)
+            .build()
+    }
+
+    pub fn new(
+        client: reqwest::Client,
+        link: Arc<Link>,
+        token: Option<Arc<TokenFile>>,
+        interval: Duration,
+        reports: watch::Receiver<Option<Arc<Published>>>,
+    ) -> Self {
+        let timeout = interval.clamp(TIMEOUT.0, TIMEOUT.1);
+        Self { client, link, token, timeout, reports }
+    }
+
+    /// Sends for as long as reports are made. Reports made during a send are skipped but for the newest: no backlog.
+    /// No back-off either: the interval is one, and a balancer that restarts should know its instances soon.
+    pub async fn run(mut self) {
+        while self.reports.changed().await.is_ok() {
+            let report = self.reports.borrow_and_update().clone();
+            if let Some(report) = report {
+                self.deliver(&report).await;
+            }
+        }
+    }
+
+    async fn deliver(&self, published: &Published) {
+        let seq = published.report.seq;
+        match self.post(published).await {
+            Ok(plan) => self.link.acknowledged(seq, plan, Instant::now()),
+            Err(Failed(outcome, detail)) => self.link.failed(seq, outcome, detail),
+        }
+    }
+
+    async fn post(&self, published: &Published) -> Result<PlanReply, Failed> {
+        let mut request = self
+            .client
+            .post(self.link.url.report_url())
+            .timeout(self.timeout)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(published.body.clone());
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.current());
+        }
+        let mut response = request.send().await.map_err(transport)?;
+        let status = response.status();
+        let body = bounded(&mut response).await?;
+        match outcome_of(status) {
+            SendOutcome::Acknowledged => plan_of(&body),
+            outcome => Err(Failed(outcome, format!("{status}: {}", first_line(&body)))),
+        }
+    }
+}
+
+fn outcome_of(status: StatusCode) -> SendOutcome {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => SendOutcome::Unauthorized,
+        _ if status.is_success() => SendOutcome::Acknowledged,
+        _ if status.is_client_error() => SendOutcome::Refused,
+        _ if status.is_server_error() => SendOutcome::Failed,
+        _ => SendOutcome::Unexpected,
+    }
+}
+
+fn plan_of(body: &[u8]) -> Result<PlanReply, Failed> {
+    let invalid = |detail| Failed(SendOutcome::InvalidReply, detail);
+    let plan: PlanReply = serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
+    match plan.schema {
+        SCHEMA => Ok(plan),
+        other => Err(invalid(format!("plan of schema {other}; this agent understands {SCHEMA}"))),
+    }
+}
+
+async fn bounded(response: &mut Response) -> Result<Vec<u8>, Failed> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(transport)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > LARGEST_REPLY {
+            return Err(Failed(SendOutcome::InvalidReply, format!("more than {LARGEST_REPLY} bytes")));
+        }
+    }
+    Ok(body)
+}
+
+fn transport(error: reqwest::Error) -> Failed {
+    let outcome = if error.is_timeout() { SendOutcome::TimedOut } else { SendOutcome::Unreachable };
+    Failed(outcome, whole_story(&error.without_url()))
+}
+
+/// Reqwest's own words end before the reason.
+fn whole_story(error: &dyn std::error::Error) -> String {
+    let mut story = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        story = format!("{story}: {error}");
+        cause = error.source();
+    }
+    story
+}
+
+/// For the log: what the balancer said, short and harmless.
+fn first_line(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).lines().next().unwrap_or_default().chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_an_outcome() {
+        for (status, outcome) in [
+            (200, SendOutcome::Acknowledged),
+            (204, SendOutcome::Acknowledged),
+            (302, SendOutcome::Unexpected),
+            (401, SendOutcome::Unauthorized),
+            (403, SendOutcome::Unauthorized),
+            (409, SendOutcome::Refused),
+            (422, SendOutcome::Refused),
+            (500, SendOutcome::Failed),
+            (503, SendOutcome::Failed),
+        ] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(outcome_of(status), outcome, "{status}");
+        }
+    }
+
+    #[test]
+    fn only_a_plan_of_this_schema_is_understood() {
+        let plan = |schema: u32| {
+            format!(
+                r#"{{"schema":{schema},"plan":3,"role":"general","reason":"all are","routed":true,"new":1}}"#
+            )
+        };
+        assert_eq!(plan_of(plan(SCHEMA).as_bytes()).map_err(|failed| failed.1).expect("a plan").plan, 3);
+        for bad in [plan(SCHEMA + 1), "{}".to_owned(), String::new(), "<html>".to_owned()] {
+            let Failed(outcome, _) = plan_of(bad.as_bytes()).expect_err(&bad);
+            assert_eq!(outcome, SendOutcome::InvalidReply, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What the parts of one agent share. Everything in it may be used from any thread.
+
+use std::sync::Arc;
+
+use prometheus::{GaugeVec, Registry};
+use sluice_proto::Now;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use crate::{
+    activity::Activity,
+    config::Config,
+    gate::Gate,
+    measure::Recorder,
+    metrics::{AgentMetrics, ReadAtScrape},
+    report::{Identity, Link, Published},
+    state::StateCell,
+};
+
+/// One agent. Written in full before its threads start; from then on each part has one writer, named there.
+pub struct Shared {
+    pub config: Config,
+    pub identity: Identity,
+    pub started: Instant,
+    pub gate: Gate,
+    pub activity: Arc<Activity>,
+    pub recorder: Recorder,
+    pub state: StateCell,
+    pub metrics: AgentMetrics,
+    /// The data path saw a connection refused by an instance that was taken for up; the health checker listens.
+    pub connection_refused: Notify,
+    /// One per balancer.
+    pub links: Vec<Arc<Link>>,
+    /// The newest report. `None`: none was made yet.
+    pub published: watch::Sender<Option<Arc<Published>>>,
+}
+
+impl Shared {
+    /// Readings at this moment, as reports and the status show them.
+    pub fn now(&self) -> Now {
+        let occupancy = self.gate.occupancy();
+        Now {
+            in_flight: clamped(occupancy.busy),
+            streaming: clamped(self.activity.streaming()),
+            queued: clamped(occupancy.queued),
+            spooled_bytes: 0,
+        }
+    }
+}
+
+/// Readers take at most a million for impossible.
+fn clamped(count: usize) -> u32 {
+    count.min(1_000_000) as u32
+}
+
+/// Registers the gauges that are read from `shared` when somebody asks.
+pub fn register_gauges(shared: &Arc<Shared>, registry: &Registry) {
+    let gauge = |name, help, read: fn(&Shared) -> f64| {
+        let shared = shared.clone();
+        let set = move |gauges: &GaugeVec| gauges.with_label_values::<&str>(&[]).set(read(&shared));
+        ReadAtScrape::register(registry, name, help, &[], set);
+    };
+    gauge("sluice_agent_workers", "Requests that the instance may work on at the same time.", |s| {
+        s.gate.occupancy().workers as f64
+    });
+    gauge("sluice_agent_workers_busy", "Requests that hold a worker now.", |s| {
+        s.gate.occupancy().busy as f64
+    });
+    gauge("sluice_agent_queued", "Requests that wait here for a worker now.", |s| {
+        s.gate.occupancy().queued as f64
+    });
+    gauge("sluice_agent_streaming", "Responses being sent whose worker is free.", |s| {
+        s.activity.streaming() as f64
+    });
+    gauge("sluice_agent_instance_up", "1 if the instance passed its last health checks, else 0.", |s| {
+        f64::from(u8::from(s.state.is_up()))
+    });
+    let links = shared.links.clone();
+    ReadAtScrape::register(
+        registry,
+        "sluice_agent_report_age_seconds",
+        "Time since a balancer last acknowledged a report, or since the start. Above 3 intervals its knowledge is stale.",
+        &["balancer"],
+        move |gauges| links.iter().for_each(|link| set_age(link, gauges)),
+    );
+}
+
+fn set_age(link: &Link, gauges: &GaugeVec) {
+    let age = link.status().acknowledged_at.elapsed();
+    gauges.with_label_values(&[link.url.as_str()]).set(age.as_secs_f64());
+}
