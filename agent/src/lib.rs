@@ -1,41 +1,45 @@
-//! The agent: beside each instance, between it and the balancers.
+//! The agent beside each instance: gates, measures, reports, drains.
 //!
 //! ```text
-//!  data ──────────────────────────────── its own threads
-//!  balancer ─► relay::Server ─► handler ─► gate ─► instance
-//!                                  │
-//!                               measure (one window for all)        state ◄── health checks
-//!                                  │                                  │
-//!  control ────────────────────────┼──────────────────────────────────┼── its own thread
-//!                               report: collect ─► send ─► each balancer;   drain, api
+//!            data threads                          │ control thread
+//!  request ─► data::handler ─► gate ─► instance    │  health ──► state ──► report::collect ─► report::send ─► balancers
+//!                  │                               │                            ▲
+//!                  └─ data::exchange ─► measure ───┼────────────────────────────┘
+//!                     (end of each request)        │  api: /metrics /v1/status /v1/drain /v1/observe
+//!                                                  │  drain: from SIGTERM to the last report
 //! ```
 //!
-//! - [`config`]: flags, environment, file -> checked values
-//! - [`data`]: the path of a request; [`gate`]: no more of them at the instance than it has workers
-//! - [`measure`]: what the instance did, per class; [`report`]: telling the balancers
-//! - [`health`] and [`state`]: ready, draining or down, and why; [`drain`]: leaving in order
-//! - [`api`]: the admin endpoints; [`run`]: puts it all together
+//! | module | what | waits for |
+//! |---|---|---|
+//! | [`config`] | options to checked values, each default with its reason | nothing |
+//! | [`gate`], [`activity`], [`measure`], [`state`] | what both sides share; no I/O | nothing |
+//! | `data` | requests | instance, clients; never the control thread |
+//! | [`health`], [`report`], `drain`, `api` | everything else | balancers, operators; never a request |
 //!
-//! The agent keeps nothing on disk: after a restart its first report registers it again.
+//! An agent is a value ([`start`]): a process may run many, each with its own registry, ports and threads.
 
 #![forbid(unsafe_code)]
 
 pub mod activity;
-pub mod api;
+mod api;
 pub mod config;
-pub mod data;
-pub mod drain;
+mod control;
+mod data;
+mod drain;
 pub mod gate;
 pub mod health;
 pub mod measure;
 pub mod metrics;
 pub mod report;
-pub mod run;
-pub mod shared;
+mod shared;
+mod start;
 pub mod state;
 
 pub use config::{Config, Options};
-pub use run::{Running, start};
+pub use start::{Running, run, start};
 
-/// What health checks and reports call themselves.
-pub const USER_AGENT: &str = concat!("sluice-agent/", env!("CARGO_PKG_VERSION"));
+/// The name that metrics and log lines know this program by.
+pub const PROGRAM: &str = "sluice-agent";
+
+/// What balancers and instances see in `User-Agent`.
+const USER_AGENT: &str = concat!("sluice-agent/", env!("CARGO_PKG_VERSION"));

@@ -1,53 +1,45 @@
-//! The command line of the agent.
+//! `sluice-agent`: parse, build, run.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, ValueEnum};
 use sluice_agent::{Config, Options};
-use sluice_process::{RunError, Shutdown, config::to_toml, exit::report, logging, run_on_own_thread};
+use sluice_process::{RunError, config::to_toml, exit, logging};
 
-/// Sluice's agent: runs beside an application server, gates it, measures it, reports to the balancer
-///
-/// Every flag has a key of the same name in the file and an environment variable SLUICE_...; flag
-/// beats environment beats file.
-#[derive(Parser)]
-#[command(name = "sluice-agent", version, args_conflicts_with_subcommands = true)]
+/// Runs beside an application server: lets in as many requests as it has workers, measures, reports to balancers.
+#[derive(Debug, Parser)]
+#[command(name = "sluice-agent", version, max_term_width = 110)]
 struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
+    /// What to do
+    #[arg(value_enum, default_value = "run", hide_default_value = true)]
+    command: Command,
     #[command(flatten)]
-    run: Options,
+    options: Options,
 }
 
-#[derive(Subcommand)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Command {
-    /// Serve; the same as without a command
-    Run(Box<Options>),
-    /// Say what is wrong with a configuration, or print it with all defaults
-    Check(Box<Options>),
+    /// Run until SIGTERM or SIGINT (default)
+    Run,
+    /// Print the effective configuration as a file, or what is wrong with it (exit code 2)
+    Check,
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    report(match cli.command {
-        None => serve(cli.run),
-        Some(Command::Run(options)) => serve(*options),
-        Some(Command::Check(options)) => print_effective(*options),
-    })
+    let Cli { command, options } = Cli::parse();
+    exit::report(execute(command, options))
 }
 
-fn serve(options: Options) -> Result<(), RunError> {
+fn execute(command: Command, options: Options) -> Result<(), RunError> {
     let config = Config::load(options)?;
-    logging::init(config.log_format)?;
-    let shutdown = Shutdown::new();
-    let for_signals = shutdown.clone();
-    let _runs_to_the_end =
-        run_on_own_thread("signals", move || sluice_process::shutdown::signals(for_signals))
-            .map_err(RunError::failed)?;
-    sluice_agent::start(config, &shutdown)?.join()
-}
-
-fn print_effective(options: Options) -> Result<(), RunError> {
-    print!("{}", to_toml(&Config::load(options)?.effective()));
-    Ok(())
+    match command {
+        Command::Run => {
+            logging::init(config.log_format)?;
+            sluice_agent::run(config)
+        }
+        Command::Check => {
+            print!("{}", to_toml(&config.effective()));
+            Ok(())
+        }
+    }
 }

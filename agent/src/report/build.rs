@@ -104,7 +104,7 @@ fn class_report(class: ClassName, window: ClassWindow) -> ClassReport {
 /// Merges the second half of `classes` into `other`, which comes last. Shortens any list of two or more.
 fn fold_smaller_half(classes: &mut Vec<ClassReport>) {
     let mut folded = ClassWindow::default();
-    let small = classes.split_off(classes.len() / 2);
+    let small = classes.split_off((classes.len() - 1) / 2);
     let earlier =
         classes.extract_if(.., |class| class.class.as_str() == ClassName::OTHER).collect::<Vec<_>>();
     for ClassReport { requests, errors, held_us, ttfb_us, response_bytes, .. } in

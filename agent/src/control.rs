@@ -1,0 +1,84 @@
+//! The control thread: health, reports and the admin server until asked to stop, then the drain.
+
+use std::sync::Arc;
+
+use axum::Router;
+use sluice_process::{
+    RunError, Watch,
+    admin::{AdminError, AdminServer},
+};
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::{
+    drain::{self, DataPath},
+    health::{self, Probe},
+    report::{Collector, Sender},
+    shared::Shared,
+};
+
+/// What the control thread works with.
+pub struct Control {
+    pub shared: Arc<Shared>,
+    pub probe: Probe,
+    pub collector: Collector,
+    pub senders: Vec<Sender>,
+    pub admin: AdminServer,
+    pub router: Router,
+    pub data: DataPath,
+    pub asked: Watch,
+}
+
+/// Runs an agent to its end.
+///
+/// # Errors
+/// If a part ends that should not: an agent that no longer reports or no longer serves must not look alive.
+pub async fn run(control: Control) -> Result<(), RunError> {
+    let Control { shared, probe, collector, senders, admin, router, data, asked } = control;
+    let (leave_admin, admin_leaves) = oneshot::channel::<()>();
+    let mut admin = tokio::spawn(admin.serve(router, async move {
+        // Told, or whoever would tell is gone: the same.
+        admin_leaves.await.unwrap_or(());
+    }));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(health::watch_over(shared.clone(), probe));
+    tasks.spawn(collector.run());
+    for sender in senders {
+        tasks.spawn(sender.run());
+    }
+    tokio::select! {
+        () = asked.requested() => {}
+        error = failure(&mut tasks, &mut admin, &data) => {
+            data.stop.trigger_now();
+            return Err(error);
+        }
+    }
+    drain::see_out(&shared, &data, &asked).await;
+    drop(leave_admin);
+    let served = admin.await.map_err(RunError::failed)?;
+    served.map_err(RunError::failed)?;
+    tracing::info!("agent stopped");
+    Ok(())
+}
+
+/// Resolves when a part has ended that should run for as long as the agent does.
+async fn failure(
+    tasks: &mut JoinSet<()>,
+    admin: &mut JoinHandle<Result<(), AdminError>>,
+    data: &DataPath,
+) -> RunError {
+    tokio::select! {
+        Some(ended) = tasks.join_next() => match ended {
+            Ok(()) => RunError::failed("a task of the control thread ended"),
+            Err(error) => RunError::failed(error),
+        },
+        served = admin => match served {
+            Ok(Ok(())) => RunError::failed("the admin server ended"),
+            Ok(Err(error)) => RunError::failed(error),
+            Err(error) => RunError::failed(error),
+        },
+        () = data.any_ended() => RunError::failed("a data thread ended"),
+    }
+}

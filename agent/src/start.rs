@@ -1,0 +1,229 @@
+//! From a configuration to threads at work, and back.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
+
+use prometheus::Registry;
+use sluice_process::{
+    Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, metrics::registry,
+    run_on_own_thread, shutdown,
+};
+use sluice_proto::{BootId, InstanceName, Target};
+use sluice_relay::{listen, metrics::RelayMetrics, threads::DataThreads};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use crate::{
+    PROGRAM,
+    activity::Activity,
+    api,
+    config::{Config, Path},
+    control::{self, Control},
+    data,
+    drain::DataPath,
+    gate::Gate,
+    health::Probe,
+    measure::Recorder,
+    metrics::AgentMetrics,
+    report::{Collector, Identity, Link, Sender},
+    shared::{Shared, register_gauges},
+    state::StateCell,
+};
+
+/// An agent at work. Dropped, it stops at once unless somebody else holds its [`Shutdown`].
+#[must_use = "an agent that is dropped stops"]
+pub struct Running {
+    data_addr: Option<SocketAddr>,
+    admin_addr: SocketAddr,
+    address: Target,
+    control: OwnThread<Result<(), RunError>>,
+    data: Option<DataThreads>,
+    _shutdown: Shutdown,
+}
+
+impl Running {
+    /// Where requests are taken; `None` in mode passive.
+    pub fn data_addr(&self) -> Option<SocketAddr> {
+        self.data_addr
+    }
+
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Where balancers are told to send requests.
+    pub fn address(&self) -> &Target {
+        &self.address
+    }
+
+    /// Waits, without blocking the runtime, until the agent is about to end; [`join`](Self::join) then returns at once.
+    pub async fn ended(&mut self) {
+        self.control.ended().await;
+    }
+
+    /// Blocks until the agent has ended, which takes a [`Shutdown`] or a failure.
+    ///
+    /// # Errors
+    /// What ended it, other than being asked to.
+    pub fn join(self) -> Result<(), RunError> {
+        let control = self.control.join().map_err(RunError::failed);
+        let data = self.data.map_or(Ok(()), |data| data.join().map_err(RunError::failed));
+        control??;
+        data
+    }
+}
+
+/// Starts an agent and returns once its ports are taken; port 0 takes a free one. Ends when `shutdown` says so: see
+/// the graceful steps in the README.
+///
+/// # Errors
+/// [`RunError::Config`] for a token file that can not be used or a name that can not be made; [`RunError::Failed`]
+/// if an address is taken or a thread can not be started.
+pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
+    let token = config.token_file.as_ref().map(TokenFile::open).transpose()?.map(Arc::new);
+    let listeners = listeners(&config)?;
+    let data_addr = match listeners.first() {
+        Some(listener) => Some(listener.local_addr().map_err(RunError::failed)?),
+        None => None,
+    };
+    let admin = AdminServer::bind(config.admin).map_err(RunError::failed)?;
+    let registry = registry(PROGRAM, env!("CARGO_PKG_VERSION"));
+    let readiness = Arc::new(Readiness::new());
+    let shared = share(config, data_addr, &registry, readiness.clone())?;
+    let relay = RelayMetrics::register(&registry);
+    register_gauges(&shared, &registry);
+    announce(&shared, data_addr, admin.local_addr());
+
+    let stop = Shutdown::new();
+    let (ended, ended_seen) = watch::channel(0);
+    let threads = listeners.len();
+    let data_stop = stop.watch();
+    let client = Sender::client().map_err(RunError::failed)?;
+    let sender = |link: &Arc<Link>| {
+        let reports = shared.published.subscribe();
+        Sender::new(client.clone(), link.clone(), token.clone(), shared.config.interval, reports)
+    };
+    let admin_addr = admin.local_addr();
+    let control = Control {
+        probe: Probe::new(shared.config.instance.clone(), &shared.config.health).map_err(RunError::failed)?,
+        collector: Collector::new(shared.clone(), fastrand::Rng::new()),
+        senders: shared.links.iter().map(sender).collect(),
+        router: api::router(shared.clone(), registry, readiness, token.clone()),
+        admin,
+        data: DataPath { stop, threads, ended: ended_seen },
+        shared: shared.clone(),
+        asked: shutdown.watch(),
+    };
+    // Before the control thread, which takes an end of theirs for a failure. If that thread can not be started, the
+    // last hold on `stop` goes with it, and these end by themselves.
+    let data = match data_addr {
+        Some(_) => {
+            Some(data::start(&shared, listeners, &relay, &data_stop, &ended).map_err(RunError::failed)?)
+        }
+        None => None,
+    };
+    drop(ended);
+    let control = run_on_own_thread("agent-control", move || control::run(control)).map_err(RunError::failed)?;
+    let address = shared.identity.address.clone();
+    Ok(Running { data_addr, admin_addr, address, control, data, _shutdown: shutdown })
+}
+
+/// [`start`], then SIGTERM and SIGINT until the end: what the program does.
+///
+/// # Errors
+/// As [`start`] and [`Running::join`].
+pub fn run(config: Config) -> Result<(), RunError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::failed)?;
+    runtime.block_on(async {
+        let shutdown = Shutdown::new();
+        let signals = tokio::spawn(shutdown::signals(shutdown.clone()));
+        // Lets the handlers be installed, or an early signal would kill a half-started agent.
+        tokio::task::yield_now().await;
+        let mut running = start(config, shutdown)?;
+        running.ended().await;
+        signals.abort();
+        running.join()
+    })
+}
+
+fn listeners(config: &Config) -> Result<Vec<TcpListener>, RunError> {
+    match config.path {
+        Path::Inline { listen } => {
+            listen::bind(listen, usize::from(config.threads)).map_err(RunError::failed)
+        }
+        Path::Passive => Ok(Vec::new()),
+    }
+}
+
+fn share(
+    config: Config,
+    data_addr: Option<SocketAddr>,
+    registry: &Registry,
+    readiness: Arc<Readiness>,
+) -> Result<Arc<Shared>, RunError> {
+    let started = Instant::now();
+    let metrics = AgentMetrics::register(registry);
+    let link = |url: &crate::config::BalancerUrl| Arc::new(Link::new(url.clone(), &metrics, started));
+    Ok(Arc::new(Shared {
+        identity: identity(&config, data_addr)?,
+        started,
+        gate: Gate::new(config.workers, config.queue_length, config.queue_timeout),
+        activity: Arc::new(Activity::default()),
+        recorder: Recorder::new(started),
+        state: StateCell::new(readiness),
+        connection_refused: Notify::new(),
+        links: config.balancers.iter().map(link).collect(),
+        published: watch::Sender::new(None),
+        metrics,
+        config,
+    }))
+}
+
+fn identity(config: &Config, data_addr: Option<SocketAddr>) -> Result<Identity, RunError> {
+    let reached = data_addr.map_or_else(|| config.instance.clone(), Target::from);
+    let address = config.advertise.clone().unwrap_or(reached);
+    let named = |name: &Target| {
+        name.as_str().parse::<InstanceName>().map_err(|error| {
+            sluice_process::ConfigError::missing("--name", format!("the address does not serve as one: {error}"))
+        })
+    };
+    Ok(Identity {
+        name: config.name.clone().map_or_else(|| named(&address), Ok)?,
+        service: config.service.clone(),
+        address,
+        boot_id: boot_id(),
+        interval: config.interval,
+        workers: config.workers,
+        release: config.release(),
+        mode: config.path.mode(),
+        version_label: config.version_label.clone(),
+    })
+}
+
+fn boot_id() -> BootId {
+    format!("{:032x}", fastrand::u128(..)).parse().expect("32 hexadecimal digits are a name")
+}
+
+fn announce(shared: &Shared, data: Option<SocketAddr>, admin: SocketAddr) {
+    let identity = &shared.identity;
+    let balancers: Vec<_> = shared.config.balancers.iter().map(|url| url.as_str()).collect();
+    tracing::info!(
+        name = %identity.name,
+        service = %identity.service,
+        mode = ?identity.mode,
+        listen = data.map(tracing::field::display),
+        advertise = %identity.address,
+        instance = %shared.config.instance,
+        workers = identity.workers,
+        release = ?identity.release.point,
+        balancers = balancers.join(" "),
+        %admin,
+        boot_id = %identity.boot_id,
+        "agent starts"
+    );
+}
