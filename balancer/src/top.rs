@@ -48,14 +48,19 @@ async fn show(options: &TopOptions) -> Result<(), RunError> {
             print!("{screen}");
             return Ok(());
         }
-        // Home, draw, clear the rest: no flicker.
-        let drawn = write!(std::io::stdout(), "\x1b[H{}\x1b[J", screen.replace('\n', "\x1b[K\n"));
-        drawn.and_then(|()| std::io::stdout().flush()).map_err(RunError::failed)?;
+        draw(&screen).map_err(RunError::failed)?;
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             interrupted = tokio::signal::ctrl_c() => return interrupted.map_err(RunError::failed),
         }
     }
+}
+
+/// Draws over what was there: home, each line, clear the rest. No flicker.
+pub(crate) fn draw(screen: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    write!(out, "\x1b[H{}\x1b[J", screen.replace('\n', "\x1b[K\n"))?;
+    out.flush()
 }
 
 async fn fetch<T: DeserializeOwned>(client: &reqwest::Client, url: &str) -> Result<T, RunError> {
@@ -68,7 +73,8 @@ async fn fetch<T: DeserializeOwned>(client: &reqwest::Client, url: &str) -> Resu
         .map_err(|error| RunError::failed(format!("{url} is not this release's balancer: {error}")))
 }
 
-fn screen(instances: &[InstanceView], mut classes: Vec<ClassView>) -> String {
+/// A screenful: instances, and the classes with the most requests.
+pub(crate) fn screen(instances: &[InstanceView], mut classes: Vec<ClassView>) -> String {
     let mut out = String::new();
     let routed = instances.iter().filter(|instance| instance.routed).count();
     let _infallible = writeln!(out, "{routed} of {} instances get requests\n", instances.len());

@@ -11,7 +11,7 @@ use crate::decide::breaker::Breaker;
 use crate::decide::dispatch::Occupancy;
 use crate::decide::membership::{Key, Member};
 use crate::decide::window::Sums;
-use crate::pool::ClassEntry;
+use crate::pool::{ClassEntry, now};
 
 /// One instance: what it says, what is done with it, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +76,24 @@ pub struct Spread {
     pub p50: Option<f64>,
     pub p99: Option<f64>,
     pub max: Option<f64>,
+}
+
+/// All instances, by service and name.
+pub fn instances(state: &ControlState) -> Vec<InstanceView> {
+    let now = now();
+    state.members().iter().map(|(key, member)| instance(state, key, member, now)).collect()
+}
+
+/// All classes, by service and name.
+pub fn classes(state: &ControlState) -> Vec<ClassView> {
+    let now = now();
+    let mut views = Vec::new();
+    for service in state.directory.iter() {
+        let entries = service.classes.all(now);
+        views.extend(entries.iter().map(|entry| class(service.name.as_str(), entry, now)));
+    }
+    views.sort_by(|a, b| (&a.service, &a.class).cmp(&(&b.service, &b.class)));
+    views
 }
 
 /// The view of one instance.
