@@ -14,8 +14,10 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::failure::Failure;
 use crate::limits::ClientLimits;
 
 /// Who sent a request; cheap to clone into what handles it.
@@ -54,6 +56,8 @@ pub(crate) struct Peer {
     write_blocked_since: AtomicU64,
     last_write: AtomicU64,
     in_flight: AtomicBool,
+    /// The request under way has a response, of which some may have been sent.
+    responding: AtomicBool,
     /// A request body was abandoned before its end.
     unread: AtomicBool,
     /// The response must not look complete: reset instead of closing.
@@ -73,6 +77,7 @@ impl Peer {
             write_blocked_since: AtomicU64::new(NEVER),
             last_write: AtomicU64::new(0),
             in_flight: AtomicBool::new(false),
+            responding: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             reset: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
@@ -90,9 +95,15 @@ impl Peer {
         self.in_flight.store(true, Relaxed);
     }
 
+    /// Its response is about to be sent.
+    pub(crate) fn response_began(&self) {
+        self.responding.store(true, Relaxed);
+    }
+
     /// Its response's body is done with, one way or the other.
     pub(crate) fn response_ended(&self) {
         self.in_flight.store(false, Relaxed);
+        self.responding.store(false, Relaxed);
         self.read_blocked_since.store(NEVER, Relaxed);
         self.idle_since.store(self.now(), Relaxed);
     }
@@ -109,6 +120,10 @@ impl Peer {
     /// From here on the socket is read and written by a tunnel.
     pub(crate) fn hand_over(&self) {
         self.handed_over.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Relaxed)
     }
 
     /// Resolves when the client let a deadline pass.
@@ -186,15 +201,23 @@ impl Peer {
 
     /// Says `408` to a client that may still read it. Best effort: the connection ends anyway.
     pub(crate) fn answer_timeout(&self) {
-        const ANSWER: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
-            content-length: 39\r\nconnection: close\r\n\r\nthe request did not arrive in full time\n";
-        if !self.wrote_response_in_part() {
-            let _best_effort = self.tcp.try_write(ANSWER);
+        if self.responding.load(Relaxed) {
+            return self.reset_on_close();
         }
+        let body = format!("{}\n", Failure::ClientStalled);
+        let answer = format!(
+            "HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let _best_effort = self.tcp.try_write(answer.as_bytes());
     }
 
-    fn wrote_response_in_part(&self) -> bool {
-        self.write_blocked_since.load(Relaxed) != NEVER
+    /// A response that is cut off in the middle must not look as if it had ended there.
+    pub(crate) fn cut_off(&self) {
+        if self.responding.load(Relaxed) {
+            self.reset_on_close();
+        }
     }
 
     /// Ends the connection so that the client gets what was sent.
@@ -202,9 +225,6 @@ impl Peer {
     /// Closing a socket that holds unread bytes resets it, and the reset overtakes the response
     /// (RFC 9112, 9.6): read on for a while, and let the client close first.
     pub(crate) async fn close(&self) {
-        if self.handed_over.load(Relaxed) {
-            return;
-        }
         if self.reset.load(Relaxed) {
             let _ = SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
             return;
@@ -242,12 +262,24 @@ fn recheck(limits: &ClientLimits) -> Duration {
     limits.head.min(limits.keep_alive).min(limits.body_stall).min(limits.write_stall)
 }
 
-/// The socket as the HTTP library sees it.
-pub(crate) struct ClientIo(pub(crate) Arc<Peer>);
+/// The socket as the HTTP library sees it, and a tunnel after it.
+pub(crate) struct ClientIo {
+    peer: Arc<Peer>,
+    /// Never sent to; tells by being dropped that nobody reads or writes any more.
+    _in_use: oneshot::Sender<()>,
+}
+
+impl ClientIo {
+    /// The socket, and what resolves (with an error) once it is out of use.
+    pub(crate) fn new(peer: Arc<Peer>) -> (Self, oneshot::Receiver<()>) {
+        let (in_use, out_of_use) = oneshot::channel();
+        (Self { peer, _in_use: in_use }, out_of_use)
+    }
+}
 
 impl ClientIo {
     fn note_read(&self, n: usize) {
-        let peer = &self.0;
+        let peer = &self.peer;
         peer.read_blocked_since.store(NEVER, Relaxed);
         if n > 0 && peer.idle_since.swap(NEVER, Relaxed) != NEVER {
             peer.head_since.store(peer.now(), Relaxed);
@@ -255,7 +287,7 @@ impl ClientIo {
     }
 
     fn note_written<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        let peer = &self.0;
+        let peer = &self.peer;
         match &result {
             Poll::Pending => note_since(&peer.write_blocked_since, peer),
             Poll::Ready(_) => {
@@ -273,8 +305,8 @@ impl ClientIo {
         mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.tcp.poll_write_ready(cx))?;
-            match write(&self.0.tcp) {
+            ready!(self.peer.tcp.poll_write_ready(cx))?;
+            match write(&self.peer.tcp) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
@@ -291,14 +323,14 @@ fn note_since(since: &AtomicU64, peer: &Peer) {
 impl AsyncRead for ClientIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            match self.0.tcp.poll_read_ready(cx) {
+            match self.peer.tcp.poll_read_ready(cx) {
                 Poll::Ready(ready) => ready?,
                 Poll::Pending => {
-                    note_since(&self.0.read_blocked_since, &self.0);
+                    note_since(&self.peer.read_blocked_since, &self.peer);
                     return Poll::Pending;
                 }
             }
-            match self.0.tcp.try_read_buf(buf) {
+            match self.peer.tcp.try_read_buf(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => {
                     self.note_read(*result.as_ref().unwrap_or(&0));
@@ -331,8 +363,8 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.0.reset.load(Relaxed) {
-            SockRef::from(&self.0.tcp).shutdown(std::net::Shutdown::Write)?;
+        if !self.peer.reset.load(Relaxed) {
+            SockRef::from(&self.peer.tcp).shutdown(std::net::Shutdown::Write)?;
         }
         Poll::Ready(Ok(()))
     }

@@ -83,13 +83,22 @@ impl<H: Handler> Server<H> {
             return;
         }
         let peer = Arc::new(Peer::new(tcp));
-        self.drive(&peer, client).await;
-        peer.close().await;
+        let (io, out_of_use) = ClientIo::new(peer.clone());
+        self.drive(&peer, io, client).await;
+        if peer.is_handed_over() {
+            // A tunnel holds up a graceful stop, as a response does.
+            tokio::select! {
+                _ = out_of_use => {}
+                () = self.stop.now() => {}
+            }
+        } else {
+            peer.close().await;
+        }
         drop(open);
     }
 
     /// Drives a connection until it ends by itself or is cut off.
-    async fn drive(&self, peer: &Arc<Peer>, client: Client) {
+    async fn drive(&self, peer: &Arc<Peer>, io: ClientIo, client: Client) {
         let service = service_fn(|request| self.exchange(peer, client, request));
         let connection = http1::Builder::new()
             // The end of a client's sending side is told from its going away by `Peer::gone`.
@@ -98,13 +107,13 @@ impl<H: Handler> Server<H> {
             .max_buf_size(self.limits.head_bytes)
             // `Peer::overdue` watches over the whole connection.
             .header_read_timeout(None)
-            .serve_connection(TokioIo::new(ClientIo(peer.clone())), service)
+            .serve_connection(TokioIo::new(io), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let mut overdue = std::pin::pin!(peer.overdue(&self.limits));
         let mut gone = std::pin::pin!(peer.gone(self.limits.half_close_grace));
         let mut closing = false;
-        loop {
+        let cutoff = loop {
             tokio::select! {
                 biased;
                 result = connection.as_mut() => {
@@ -113,22 +122,24 @@ impl<H: Handler> Server<H> {
                     }
                     return;
                 }
-                () = gone.as_mut() => return self.metrics.cut(Cutoff::Gone),
-                what = overdue.as_mut() => match what {
+                () = gone.as_mut() => break Cutoff::Gone,
+                what = overdue.as_mut() => break match what {
                     Overdue::Request => {
                         peer.answer_timeout();
-                        return self.metrics.cut(Cutoff::Request);
+                        Cutoff::Request
                     }
-                    Overdue::Response => return self.metrics.cut(Cutoff::Response),
-                    Overdue::Idle => return self.metrics.cut(Cutoff::Idle),
+                    Overdue::Response => Cutoff::Response,
+                    Overdue::Idle => Cutoff::Idle,
                 },
                 () = self.stop.requested(), if !closing => {
                     connection.as_mut().graceful_shutdown();
                     closing = true;
                 }
-                () = self.stop.now() => return self.metrics.cut(Cutoff::Stop),
+                () = self.stop.now() => break Cutoff::Stop,
             }
-        }
+        };
+        peer.cut_off();
+        self.metrics.cut(cutoff);
     }
 
     async fn exchange(
@@ -147,6 +158,7 @@ impl<H: Handler> Server<H> {
         if version < Version::HTTP_11 && !response.headers().contains_key(header::CONTENT_LENGTH) {
             mark.end_with_connection();
         }
+        peer.response_began();
         response.body_mut().exchange = Some(mark);
         Ok(response)
     }
