@@ -70,11 +70,22 @@ impl Service {
             Entry::Refused(Refusal::QueueFull) => return Err(Failure::QueueFull),
         };
         let _place = Place { service: self, ticket };
-        match timeout(self.limits.queue_timeout, granted).await {
-            Ok(Ok(slot)) => Ok(slot),
-            // The sender lives in the queue until it is used or `_place` takes it out.
-            Ok(Err(_)) | Err(_) => Err(Failure::QueueTimeout),
+        let mut granted = granted;
+        if self.awaits_first_instance() {
+            match timeout(self.limits.startup_hold, &mut granted).await {
+                Ok(granted) => return granted.map_err(|_| Failure::QueueTimeout),
+                Err(_) if self.awaits_first_instance() => return Err(Failure::NoInstance),
+                Err(_) => {}
+            }
         }
+        // The sender lives in the queue until it is used or `_place` takes it out.
+        let granted = timeout(self.limits.queue_timeout, granted).await;
+        granted.ok().and_then(Result::ok).ok_or(Failure::QueueTimeout)
+    }
+
+    /// Just started, and no instance has been heard of.
+    fn awaits_first_instance(&self) -> bool {
+        self.live().instances.is_empty()
     }
 
     fn arrive(self: &Arc<Self>, avoid: &[InstanceId]) -> Entry {
@@ -299,6 +310,25 @@ mod tests {
         drop((slot, other));
         let load = service.occupancy(InstanceId(1)).expect("known").load;
         assert_eq!((load.working, load.streaming), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fresh_balancer_holds_requests_until_an_instance_registers_but_not_for_ever() {
+        let limits = ServiceLimits {
+            queue_length: 9,
+            queue_timeout: Duration::from_secs(30),
+            startup_hold: Duration::from_secs(3),
+        };
+        let service = Service::new(ServiceName::default(), limits, table(), fastrand::Rng::with_seed(1));
+        let began = now();
+        assert_eq!(service.acquire(&[]).await.expect_err("nobody came"), Failure::NoInstance);
+        assert_eq!(now() - began, limits.startup_hold);
+
+        let service = Service::new(ServiceName::default(), limits, table(), fastrand::Rng::with_seed(1));
+        let mut held = Box::pin(service.acquire(&[]));
+        assert!(futures_poll(&mut held).await.is_none());
+        add(&service, 1, 1, ReleasePoint::End);
+        held.await.expect("it registered");
     }
 
     /// Polls once; `None` if it is not ready.
