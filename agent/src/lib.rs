@@ -21,17 +21,17 @@
 #![forbid(unsafe_code)]
 
 pub mod activity;
-mod api;
+pub mod api;
 pub mod config;
-mod control;
-mod data;
-mod drain;
+pub mod control;
+pub mod data;
+pub mod drain;
 pub mod gate;
 pub mod health;
 pub mod measure;
 pub mod metrics;
 pub mod report;
-mod shared;
+pub mod shared;
 mod start;
 pub mod state;
 
