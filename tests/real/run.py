@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""Sluice in front of real application servers: gunicorn (sync, 1 worker) and waitress.
+
+Without arguments: a test. Everything arrives, whole, and failures are told as promised; the metrics
+of both programs are valid for Prometheus. With --bench: transfer rates through Sluice against
+direct ones, alternating in the same run, medians; exit code 1 if the ratio is below --bar.
+
+Needs tests/real/setup to have been run, and release binaries (cargo build --release).
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+VENV = ROOT / "target" / "real-venv" / "bin"
+PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+REQUESTS, CONCURRENCY, IMAGE_BYTES = 200, 20, 2_613_064
+DEADLINE = 20.0  # seconds for anything that is awaited
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(what, check):
+    """Polls `check` until it is true; fails after DEADLINE."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        if check():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"not within {DEADLINE} s: {what}")
+
+
+def status(url):
+    """Status and body of a GET; status 0 if there is no answer."""
+    try:
+        with urllib.request.urlopen(url, timeout=DEADLINE) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+    except OSError:
+        return 0, b""
+
+
+class Site:
+    """An application server, its agent and a balancer, as processes on free ports."""
+
+    def __init__(self, server, directory):
+        self.server, self.directory = server, directory
+        self.ports = {name: free_port() for name in ("app", "agent", "agent_admin", "site", "admin")}
+        self.processes = {}
+
+    def url(self, name, path=""):
+        return f"http://127.0.0.1:{self.ports[name]}{path}"
+
+    def start(self, name, *command):
+        log = open(self.directory / f"{self.server}-{name}.log", "ab")
+        environment = {**os.environ, "SLUICE_REAL_DIR": str(self.directory)}
+        here = Path(__file__).parent
+        self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=here, env=environment)
+
+    def start_app(self):
+        address = f"127.0.0.1:{self.ports['app']}"
+        if self.server == "gunicorn":
+            self.start("app", VENV / "gunicorn", "--bind", address, "--workers", "1", "app:application")
+        else:
+            self.start("app", VENV / "waitress-serve", f"--listen={address}", "--threads=1", "app:application")
+        eventually("the application answers", lambda: status(self.url("app", "/"))[0] == 200)
+
+    def start_all(self):
+        self.start_app()
+        address = {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
+        self.start("balancer", PROGRAMS / "sluice-balancer", "--listen", address["site"], "--admin", address["admin"])
+        self.start(
+            "agent", PROGRAMS / "sluice-agent",
+            "--balancer", self.url("admin"), "--instance", address["app"],
+            "--listen", address["agent"], "--admin", address["agent_admin"],
+        )
+        eventually("the balancer is ready", lambda: status(self.url("admin", "/readyz"))[0] == 200)
+
+    def stop(self, name):
+        process = self.processes.pop(name)
+        process.terminate()
+        return process.wait(timeout=DEADLINE)
+
+    def stop_all(self):
+        for name in ("agent", "balancer", "app"):
+            if name in self.processes:
+                self.stop(name)
+
+    def cpu_seconds(self, name):
+        fields = Path(f"/proc/{self.processes[name].pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def site(server, directory):
+    running = Site(server, directory)
+    try:
+        running.start_all()
+        yield running
+    finally:
+        running.stop_all()
+
+
+def ab(url):
+    """Loads `url` with ab; its figures, after checking that all of it arrived."""
+    command = ["ab", "-q", "-n", str(REQUESTS), "-c", str(CONCURRENCY), url]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    figure = lambda name: float(re.search(rf"^{name}:\s+([\d.]+)", text, re.M).group(1))
+    assert figure("Complete requests") == REQUESTS, text
+    assert figure("Failed requests") == 0, text
+    assert "Non-2xx" not in text, text
+    assert figure("HTML transferred") == REQUESTS * IMAGE_BYTES, text
+    return figure("Transfer rate") * 1024 / 1e6  # MB/s
+
+
+def check_metrics(url):
+    _, page = status(url)
+    checked = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test(server, directory):
+    with site(server, directory) as running:
+        ab(running.url("site", "/image.jpg"))
+        check_metrics(running.url("admin", "/metrics"))
+        check_metrics(running.url("agent_admin", "/metrics"))
+        running.stop("app")
+        code, line = status(running.url("site", "/"))
+        assert code in (502, 503) and line.count(b"\n") == 1, (code, line)
+        running.start_app()
+        eventually("the site is back", lambda: status(running.url("site", "/"))[0] == 200)
+        assert running.stop("agent") == 0, "the agent leaves in order"
+        assert running.stop("balancer") == 0, "the balancer stops in order"
+    print(f"{server}: {REQUESTS} complete, 0 failed, {REQUESTS * IMAGE_BYTES} bytes; told its failure and came back")
+
+
+def bench(server, directory, rounds):
+    """Rates in MB/s and CPU seconds per GB, as medians of alternating rounds."""
+    with site(server, directory) as running:
+        rows = []
+        for _ in range(rounds):
+            direct = ab(running.url("app", "/image.jpg"))
+            before = [running.cpu_seconds(name) for name in ("balancer", "agent")]
+            through = ab(running.url("site", "/image.jpg"))
+            used = [running.cpu_seconds(name) - b for name, b in zip(("balancer", "agent"), before)]
+            gigabytes = REQUESTS * IMAGE_BYTES / 1e9
+            rows.append((direct, through, through / direct, *(seconds / gigabytes for seconds in used)))
+    return [statistics.median(column) for column in zip(*rows)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bench", action="store_true", help="measure instead of testing")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--bar", type=float, default=0.95, help="lowest ratio that passes")
+    options = parser.parse_args()
+    servers = ("gunicorn", "waitress")
+    with tempfile.TemporaryDirectory(prefix="sluice-real-") as name:
+        directory = Path(name)
+        (directory / "image.jpg").write_bytes(os.urandom(IMAGE_BYTES))
+        if not options.bench:
+            for server in servers:
+                test(server, directory)
+            print(f"{len(servers)} passed, 0 failed")
+            return 0
+        print("| server | direct MB/s | through Sluice MB/s | ratio | balancer CPU s/GB | agent CPU s/GB |")
+        print("|---|---|---|---|---|---|")
+        ratios = []
+        for server in servers:
+            direct, through, ratio, balancer, agent = bench(server, directory, options.rounds)
+            print(f"| {server} | {direct:.0f} | {through:.0f} | {ratio:.2f} | {balancer:.2f} | {agent:.2f} |")
+            ratios.append(ratio)
+        return 0 if min(ratios) >= options.bar else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
