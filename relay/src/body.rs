@@ -44,16 +44,9 @@ pub enum End {
 pub trait Observer: 'static {
     /// The first byte of the body came from the instance; not called if there is none.
     fn first_byte(&mut self);
-    /// What is still to come, of a known length, fits the socket buffers on the way ([`TAIL`]): its
-    /// sender has most likely written all of it. Called once, if at all, and before `ended`.
-    fn tail(&mut self) {}
     /// The last byte came, or none will. `bytes`: body bytes that the instance sent.
     fn ended(&mut self, end: End, bytes: u64);
 }
-
-/// The end of a response that is taken to be in socket buffers already, in bytes. Linux starts with
-/// 128 KiB to receive and as much to send, and grows both with the speed of the connection.
-pub const TAIL: u64 = 256 * 1024;
 
 /// Nobody is interested.
 impl Observer for () {
@@ -90,13 +83,11 @@ impl<O: Observer> ReplyBody<O> {
         stall: Duration,
         observer: O,
     ) -> Self {
-        let tail_at = body.size_hint().exact().map(|length| length.saturating_sub(TAIL));
         let mut relayed = Relayed {
             body,
             lease: Some(lease),
             progress,
             bytes: 0,
-            tail_at,
             observer: Some(observer),
             stall,
             waiting_since: None,
@@ -149,8 +140,6 @@ struct Relayed<O: Observer> {
     lease: Option<Lease>,
     progress: Rc<Progress>,
     bytes: u64,
-    /// Bytes at which the tail begins; `None`: the length is not known, or it has begun.
-    tail_at: Option<u64>,
     /// `None` once it was told the end.
     observer: Option<O>,
     stall: Duration,
@@ -194,11 +183,6 @@ impl<O: Observer> Relayed<O> {
                 observer.first_byte();
             }
             self.bytes += data.len() as u64;
-            if self.tail_at.take_if(|at| self.bytes >= *at).is_some()
-                && let Some(observer) = &mut self.observer
-            {
-                observer.tail();
-            }
         }
         // At once: the instance is done, however long the client takes for what is on its way.
         if self.body.is_end_stream() {

@@ -165,7 +165,6 @@ impl ControlState {
             Arc::new(Instance::new(member.id, name, target, member.release.point, now()))
         });
         instance.set_release_point(member.release.point);
-        instance.set_gated(member.is_gated());
         service.set_instance(instance, member.workers, member.routing() == Routing::Routed);
     }
 

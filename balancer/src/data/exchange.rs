@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sluice_proto::report::ReleasePoint;
 use sluice_relay::body::Progress;
 use sluice_relay::{End, Failure, Observer};
 
@@ -102,25 +103,14 @@ impl Exchange {
     }
 }
 
-impl Exchange {
-    fn note_release(&mut self) {
-        if self.slot.is_released()
+impl Observer for Exchange {
+    fn first_byte(&mut self) {
+        self.slot.first_byte();
+        if self.slot.instance().release_point() == ReleasePoint::FirstByte
             && let Some(record) = &mut self.record
         {
             record.released();
         }
-    }
-}
-
-impl Observer for Exchange {
-    fn first_byte(&mut self) {
-        self.slot.first_byte();
-        self.note_release();
-    }
-
-    fn tail(&mut self) {
-        self.slot.tail();
-        self.note_release();
     }
 
     fn ended(&mut self, end: End, bytes: u64) {

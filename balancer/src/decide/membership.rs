@@ -219,11 +219,6 @@ impl Member {
         lease::knowledge(agent.map(|agent| agent.received), interval, now)
     }
 
-    /// Whether an agent in the data path keeps its instance from being overrun.
-    pub fn is_gated(&self) -> bool {
-        self.agent.as_ref().is_some_and(|agent| agent.mode == Mode::Inline)
-    }
-
     /// Whether it gets requests. Old reports exclude nobody: an agent that fell silent while
     /// "ready" stays in, and one that said "down" stays out until it says otherwise or is forgotten.
     pub fn routing(&self) -> Routing {

@@ -17,8 +17,6 @@ pub struct Instance {
     pub target: Target,
     known_since: Instant,
     releases_at_first_byte: AtomicBool,
-    /// An agent in its data path lets in no more requests than it has workers.
-    gated: AtomicBool,
     /// Milliseconds after `known_since`, plus one; 0: never.
     last_success: AtomicU64,
     /// A connection failed and none succeeded since.
@@ -39,7 +37,6 @@ impl Instance {
             target,
             known_since: now,
             releases_at_first_byte: AtomicBool::new(release == ReleasePoint::FirstByte),
-            gated: AtomicBool::new(false),
             last_success: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
         }
@@ -52,14 +49,6 @@ impl Instance {
 
     pub fn set_release_point(&self, point: ReleasePoint) {
         self.releases_at_first_byte.store(point == ReleasePoint::FirstByte, Relaxed);
-    }
-
-    pub fn is_gated(&self) -> bool {
-        self.gated.load(Relaxed)
-    }
-
-    pub fn set_gated(&self, gated: bool) {
-        self.gated.store(gated, Relaxed);
     }
 
     /// It answered a request.

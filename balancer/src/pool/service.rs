@@ -331,20 +331,6 @@ mod tests {
         held.await.expect("it registered");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_tail_of_a_response_frees_the_slot_only_behind_a_gate() {
-        let service = service(9);
-        add(&service, 1, 1, ReleasePoint::End);
-        let mut slot = service.acquire(&[]).await.expect("free");
-        slot.tail();
-        assert_eq!(working(&service, 1), 1, "nobody but us keeps this instance from being overrun");
-        slot.instance().set_gated(true);
-        slot.tail();
-        assert_eq!(working(&service, 1), 0);
-        drop(slot);
-        assert_eq!(service.occupancy(InstanceId(1)).expect("known").load.streaming, 0);
-    }
-
     /// Polls once; `None` if it is not ready.
     async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
         std::future::poll_fn(|cx| match std::pin::Pin::new(&mut *future).poll(cx) {

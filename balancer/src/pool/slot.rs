@@ -31,27 +31,7 @@ impl Slot {
 
     /// The first byte of the response came: the worker is free, if the instance works that way.
     pub fn first_byte(&mut self) {
-        if self.instance.release_point() == ReleasePoint::FirstByte {
-            self.release();
-        }
-    }
-
-    /// The rest of the response is on its way: an agent that gates its instance has freed the worker,
-    /// or is about to, and lets nobody in before. Handing the slot on now, the next request is there
-    /// when the worker is free. An instance without such an agent gets none before the end.
-    pub fn tail(&mut self) {
-        if self.instance.is_gated() {
-            self.release();
-        }
-    }
-
-    /// Whether the worker is taken for free.
-    pub fn is_released(&self) -> bool {
-        self.stage == Stage::Streaming
-    }
-
-    fn release(&mut self) {
-        if self.stage == Stage::Working {
+        if self.stage == Stage::Working && self.instance.release_point() == ReleasePoint::FirstByte {
             self.stage = Stage::Streaming;
             self.service.first_byte(self.instance.id);
         }
