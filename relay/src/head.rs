@@ -100,6 +100,9 @@ pub fn prepare_request(
     parts.headers.append(header::VIA, if parts.version == Version::HTTP_10 { VIA_10 } else { VIA_11 });
     vouch(&mut parts.headers, position, origin);
     identify(&mut parts.headers, rng);
+    // HTTP/1.0 knows no Host, and 1.1 demands one: "If the authority component is missing [...] a client MUST send a
+    // Host header field with an empty field value" (RFC 9112, 3.2).
+    parts.headers.entry(header::HOST).or_insert(HeaderValue::from_static(""));
     parts.version = Version::HTTP_11;
     Ok(())
 }
@@ -190,7 +193,7 @@ fn vouch(headers: &mut HeaderMap, position: &Position, origin: Origin) {
         Position::Inner => {}
     }
     headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(origin.scheme));
-    if let Some(host) = headers.get(header::HOST).cloned() {
+    if let Some(host) = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned() {
         headers.entry(FORWARDED_HOST).or_insert(host);
     }
     headers.entry(REQUEST_START).or_insert_with(|| trace::request_start(origin.arrived));
@@ -330,6 +333,16 @@ mod tests {
             None,
             "not asked for in Connection"
         );
+    }
+
+    #[test]
+    fn a_request_without_a_host_gets_an_empty_one() {
+        let mut parts = request(&[]);
+        parts.headers.remove("host");
+        parts.version = Version::HTTP_10;
+        let parts = prepared_by(&Position::Inner, parts);
+        assert_eq!((value(&parts, "host"), parts.version), (Some(""), Version::HTTP_11));
+        assert_eq!(value(&parts, "x-forwarded-host"), None);
     }
 
     #[test]

@@ -23,6 +23,7 @@
 pub mod body;
 pub mod failure;
 pub mod head;
+mod instance_io;
 pub mod limits;
 pub mod listen;
 pub mod metrics;

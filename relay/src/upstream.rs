@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::body::{ClientBody, Progress};
 use crate::failure::Failure;
+use crate::instance_io::InstanceIo;
 use crate::limits::UpstreamLimits;
 use crate::metrics::RelayMetrics;
 
@@ -131,7 +132,7 @@ impl Upstreams {
             Err(_) => return Err(Failure::ConnectTimeout),
         };
         self.metrics.upstream_connections.inc();
-        let handshake = http1::Builder::new().handshake(TokioIo::new(tcp)).await;
+        let handshake = http1::Builder::new().handshake(TokioIo::new(InstanceIo::new(tcp))).await;
         let (sender, driver) = handshake.map_err(|_| Failure::ConnectFailed)?;
         let open = self.metrics.upstream_open.clone();
         open.inc();

@@ -24,6 +24,8 @@ pub(super) struct Forwarding<'a> {
     pub(super) path: &'a DataPath,
     pub(super) upstreams: &'a Rc<Upstreams>,
     pub(super) service: &'a Arc<Service>,
+    /// The request's class, which its agent is told.
+    pub(super) class: HeaderValue,
     /// The client's side of a possible upgrade.
     pub(super) upgrade: Option<OnUpgrade>,
 }
@@ -104,16 +106,24 @@ async fn attempts(
 /// long as there is another way; the slot is given back with it.
 async fn attempt_once(
     forwarding: &Forwarding<'_>,
-    request: Request<ClientBody>,
+    mut request: Request<ClientBody>,
     slot: Slot,
 ) -> Result<Answer, Lost> {
     let instance = slot.instance().clone();
+    // An application has no use for it.
+    if instance.is_gated() {
+        request.headers_mut().insert(headers::CLASS, forwarding.class.clone());
+    } else {
+        request.headers_mut().remove(headers::CLASS);
+    }
     let spare = spare(&request);
     let reuse = if request.method().is_idempotent() && spare.is_some() { Reuse::Any } else { Reuse::Fresh };
     match forwarding.upstreams.send(&instance.target, request, reuse).await {
         Ok((response, lease)) => {
             forwarding.service.reached(&instance);
-            match spare.filter(|_| response.headers().contains_key(headers::REFUSED)) {
+            // Only an agent's word counts: an application could have a request executed twice.
+            let refused = instance.is_gated() && response.headers().contains_key(headers::REFUSED);
+            match spare.filter(|_| refused) {
                 Some(again) => Err(Lost {
                     failure: refusal(response.status()),
                     trace: Trace::None,

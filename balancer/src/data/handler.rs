@@ -7,7 +7,6 @@ use std::time::SystemTime;
 
 use http::{HeaderValue, Request, Response, header, request};
 use hyper::upgrade::OnUpgrade;
-use sluice_proto::headers;
 use sluice_relay::head::{Origin, prepare_request};
 use sluice_relay::{Client, ClientBody, Failure, ReplyBody, Upstreams};
 
@@ -72,11 +71,10 @@ impl sluice_relay::Handler for Handler {
             record.finish(Outcome::Failed(failure), 0);
             return failure.response();
         }
-        let name = HeaderValue::from_str(class.name.as_str()).expect("class names are printable ASCII");
-        parts.headers.insert(headers::CLASS, name);
+        let class = HeaderValue::from_str(class.name.as_str()).expect("class names are printable ASCII");
         let upgrade = parts.extensions.remove::<OnUpgrade>();
         let forwarding =
-            Forwarding { path: &self.path, upstreams: &self.upstreams, service: &service, upgrade };
+            Forwarding { path: &self.path, upstreams: &self.upstreams, service: &service, class, upgrade };
         forward(forwarding, Request::from_parts(parts, body), record).await
     }
 }
