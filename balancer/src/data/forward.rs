@@ -111,7 +111,7 @@ async fn attempt_once(
 ) -> Result<Answer, Lost> {
     let instance = slot.instance().clone();
     // An application has no use for it.
-    if instance.is_gated() {
+    if instance.is_behind_agent() {
         request.headers_mut().insert(headers::CLASS, forwarding.class.clone());
     } else {
         request.headers_mut().remove(headers::CLASS);
@@ -122,7 +122,7 @@ async fn attempt_once(
         Ok((response, lease)) => {
             forwarding.service.reached(&instance);
             // Only an agent's word counts: an application could have a request executed twice.
-            let refused = instance.is_gated() && response.headers().contains_key(headers::REFUSED);
+            let refused = instance.is_behind_agent() && response.headers().contains_key(headers::REFUSED);
             match spare.filter(|_| refused) {
                 Some(again) => Err(Lost {
                     failure: refusal(response.status()),

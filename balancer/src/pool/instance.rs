@@ -17,6 +17,8 @@ pub struct Instance {
     pub target: Target,
     known_since: Instant,
     releases_at_first_byte: AtomicBool,
+    /// Requests reach it through its agent.
+    behind_agent: AtomicBool,
     /// Milliseconds after `known_since`, plus one; 0: never.
     last_success: AtomicU64,
     /// A connection failed and none succeeded since.
@@ -37,6 +39,8 @@ impl Instance {
             target,
             known_since: now,
             releases_at_first_byte: AtomicBool::new(release == ReleasePoint::FirstByte),
+            behind_agent: AtomicBool::new(false),
+            gated: AtomicBool::new(false),
             last_success: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
         }
@@ -49,6 +53,25 @@ impl Instance {
 
     pub fn set_release_point(&self, point: ReleasePoint) {
         self.releases_at_first_byte.store(point == ReleasePoint::FirstByte, Relaxed);
+    }
+
+    /// Whether Sluice's own fields mean something there.
+    pub fn is_behind_agent(&self) -> bool {
+        self.behind_agent.load(Relaxed)
+    }
+
+    pub fn set_behind_agent(&self, behind: bool) {
+        self.behind_agent.store(behind, Relaxed);
+    }
+
+    /// Whether an agent is in its data path: one that lets in no more requests than there are
+    /// workers, and that understands what the balancer adds for it.
+    pub fn is_gated(&self) -> bool {
+        self.gated.load(Relaxed)
+    }
+
+    pub fn set_gated(&self, gated: bool) {
+        self.gated.store(gated, Relaxed);
     }
 
     /// It answered a request.
