@@ -17,6 +17,8 @@ pub struct Instance {
     pub target: Target,
     known_since: Instant,
     releases_at_first_byte: AtomicBool,
+    /// An agent is in its data path.
+    gated: AtomicBool,
     /// Requests reach it through its agent.
     behind_agent: AtomicBool,
     /// Milliseconds after `known_since`, plus one; 0: never.
