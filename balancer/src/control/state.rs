@@ -165,7 +165,6 @@ impl ControlState {
             Arc::new(Instance::new(member.id, name, target, member.release.point, now()))
         });
         instance.set_release_point(member.release.point);
-        instance.set_gated(member.is_gated());
         instance.set_behind_agent(member.is_behind_agent());
         service.set_instance(instance, member.workers, member.routing() == Routing::Routed);
     }

@@ -224,11 +224,6 @@ impl Member {
         self.agent.as_ref().is_some_and(|agent| agent.mode == Mode::Inline)
     }
 
-    /// Whether an agent is in its data path.
-    pub fn is_gated(&self) -> bool {
-        self.agent.as_ref().is_some_and(|agent| agent.mode == Mode::Inline)
-    }
-
     /// Whether it gets requests. Old reports exclude nobody: an agent that fell silent while
     /// "ready" stays in, and one that said "down" stays out until it says otherwise or is forgotten.
     pub fn routing(&self) -> Routing {

@@ -17,8 +17,6 @@ pub struct Instance {
     pub target: Target,
     known_since: Instant,
     releases_at_first_byte: AtomicBool,
-    /// An agent is in its data path.
-    gated: AtomicBool,
     /// Requests reach it through its agent.
     behind_agent: AtomicBool,
     /// Milliseconds after `known_since`, plus one; 0: never.
@@ -42,7 +40,6 @@ impl Instance {
             known_since: now,
             releases_at_first_byte: AtomicBool::new(release == ReleasePoint::FirstByte),
             behind_agent: AtomicBool::new(false),
-            gated: AtomicBool::new(false),
             last_success: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
         }
@@ -64,16 +61,6 @@ impl Instance {
 
     pub fn set_behind_agent(&self, behind: bool) {
         self.behind_agent.store(behind, Relaxed);
-    }
-
-    /// Whether an agent is in its data path: one that lets in no more requests than there are
-    /// workers, and that understands what the balancer adds for it.
-    pub fn is_gated(&self) -> bool {
-        self.gated.load(Relaxed)
-    }
-
-    pub fn set_gated(&self, gated: bool) {
-        self.gated.store(gated, Relaxed);
     }
 
     /// It answered a request.
