@@ -1,5 +1,8 @@
 //! Flags, environment variables and file keys of the balancer. The same names everywhere.
 
+// Help texts show optional parts in brackets.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

@@ -22,7 +22,7 @@ use sluice_process::{Readiness, TokenFile};
 
 pub use events::{Event, Events};
 pub use pool_metrics::PoolCollector;
-pub use state::ControlState;
+pub use state::{ControlState, Unwanted};
 pub use ticker::run as run_ticker;
 
 const PATHS: &[&str] = &[
