@@ -55,7 +55,7 @@ struct Connection {
     used: bool,
 }
 
-/// A connection that carries a response. Dropped before [`Lease::give_back`] it is closed at once,
+/// A connection that carries a response. Dropped before the response ended, it is closed at once,
 /// which is how an instance learns that nobody wants the rest.
 pub struct Lease {
     connection: Option<Connection>,
@@ -183,7 +183,7 @@ impl Drop for Connection {
 
 impl Lease {
     /// Keeps the connection for the next request. It may still be busy with the end of this one;
-    /// [`Upstreams::take`] passes over it until it is not.
+    /// `Upstreams::take` passes over it until it is not.
     pub(crate) fn give_back(mut self) {
         if let Some(mut connection) = self.connection.take().filter(|c| !c.sender.is_closed()) {
             connection.since = Instant::now();
