@@ -127,7 +127,8 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
         None => None,
     };
     drop(ended);
-    let control = run_on_own_thread("agent-control", move || control::run(control)).map_err(RunError::failed)?;
+    let control =
+        run_on_own_thread("agent-control", move || control::run(control)).map_err(RunError::failed)?;
     let address = shared.identity.address.clone();
     Ok(Running { data_addr, admin_addr, address, control, data, _shutdown: shutdown })
 }
@@ -189,7 +190,10 @@ fn identity(config: &Config, data_addr: Option<SocketAddr>) -> Result<Identity, 
     let address = config.advertise.clone().unwrap_or(reached);
     let named = |name: &Target| {
         name.as_str().parse::<InstanceName>().map_err(|error| {
-            sluice_process::ConfigError::missing("--name", format!("the address does not serve as one: {error}"))
+            sluice_process::ConfigError::missing(
+                "--name",
+                format!("the address does not serve as one: {error}"),
+            )
         })
     };
     Ok(Identity {

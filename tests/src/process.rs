@@ -1,0 +1,132 @@
+//! Balancer, agents and instances as child processes: to be killed like any other, and measured from outside.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
+
+/// Where the programs are, built if they are not there or older than this test.
+fn programs() -> &'static PathBuf {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        let test = std::env::current_exe().expect("a test has an executable");
+        let profile =
+            test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/TEST").to_owned();
+        // Other tests are processes of their own: only one of them builds, the rest wait and find it done.
+        let lock = File::create(profile.join("sluice-tests.lock")).expect("a lock file beside the programs");
+        lock.lock().expect("the lock");
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        cargo.args([
+            "build",
+            "--quiet",
+            "--bins",
+            "-p",
+            "sluice-balancer",
+            "-p",
+            "sluice-agent",
+            "-p",
+            "sluice-emulation",
+        ]);
+        cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        if let Some(target) = profile.parent() {
+            cargo.arg("--target-dir").arg(target);
+        }
+        let status = cargo.status().expect("cargo is there, as it built this test");
+        assert!(status.success(), "the programs can not be built");
+        profile
+    })
+}
+
+/// Runs a program to its end.
+pub fn run(program: &str, arguments: &str) -> Output {
+    command(program, arguments).output().expect("the program can be started")
+}
+
+fn command(program: &str, arguments: &str) -> Command {
+    let mut command = Command::new(programs().join(program));
+    command.args(arguments.split_whitespace()).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SLUICE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// A running program; killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// What it logs goes to the test's own output.
+    pub fn start(program: &str, arguments: &str) -> Self {
+        Self {
+            child: command(program, arguments)
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("the program can be started"),
+        }
+    }
+
+    /// An emulated instance, and where it listens.
+    pub fn instance(arguments: &str) -> (Self, SocketAddr) {
+        let mut command = command("sluice-instance", arguments);
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it can be started");
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().expect("piped");
+        BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
+        let address = line.trim().strip_prefix("listening on ").and_then(|a| a.parse().ok());
+        (Self { child }, address.unwrap_or_else(|| panic!("the instance said {line:?}")))
+    }
+
+    /// kill -9, and waits for its end.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it was running");
+        self.child.wait().expect("it has ended");
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there").success());
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it is a child")
+    }
+
+    /// The most memory that it ever had, in KiB.
+    pub fn peak_rss_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Open file descriptors.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails only if it has ended already.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Addresses that were free a moment ago. Held together while they are chosen, so that all differ.
+pub fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    let listeners = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("bound"))
+}

@@ -1,0 +1,180 @@
+//! Balancer and agents in this process, on free ports, each on threads of their own.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use sluice_process::Shutdown;
+
+use crate::PATIENCE;
+use crate::admin;
+
+#[derive(Parser)]
+struct BalancerLine {
+    #[command(flatten)]
+    options: sluice_balancer::config::Options,
+}
+
+#[derive(Parser)]
+struct AgentLine {
+    #[command(flatten)]
+    options: sluice_agent::Options,
+}
+
+/// A balancer; ends at once when dropped.
+pub struct Balancer {
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    running: Option<sluice_balancer::run::Running>,
+    shutdown: Shutdown,
+}
+
+impl Balancer {
+    /// Starts with `flags`, split at white space, on free ports and with one data thread.
+    pub fn start(flags: &str) -> Self {
+        Self::try_start(flags).unwrap_or_else(|error| panic!("{flags}: {error}"))
+    }
+
+    /// # Errors
+    /// As [`sluice_balancer::run::start`], or what is wrong with the flags.
+    pub fn try_start(flags: &str) -> Result<Self, String> {
+        let own = "balancer --threads 1 --admin 127.0.0.1:0";
+        let listen = if flags.contains("--listen") { "" } else { "--listen 127.0.0.1:0" };
+        let line = [own, listen, flags].join(" ");
+        let options =
+            BalancerLine::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?.options;
+        let file = options.config.clone();
+        let options =
+            sluice_process::config::over_file(options, file.as_deref()).map_err(|e| e.to_string())?;
+        let config = sluice_balancer::config::Config::try_from(options).map_err(|e| e.to_string())?;
+        let shutdown = Shutdown::new();
+        let running = sluice_balancer::run::start(&config, &shutdown).map_err(|e| e.to_string())?;
+        Ok(Self { address: running.listen[0], admin: running.admin, running: Some(running), shutdown })
+    }
+
+    /// Asks it to stop gracefully.
+    pub fn stop(&self) {
+        self.shutdown.trigger();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(mut self) {
+        let running = self.running.take().expect("taken only here");
+        let joined = tokio::task::spawn_blocking(move || running.join());
+        crate::soon("the balancer's end", joined).await.expect("no panic").expect("a clean end");
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.shutdown.trigger_now();
+    }
+}
+
+/// An agent; ends at once when dropped.
+pub struct Agent {
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    running: Option<sluice_agent::Running>,
+    shutdown: Shutdown,
+}
+
+impl Agent {
+    /// Starts beside `instance` with `flags`, reporting to `balancer` ten times a second.
+    pub fn start(balancer: SocketAddr, instance: SocketAddr, flags: &str) -> Self {
+        let own = format!(
+            "agent --balancer http://{balancer} --instance {instance} --listen 127.0.0.1:0 --admin 127.0.0.1:0 \
+             --interval 100ms {flags}"
+        );
+        let options = AgentLine::parse_from(own.split_whitespace()).options;
+        let config = sluice_agent::Config::load(options).unwrap_or_else(|error| panic!("{flags}: {error}"));
+        let shutdown = Shutdown::new();
+        let running =
+            sluice_agent::start(config, shutdown.clone()).unwrap_or_else(|e| panic!("{flags}: {e}"));
+        Self {
+            address: running.data_addr().expect("mode inline"),
+            admin: running.admin_addr(),
+            running: Some(running),
+            shutdown,
+        }
+    }
+
+    /// Asks it to leave gracefully, as SIGTERM does.
+    pub fn stop(&self) {
+        self.shutdown.trigger();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(mut self) {
+        let running = self.running.take().expect("taken only here");
+        let joined = tokio::task::spawn_blocking(move || running.join());
+        crate::soon("the agent's end", joined).await.expect("no panic").expect("a clean end");
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.shutdown.trigger_now();
+    }
+}
+
+/// The two ways that a request can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// Client, balancer, instance.
+    Balancer,
+    /// Client, balancer, agent, instance.
+    Agent,
+}
+
+/// A balancer before one instance.
+pub struct Site {
+    pub balancer: Balancer,
+    pub agent: Option<Agent>,
+}
+
+/// What a site is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub workers: u32,
+    pub balancer: &'static str,
+    pub agent: &'static str,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { workers: 4, balancer: "", agent: "" }
+    }
+}
+
+impl Site {
+    /// Ready to serve.
+    pub async fn start(chain: Chain, instance: SocketAddr, settings: Settings) -> Self {
+        let Settings { workers, balancer, agent } = settings;
+        let site = match chain {
+            Chain::Balancer => {
+                let flags = format!("--instance {instance},workers={workers} {balancer}");
+                Self { balancer: Balancer::start(&flags), agent: None }
+            }
+            Chain::Agent => {
+                let balancer = Balancer::start(balancer);
+                let flags = format!("--workers {workers} {agent}");
+                let agent = Agent::start(balancer.admin, instance, &flags);
+                Self { balancer, agent: Some(agent) }
+            }
+        };
+        admin::until_routed(site.balancer.admin, 1, PATIENCE).await;
+        site
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.balancer.address
+    }
+
+    /// Waits until nothing is held anywhere.
+    pub async fn until_idle(&self) {
+        admin::until_idle(self.balancer.admin).await;
+        if let Some(agent) = &self.agent {
+            admin::until_agent_holds(agent.admin, 0).await;
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! What a client is told when something is broken, slow, full or missing: a status that says whose fault it is, one
+//! line that says what happened, and a metric that counts it. What can be made good by another instance is.
+
+use std::time::{Duration, Instant};
+
+use sluice_tests::admin;
+use sluice_tests::script::{Answering, RawInstance, free_address};
+use sluice_tests::site::{Balancer, Chain, Settings, Site};
+use sluice_tests::wire::{Conn, Message, ask, get, ok};
+
+const BOTH: [Chain; 2] = [Chain::Balancer, Chain::Agent];
+
+const POST: &str = "POST /order HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\norder";
+
+/// A status, a line of text, and how soon to come again if that makes sense.
+fn assert_failure(response: &Message, status: u16) {
+    let text = response.text();
+    assert_eq!((response.status(), response.cut), (status, None), "{text}");
+    assert!(text.ends_with('\n') && text.trim().len() > 10 && text.lines().count() == 1, "{text:?}");
+    let retry = response.head.get("retry-after").map(|seconds| seconds.parse::<u32>());
+    assert_eq!(matches!(retry, Some(Ok(1..))), status == 503, "Retry-After: {retry:?}");
+    assert_eq!(response.head.get("content-type"), Some("text/plain; charset=utf-8"));
+}
+
+/// Exactly one request came to that.
+async fn counted(balancer: &Balancer, outcome: &str) {
+    let label = format!("outcome=\"{outcome}\"");
+    admin::until_metric(balancer.admin, "sluice_requests_total", &[&label], 1.0).await;
+    admin::until_idle(balancer.admin).await;
+}
+
+#[tokio::test]
+async fn no_instance_gives_503_once_the_startup_hold_is_over() {
+    let balancer = Balancer::start("--startup-hold 300ms");
+    let asked = Instant::now();
+    let response = ask(balancer.address, get("/")).await;
+    assert_failure(&response, 503);
+    assert!(asked.elapsed() >= Duration::from_millis(250), "it was held: {:?}", asked.elapsed());
+    counted(&balancer, "no_instance").await;
+    // Not once more for the next.
+    let asked = Instant::now();
+    assert_failure(&ask(balancer.address, get("/")).await, 503);
+    assert!(asked.elapsed() < Duration::from_millis(250), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn a_refused_connection_gives_502() {
+    let dead = free_address().await;
+    let balancer = Balancer::start(&format!("--instance {dead}"));
+    assert_failure(&ask(balancer.address, get("/")).await, 502);
+    counted(&balancer, "connect_failed").await;
+}
+
+/// Nothing was sent yet, so that a POST is as safe as a GET.
+#[tokio::test]
+async fn a_refused_connection_is_made_good_by_another_instance() {
+    let dead = free_address().await;
+    let alive = Answering::named("alive").await;
+    let flags = format!("--instance {dead},workers=9 --instance {},workers=9", alive.address());
+    let balancer = Balancer::start(&flags);
+    for request in [get("/"), POST.to_owned()].iter().cycle().take(20) {
+        let response = ask(balancer.address, request).await;
+        assert_eq!((response.status(), response.text().as_str()), (200, "alive"));
+    }
+    assert_eq!(alive.served(), 20);
+    let retries = admin::metric(balancer.admin, "sluice_retries_total", &[]).await;
+    assert!(retries >= 1.0, "one at least was tried at the dead one: {retries}");
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_answer_in_time_gives_504() {
+    let by_balancer = Settings { balancer: "--response-timeout 300ms", ..Settings::default() };
+    let by_agent = Settings { agent: "--response-timeout 300ms", ..Settings::default() };
+    for (chain, settings, outcome) in [
+        (Chain::Balancer, by_balancer, "response_timeout"),
+        (Chain::Agent, by_balancer, "response_timeout"),
+        (Chain::Agent, by_agent, "5xx"),
+    ] {
+        let mut instance = RawInstance::start().await;
+        let site = Site::start(chain, instance.address(), settings).await;
+        let mut client = Conn::open(site.address()).await;
+        let asked = Instant::now();
+        client.send(POST).await;
+        let mut upstream = instance.accept().await;
+        assert_failure(&client.response().await, 504);
+        let took = asked.elapsed();
+        assert!((Duration::from_millis(300)..Duration::from_secs(3)).contains(&took), "{took:?}");
+        upstream.request().await;
+        upstream.ended().await; // nobody waits for it any more, and it learns that
+        counted(&site.balancer, outcome).await;
+        site.until_idle().await;
+    }
+}
+
+#[tokio::test]
+async fn garbage_and_silence_give_502() {
+    for (chain, bytes, outcome) in [
+        (Chain::Balancer, "SSH-2.0-OpenSSH_9.9\r\n\r\n", "invalid_response"),
+        (Chain::Agent, "SSH-2.0-OpenSSH_9.9\r\n\r\n", "5xx"),
+        (Chain::Balancer, "", "closed_early"),
+        (Chain::Agent, "", "5xx"),
+        (
+            Chain::Balancer,
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "invalid_response",
+        ),
+        (Chain::Agent, "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "5xx"),
+        (
+            Chain::Balancer,
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+            "invalid_response",
+        ),
+        (
+            Chain::Agent,
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+            "5xx",
+        ),
+    ] {
+        let instance = Answering::with(move |_| bytes.into()).await;
+        let site = Site::start(chain, instance.address(), Settings::default()).await;
+        let response = ask(site.address(), POST).await;
+        assert_failure(&response, 502);
+        assert_eq!(instance.served(), 1, "a POST is sent once: {chain:?} {bytes:?}");
+        counted(&site.balancer, outcome).await;
+        site.until_idle().await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_gives_503_at_once() {
+    for chain in BOTH {
+        let mut instance = RawInstance::start().await;
+        let settings = Settings { workers: 1, balancer: "--queue-length 1", agent: "" };
+        let site = Site::start(chain, instance.address(), settings).await;
+        let mut first = Conn::open(site.address()).await;
+        first.send(get("/first")).await;
+        let mut upstream = instance.accept().await;
+        upstream.request().await;
+        let mut second = Conn::open(site.address()).await;
+        second.send(get("/second")).await;
+        admin::until_queued(site.balancer.admin, 1).await;
+        assert_failure(&ask(site.address(), get("/third")).await, 503);
+        upstream.send(ok("first")).await;
+        assert_eq!(first.response().await.text(), "first");
+        upstream.request().await;
+        upstream.send(ok("second")).await;
+        assert_eq!(second.response().await.text(), "second");
+        counted(&site.balancer, "queue_full").await;
+    }
+}
+
+#[tokio::test]
+async fn who_waits_too_long_gets_503() {
+    for chain in BOTH {
+        let mut instance = RawInstance::start().await;
+        let settings = Settings { workers: 1, balancer: "--queue-timeout 200ms", agent: "" };
+        let site = Site::start(chain, instance.address(), settings).await;
+        let mut first = Conn::open(site.address()).await;
+        first.send(get("/first")).await;
+        let mut upstream = instance.accept().await;
+        upstream.request().await;
+        let asked = Instant::now();
+        assert_failure(&ask(site.address(), get("/second")).await, 503);
+        assert!(asked.elapsed() >= Duration::from_millis(200), "{:?}", asked.elapsed());
+        upstream.send(ok("first")).await;
+        assert_eq!(first.response().await.text(), "first");
+        counted(&site.balancer, "queue_timeout").await;
+    }
+}
+
+/// Two instances that take a request and hang up: whoever had a POST may have executed it, so nobody gets it again,
+/// with a body of whatever framing or none.
+#[tokio::test]
+async fn a_post_that_was_sent_is_not_sent_again() {
+    let (one, other) = (Answering::with(|_| Vec::new()).await, Answering::with(|_| Vec::new()).await);
+    let balancer = Balancer::start(&format!("--instance {} --instance {}", one.address(), other.address()));
+    let bodies = [
+        POST,
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    ];
+    for (n, request) in bodies.iter().enumerate() {
+        assert_failure(&ask(balancer.address, request).await, 502);
+        assert_eq!(one.served() + other.served(), n + 1, "{request}");
+    }
+    assert_eq!(admin::metric(balancer.admin, "sluice_retries_total", &[]).await, 0.0);
+}
+
+/// The same with a GET: it fails only if every instance fails it, and each is asked at most once.
+#[tokio::test]
+async fn a_get_that_failed_is_sent_again_elsewhere() {
+    let (broken, sound) = (Answering::with(|_| Vec::new()).await, Answering::named("sound").await);
+    let instances = format!("--instance {} --instance {}", broken.address(), sound.address());
+    let balancer = Balancer::start(&instances);
+    for _ in 0..20 {
+        assert_eq!(ask(balancer.address, get("/")).await.text(), "sound");
+    }
+    assert_eq!(sound.served(), 20);
+    assert!(broken.served() > 0);
+    let retries = admin::metric(balancer.admin, "sluice_retries_total", &[]).await;
+    assert_eq!(retries, broken.served() as f64);
+    admin::until_metric(balancer.admin, "sluice_requests_total", &["outcome=\"2xx\""], 20.0).await;
+
+    let (one, other) = (Answering::with(|_| Vec::new()).await, Answering::with(|_| Vec::new()).await);
+    let balancer = Balancer::start(&format!("--instance {} --instance {}", one.address(), other.address()));
+    assert_failure(&ask(balancer.address, get("/")).await, 502);
+    assert_eq!((one.served(), other.served()), (1, 1));
+}
+
+/// Servers close kept connections when they like, some right after a response that did not say so.
+#[tokio::test]
+async fn an_instance_that_closes_kept_connections_fails_no_get() {
+    for chain in BOTH {
+        let mut instance = RawInstance::start().await;
+        let site = Site::start(chain, instance.address(), Settings::default()).await;
+        let serving = tokio::spawn(async move {
+            loop {
+                let mut conn = instance.accept().await;
+                conn.request().await;
+                conn.send(ok("once")).await;
+            }
+        });
+        let mut client = Conn::open(site.address()).await;
+        for n in 0..100 {
+            client.send(get("/")).await;
+            let response = client.response().await;
+            assert_eq!((response.status(), response.text().as_str()), (200, "once"), "{chain:?} {n}");
+        }
+        serving.abort();
+    }
+}
+
+#[tokio::test]
+async fn what_can_be_read_in_two_ways_is_refused() {
+    let instance = Answering::named("never").await;
+    let balancer = Balancer::start(&format!("--instance {}", instance.address()));
+    for request in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost : a\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nx: 1\r\n folded\r\n\r\n",
+    ] {
+        let mut client = Conn::open(balancer.address).await;
+        client.send(request).await;
+        assert_eq!(client.response().await.status(), 400, "{request:?}");
+        client.ended().await;
+    }
+    assert_eq!(instance.served(), 0);
+}
+
+/// RFC 9112, 6.3: `Transfer-Encoding` overrides `Content-Length`, and a relay removes the latter: whatever the client
+/// meant, relay and instance agree on where the request ends.
+#[tokio::test]
+async fn a_length_beside_chunks_is_not_passed_on() {
+    for fields in
+        ["content-length: 3\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 3"]
+    {
+        for chain in BOTH {
+            let mut instance = RawInstance::start().await;
+            let site = Site::start(chain, instance.address(), Settings::default()).await;
+            let mut client = Conn::open(site.address()).await;
+            client
+                .send(format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}\r\n\r\n5\r\nwhole\r\n0\r\n\r\n"))
+                .await;
+            let mut upstream = instance.accept().await;
+            let request = upstream.request().await;
+            assert_eq!((request.head.get("content-length"), request.text().as_str()), (None, "whole"));
+            upstream.send(ok("ok")).await;
+            assert_eq!(client.response().await.text(), "ok");
+        }
+    }
+}
