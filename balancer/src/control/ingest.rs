@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -17,8 +18,10 @@ use crate::control::ControlState;
 use crate::control::state::Unwanted;
 use crate::decide::membership::Stale;
 
+const PATH: &str = "/v1/report";
+
 pub(super) fn routes() -> Router<Arc<ControlState>> {
-    Router::new().route("/v1/report", limit_body(post(report), ByteSize::bytes(MAX_BYTES as u64)))
+    Router::new().route(PATH, limit_body(post(report), ByteSize::bytes(MAX_BYTES as u64)))
 }
 
 async fn report(State(state): State<Arc<ControlState>>, body: Bytes) -> Response {
@@ -35,6 +38,25 @@ async fn report(State(state): State<Arc<ControlState>>, body: Bytes) -> Response
             (refused.status(), format!("{refused}\n")).into_response()
         }
     }
+}
+
+/// Counts the reports that do not get as far as being read: without the token, or too large.
+pub(super) async fn count_turned_away(
+    State(state): State<Arc<ControlState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_report = request.uri().path() == PATH;
+    let response = next.run(request).await;
+    let outcome = match response.status() {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "unauthorized",
+        StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+        _ => return response,
+    };
+    if is_report {
+        state.metrics.reports.with_label_values(&[outcome]).inc();
+    }
+    response
 }
 
 /// Why a report changed nothing. One status and one metric label each.

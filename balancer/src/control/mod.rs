@@ -16,6 +16,7 @@ pub mod view;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use prometheus::Registry;
 use sluice_process::admin::{common_routes, list_paths, protect};
 use sluice_process::{Readiness, TokenFile};
@@ -56,5 +57,6 @@ pub fn router(
         .merge(events::routes())
         .merge(dashboard::routes())
         .with_state(state.clone());
-    protect(list_paths(common_routes(registry, readiness).merge(own), PATHS), token)
+    let all = protect(list_paths(common_routes(registry, readiness).merge(own), PATHS), token);
+    all.layer(from_fn_with_state(state.clone(), ingest::count_turned_away))
 }

@@ -11,6 +11,18 @@ use crate::control::ControlState;
 use crate::decide::membership::Routing;
 use crate::pool::now;
 
+/// What can become of a report, see `ingest`.
+const REPORT_OUTCOMES: [&str; 8] = [
+    "accepted",
+    "malformed",
+    "invalid_field",
+    "unknown_service",
+    "old_sequence",
+    "earlier_boot",
+    "unauthorized",
+    "too_large",
+];
+
 /// Counters of the control plane.
 #[derive(Clone)]
 pub struct ControlMetrics {
@@ -26,9 +38,7 @@ impl ControlMetrics {
             "Reports from agents by what became of them. Anything but accepted: see the agent's log.",
             &["outcome"],
         );
-        for outcome in
-            ["accepted", "malformed", "invalid_field", "unknown_service", "old_sequence", "earlier_boot"]
-        {
+        for outcome in REPORT_OUTCOMES {
             reports.with_label_values(&[outcome]);
         }
         let plan_changes =
