@@ -198,6 +198,20 @@ impl Lease {
     }
 }
 
+/// The request once more, for another attempt. `None` if it has a body, which is passed on as it
+/// comes and kept by nobody.
+pub fn spare(request: &Request<ClientBody>) -> Option<Request<ClientBody>> {
+    if !request.body().is_empty() {
+        return None;
+    }
+    let mut copy = Request::new(ClientBody::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
 async fn connect_tcp(target: &Target) -> std::io::Result<TcpStream> {
     let tcp = match target.literal() {
         Some(address) => TcpStream::connect(address).await?,

@@ -11,7 +11,7 @@ use sluice_relay::{
     is_upgrade,
     metrics::RelayMetrics,
     splice_upgrade,
-    upstream::{Lease, Reuse},
+    upstream::{Lease, Reuse, spare},
 };
 use tokio::time::Instant;
 
@@ -99,10 +99,9 @@ impl AgentHandler {
     /// idle connections when they like, and that one did is nobody's failure.
     async fn send(&self, request: Request<ClientBody>) -> Result<(Response<Incoming>, Lease), SendError> {
         let instance = &self.shared.config.instance;
-        if !may_be_repeated(&request) {
+        let Some(again) = spare(&request).filter(may_be_repeated) else {
             return self.upstreams.send(instance, request, Reuse::Fresh).await;
-        }
-        let again = copy_of(&request);
+        };
         match self.upstreams.send(instance, request, Reuse::Any).await {
             Err(SendError { failure: Failure::ClosedEarly, stale: true, .. }) => {
                 self.upstreams.send(instance, again, Reuse::Fresh).await
@@ -168,14 +167,5 @@ impl Seen {
 
 /// RFC 9110, 9.2.2: a proxy may repeat what is idempotent; without a body there is nothing that is gone already.
 fn may_be_repeated(request: &Request<ClientBody>) -> bool {
-    request.method().is_idempotent() && request.body().is_empty() && !is_upgrade(request)
-}
-
-fn copy_of(request: &Request<ClientBody>) -> Request<ClientBody> {
-    let mut copy = Request::new(ClientBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+    request.method().is_idempotent() && !is_upgrade(request)
 }

@@ -9,7 +9,7 @@ use hyper::upgrade::OnUpgrade;
 use sluice_proto::headers;
 use sluice_relay::body::Progress;
 use sluice_relay::head::prepare_response;
-use sluice_relay::upstream::{Lease, Reuse};
+use sluice_relay::upstream::{Lease, Reuse, spare};
 use sluice_relay::{ClientBody, Failure, ReplyBody, SendError, Upstreams, splice_upgrade};
 
 use crate::data::DataPath;
@@ -140,19 +140,6 @@ async fn attempt_once(
             Err(Lost { failure, trace: Trace::MaybeExecuted, again: spare, stale })
         }
     }
-}
-
-/// The request once more, for another attempt; only a request without a body can be kept.
-fn spare(request: &Request<ClientBody>) -> Option<Request<ClientBody>> {
-    if !request.body().is_empty() {
-        return None;
-    }
-    let mut copy = Request::new(ClientBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
 }
 
 /// Why an agent refused, by the status it gave.
