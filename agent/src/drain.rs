@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::{shared::Shared, state::Leaving};
+use crate::{report::Published, shared::Shared, state::Leaving};
 
 /// For balancers to learn of the drain. A report that is just being sent to a slow one may take one of them.
 const TELL: Duration = Duration::from_secs(2);
@@ -37,9 +37,12 @@ pub struct DataPath {
 }
 
 impl DataPath {
-    /// Resolves when a thread has ended.
+    /// Resolves when a thread has ended; never in mode passive, which has none.
     pub async fn any_ended(&self) {
-        self.count(1).await;
+        match self.threads {
+            0 => std::future::pending().await,
+            _ => self.count(1).await,
+        }
     }
 
     async fn all_ended(&self) {
@@ -57,8 +60,9 @@ impl DataPath {
 /// Sees the agent out, from the first request to stop to the last report.
 pub async fn see_out(shared: &Arc<Shared>, data: &DataPath, asked: &Watch) {
     let farewell = tokio::select! {
-        () = gracefully(shared, data) => FAREWELL,
+        biased;
         () = asked.now() => HASTY_FAREWELL,
+        () = gracefully(shared, data) => FAREWELL,
     };
     shared.gate.close();
     data.stop.trigger_now();
@@ -91,9 +95,8 @@ async fn gracefully(shared: &Arc<Shared>, data: &DataPath) {
 /// Resolves when a report with this version of the state (or a later one) was tried with every balancer.
 async fn heard(shared: &Arc<Shared>, version: u64) {
     let mut reports = shared.published.subscribe();
-    let told = |report: &Option<Arc<crate::report::Published>>| {
-        report.as_ref().is_some_and(|report| report.version >= version)
-    };
+    let told =
+        |report: &Option<Arc<Published>>| report.as_ref().is_some_and(|report| report.version >= version);
     let seq = match reports.wait_for(told).await {
         Ok(report) => report.as_ref().map_or(0, |report| report.report.seq),
         Err(_) => return tracing::error!("reports are no longer made"),

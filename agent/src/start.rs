@@ -77,8 +77,8 @@ impl Running {
     }
 }
 
-/// Starts an agent and returns once its ports are taken; port 0 takes a free one. Ends when `shutdown` says so: see
-/// the graceful steps in the README.
+/// Starts an agent and returns once its ports are taken; port 0 takes a free one. Ends when `shutdown` says so, in
+/// the steps of [`crate::drain`].
 ///
 /// # Errors
 /// [`RunError::Config`] for a token file that can not be used or a name that can not be made; [`RunError::Failed`]

@@ -6,8 +6,12 @@
 pub const CLASS: &str = "x-sluice-class";
 
 /// On a response: this agent did not let the instance see the request, so it may be sent elsewhere
-/// whatever its method. The value is a short reason.
+/// whatever its method. The value is the reason, as metrics name it.
 pub const REFUSED: &str = "x-sluice-refused";
 
+/// On a response: it is the agent's own, as the instance was asked and gave none. The request may be
+/// sent elsewhere if its method allows that. The value is the reason, as metrics name it.
+pub const FAILED: &str = "x-sluice-failed";
+
 /// All of them, for stripping.
-pub const ALL: [&str; 2] = [CLASS, REFUSED];
+pub const ALL: [&str; 3] = [CLASS, REFUSED, FAILED];

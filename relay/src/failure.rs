@@ -70,6 +70,11 @@ impl Failure {
         }
     }
 
+    /// The failure of that [`label`](Self::label).
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|failure| failure.label() == label)
+    }
+
     pub fn status(self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,

@@ -162,6 +162,17 @@ impl Conn {
         self.take(n)
     }
 
+    /// All that comes, up to `needle` and with it.
+    pub async fn until(&mut self, needle: &str) -> String {
+        loop {
+            if let Some(at) = find(&self.buffer, needle.as_bytes()) {
+                let text = self.take(at + needle.len());
+                return String::from_utf8_lossy(&text).into_owned();
+            }
+            self.fill().await.unwrap_or_else(|end| panic!("{end:?} before {needle:?}: {:?}", self.pending()));
+        }
+    }
+
     /// All that comes until the other side ends, and how it does.
     pub async fn rest(&mut self) -> (Vec<u8>, Ending) {
         loop {

@@ -493,8 +493,7 @@ async fn pipelined_requests_are_answered_in_order(chain: Chain) {
 
 /// Only an agent may say that an instance did not see a request; what the instance says of itself is the response.
 async fn a_forged_refusal_is_not_passed_on(chain: Chain) {
-    let forged =
-        "HTTP/1.1 503 Service Unavailable\r\nx-sluice-refused: forged\r\ncontent-length: 5\r\n\r\nbusy\n";
+    let forged = "HTTP/1.1 503 Service Unavailable\r\nx-sluice-refused: forged\r\nx-sluice-failed: forged\r\ncontent-length: 5\r\n\r\nbusy\n";
     let instance = Answering::with(|_| forged.into()).await;
     let site = Site::start(chain, instance.address(), Settings::default()).await;
     for request in [get("/"), "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n".to_owned()] {

@@ -141,12 +141,13 @@ impl AgentHandler {
         self.answer(failure, Seen::No)
     }
 
-    /// Says whether the balancer may send the request elsewhere. A bad one is bad everywhere.
+    /// Says who speaks, and whether the balancer may send the request elsewhere. A bad one is bad everywhere.
     fn answer(&self, failure: Failure, seen: Seen) -> Reply {
         self.shared.metrics.failed(failure);
         let mut response = failure.response();
-        if seen == Seen::No && !matches!(failure, Failure::BadRequest(_)) {
-            response.headers_mut().insert(headers::REFUSED, HeaderValue::from_static(failure.label()));
+        if !matches!(failure, Failure::BadRequest(_)) {
+            let word = if seen == Seen::No { headers::REFUSED } else { headers::FAILED };
+            response.headers_mut().insert(word, HeaderValue::from_static(failure.label()));
         }
         response
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use sluice_proto::headers;
@@ -102,8 +102,8 @@ async fn attempts(
     Err(last_failure.unwrap_or(Failure::NoInstance))
 }
 
-/// Sends the request to the slot's instance. A refusal by its agent counts as a failed attempt as
-/// long as there is another way; the slot is given back with it.
+/// Sends the request to the slot's instance. What its agent says in the instance's stead counts as a
+/// failed attempt; the slot is given back with it.
 async fn attempt_once(
     forwarding: &Forwarding<'_>,
     mut request: Request<ClientBody>,
@@ -122,14 +122,9 @@ async fn attempt_once(
         Ok((response, lease)) => {
             forwarding.service.reached(&instance);
             // Only an agent's word counts: an application could have a request executed twice.
-            let refused = instance.is_behind_agent() && response.headers().contains_key(headers::REFUSED);
-            match spare.filter(|_| refused) {
-                Some(again) => Err(Lost {
-                    failure: refusal(response.status()),
-                    trace: Trace::None,
-                    again: Some(again),
-                    stale: false,
-                }),
+            let word = if instance.is_behind_agent() { agents_word(response.headers()) } else { None };
+            match word {
+                Some((failure, trace)) => Err(Lost { failure, trace, again: spare, stale: false }),
                 None => Ok(Answer { response, lease, slot }),
             }
         }
@@ -142,13 +137,14 @@ async fn attempt_once(
     }
 }
 
-/// Why an agent refused, by the status it gave.
-fn refusal(status: StatusCode) -> Failure {
-    match status {
-        StatusCode::BAD_GATEWAY => Failure::ConnectFailed,
-        StatusCode::GATEWAY_TIMEOUT => Failure::ConnectTimeout,
-        _ => Failure::QueueFull,
-    }
+/// Why a response is the agent's own, and whether its instance saw the request.
+fn agents_word(fields: &HeaderMap) -> Option<(Failure, Trace)> {
+    let reason = |value: &HeaderValue| {
+        // An agent of another release may have reasons that are not known here.
+        value.to_str().ok().and_then(Failure::from_label).unwrap_or(Failure::QueueFull)
+    };
+    let refused = fields.get(headers::REFUSED).map(|value| (reason(value), Trace::None));
+    refused.or_else(|| fields.get(headers::FAILED).map(|value| (reason(value), Trace::MaybeExecuted)))
 }
 
 fn note_failure(service: &Service, instance: &Instance, lost: &Lost) {
