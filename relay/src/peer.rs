@@ -129,20 +129,19 @@ impl Peer {
     /// Resolves when the client let a deadline pass.
     pub(crate) async fn overdue(&self, limits: &ClientLimits) -> Overdue {
         loop {
-            let (deadline, overdue) = self.next_deadline(limits);
-            if Instant::now() >= deadline {
-                match overdue {
-                    Some(overdue) => return overdue,
-                    None => sleep(recheck(limits)).await,
-                }
-            } else {
-                sleep_until(deadline).await;
+            let now = Instant::now();
+            // What comes to be pending during this sleep is not due before its end.
+            let look_again = now + shortest(limits);
+            match self.next_deadline(limits) {
+                Some((deadline, overdue)) if now >= deadline => return overdue,
+                Some((deadline, _)) => sleep_until(deadline.min(look_again)).await,
+                None => sleep_until(look_again).await,
             }
         }
     }
 
-    /// The earliest deadline of what is pending now; without one, the time to look again.
-    fn next_deadline(&self, limits: &ClientLimits) -> (Instant, Option<Overdue>) {
+    /// The earliest deadline of what is pending now.
+    fn next_deadline(&self, limits: &ClientLimits) -> Option<(Instant, Overdue)> {
         let at = |since: &AtomicU64, limit: Duration, overdue: Overdue| {
             let since = since.load(Relaxed);
             (since != NEVER).then(|| (self.start + Duration::from_millis(since) + limit, overdue))
@@ -156,8 +155,7 @@ impl Peer {
             at(&self.idle_since, limits.keep_alive, Overdue::Idle),
             reading,
         ];
-        let earliest = pending.into_iter().flatten().min_by_key(|(deadline, _)| *deadline);
-        earliest.map_or((Instant::now(), None), |(deadline, overdue)| (deadline, Some(overdue)))
+        pending.into_iter().flatten().min_by_key(|(deadline, _)| *deadline)
     }
 
     /// Resolves when nobody is there any more to take a response: the connection was reset, or the
@@ -257,8 +255,8 @@ enum Closed {
     Whole,
 }
 
-/// No deadline is shorter than this from now, if none is pending now.
-fn recheck(limits: &ClientLimits) -> Duration {
+/// Nothing that begins to be pending now is due sooner than this.
+fn shortest(limits: &ClientLimits) -> Duration {
     limits.head.min(limits.keep_alive).min(limits.body_stall).min(limits.write_stall)
 }
 
