@@ -45,6 +45,11 @@ impl TryFrom<Options> for Config {
 
     fn try_from(options: Options) -> Result<Self, ConfigError> {
         refuse_unavailable(&options)?;
+        // What is missing is told in the order in which people write it.
+        let balancers = balancers(&options.balancer)?;
+        let instance = options.instance.clone().ok_or_else(|| {
+            ConfigError::missing("--instance", "give the address of the application server")
+        })?;
         let path = path(&options)?;
         let workers = within("--workers", options.workers.unwrap_or(WORKERS), 1, 10_000)?;
         let admin = options.admin.unwrap_or(ADMIN);
@@ -52,10 +57,8 @@ impl TryFrom<Options> for Config {
         Ok(Self {
             limits: limits(&options)?,
             health: health(&options)?,
-            balancers: balancers(options.balancer)?,
-            instance: options.instance.ok_or_else(|| {
-                ConfigError::missing("--instance", "give the address of the application server")
-            })?,
+            balancers,
+            instance,
             path,
             advertise: options.advertise,
             name: options.name,
@@ -112,14 +115,14 @@ fn path(options: &Options) -> Result<Path, ConfigError> {
     }
 }
 
-fn balancers(given: Vec<BalancerUrl>) -> Result<Vec<BalancerUrl>, ConfigError> {
+fn balancers(given: &[BalancerUrl]) -> Result<Vec<BalancerUrl>, ConfigError> {
     if given.is_empty() {
         return Err(ConfigError::missing("--balancer", "give the admin URL of each balancer"));
     }
     let mut seen = HashSet::new();
     match given.iter().find(|url| !seen.insert(*url)) {
         Some(twice) => Err(ConfigError::value("--balancer", twice, "give each balancer once")),
-        None => Ok(given),
+        None => Ok(given.to_vec()),
     }
 }
 

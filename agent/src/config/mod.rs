@@ -8,6 +8,8 @@ mod balancer_url;
 mod check;
 mod limits;
 mod options;
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
