@@ -18,7 +18,8 @@ def rows(program):
     """(flag, what it does) from the short help."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_")}
     text = subprocess.run([PROGRAMS / program, "-h"], capture_output=True, text=True, check=True, env=env).stdout
-    options = text.split("Options:\n", 1)[1]
+    # Further headings ("Limits:") are no part of the flag above them.
+    options = re.sub(r"\n\n\S.*:\n", "\n", text.split("Options:\n", 1)[1])
     for entry in re.split(r"\n(?=\s+-)", options):
         flag, _, about = entry.strip().partition("  ")
         about = re.sub(r"\s*\[env: [^\]]*\]", "", " ".join(about.split()))

@@ -9,9 +9,12 @@ Needs tests/real/setup to have been run, and release binaries (cargo build --rel
 """
 
 import argparse
+import concurrent.futures
 import contextlib
+import http.client
 import os
 import re
+import signal
 import socket
 import statistics
 import subprocess
@@ -45,14 +48,18 @@ def eventually(what, check):
     raise AssertionError(f"not within {DEADLINE} s: {what}")
 
 
+# Whatever proxy the environment names: these requests stay on this machine.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 def status(url):
-    """Status and body of a GET; status 0 if there is no answer."""
+    """Status and body of a GET; status 0 if there is no whole answer."""
     try:
-        with urllib.request.urlopen(url, timeout=DEADLINE) as answer:
+        with OPENER.open(url, timeout=DEADLINE) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return 0, b""
 
 
@@ -69,9 +76,12 @@ class Site:
 
     def start(self, name, *command):
         log = open(self.directory / f"{self.server}-{name}.log", "ab")
-        environment = {**os.environ, "SLUICE_REAL_DIR": str(self.directory)}
+        # The caller's own SLUICE_... variables would change what is tested.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_")}
+        environment["SLUICE_REAL_DIR"] = str(self.directory)
         here = Path(__file__).parent
-        self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=here, env=environment)
+        with log:
+            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=here, env=environment)
 
     def start_app(self):
         address = f"127.0.0.1:{self.ports['app']}"
@@ -93,14 +103,29 @@ class Site:
         eventually("the balancer is ready", lambda: status(self.url("admin", "/readyz"))[0] == 200)
 
     def stop(self, name):
+        """Asks it to stop; its exit code."""
         process = self.processes.pop(name)
         process.terminate()
-        return process.wait(timeout=DEADLINE)
+        try:
+            return process.wait(timeout=DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+    def kill_app(self):
+        """kill -9, of gunicorn's worker as well: it would serve on for a while without its master."""
+        process = self.processes.pop("app")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for pid in (process.pid, *map(int, children)):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
 
     def stop_all(self):
         for name in ("agent", "balancer", "app"):
-            if name in self.processes:
-                self.stop(name)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                if name in self.processes:
+                    self.stop(name)
 
     def cpu_seconds(self, name):
         fields = Path(f"/proc/{self.processes[name].pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -137,10 +162,16 @@ def check_metrics(url):
 
 def test(server, directory):
     with site(server, directory) as running:
-        ab(running.url("site", "/image.jpg"))
-        check_metrics(running.url("admin", "/metrics"))
-        check_metrics(running.url("agent_admin", "/metrics"))
-        running.stop("app")
+        with concurrent.futures.ThreadPoolExecutor() as load:
+            images = load.submit(ab, running.url("site", "/image.jpg"))
+            while True:  # under load, and once more after it
+                over = images.done()
+                check_metrics(running.url("admin", "/metrics"))
+                check_metrics(running.url("agent_admin", "/metrics"))
+                if over:
+                    break
+            images.result()
+        running.kill_app()
         code, line = status(running.url("site", "/"))
         assert code in (502, 503) and line.count(b"\n") == 1, (code, line)
         running.start_app()
