@@ -7,6 +7,10 @@ use sluice_agent::{Config, Options};
 use sluice_process::{RunError, config::to_toml, exit, logging};
 
 /// Runs beside an application server: lets in as many requests as it has workers, measures, reports to balancers.
+///
+/// Every flag has a key of the same name in the configuration file and an environment variable SLUICE_...; flag beats
+/// environment beats file. SIGTERM or SIGINT drains: balancers are told, what runs is finished, then it ends with
+/// exit code 0; the same signal again ends it at once. Exit code 1: failed while running, 2: bad configuration.
 #[derive(Debug, Parser)]
 #[command(name = "sluice-agent", version, max_term_width = 110)]
 struct Cli {
