@@ -107,7 +107,11 @@ impl Upstreams {
         let stale = connection.used;
         let response = connection.sender.try_send_request(request);
         let lease = Lease { connection: Some(connection), target: target.clone(), upstreams: self.clone() };
-        let refused = |failure, unsent| Err(SendError { failure, unsent, stale });
+        let refused = |failure, unsent| {
+            // Only an end says nothing about the instance; a long silence does.
+            let stale = stale && failure == Failure::ClosedEarly;
+            Err(SendError { failure, unsent, stale })
+        };
         tokio::select! {
             result = response => match result {
                 Ok(response) => Ok((response, lease)),
