@@ -31,7 +31,7 @@ pub(super) fn limits(options: &Options) -> Result<Limits, ConfigError> {
     Ok(Limits {
         client: ClientLimits {
             head: time("--client-head-timeout", options.client_head_timeout, client.head)?,
-            keep_alive: time("--keep-alive-timeout", options.keep_alive_timeout, client.keep_alive)?,
+            keep_alive: time("--client-keep-alive", options.client_keep_alive, client.keep_alive)?,
             body_stall: time("--client-body-timeout", options.client_body_timeout, client.body_stall)?,
             write_stall: time("--client-write-timeout", options.client_write_timeout, client.write_stall)?,
             half_close_grace: time("--half-close-grace", options.half_close_grace, client.half_close_grace)?,
@@ -41,12 +41,8 @@ pub(super) fn limits(options: &Options) -> Result<Limits, ConfigError> {
         upstream: UpstreamLimits {
             connect: time("--connect-timeout", options.connect_timeout, upstream.connect)?,
             response_head: time("--response-timeout", options.response_timeout, upstream.response_head)?,
-            body_stall: time(
-                "--response-stall-timeout",
-                options.response_stall_timeout,
-                upstream.body_stall,
-            )?,
-            idle: time("--instance-idle-timeout", options.instance_idle_timeout, upstream.idle)?,
+            body_stall: time("--stream-timeout", options.stream_timeout, upstream.body_stall)?,
+            idle: time("--instance-keep-alive", options.instance_keep_alive, upstream.idle)?,
             tunnel_idle: time("--tunnel-timeout", options.tunnel_timeout, upstream.tunnel_idle)?,
             unsafe_reuse: time(
                 "--unsafe-reuse-timeout",

@@ -127,8 +127,8 @@ pub struct Options {
     pub client_write_timeout: Option<Span>,
 
     /// How long a balancer's connection may idle between requests [default: 75s, above the balancer's 30s]
-    #[arg(long, value_name = "TIME", env = "SLUICE_KEEP_ALIVE_TIMEOUT", help_heading = LIMITS)]
-    pub keep_alive_timeout: Option<Span>,
+    #[arg(long, value_name = "TIME", env = "SLUICE_CLIENT_KEEP_ALIVE", help_heading = LIMITS)]
+    pub client_keep_alive: Option<Span>,
 
     /// How long one that closed its sending side may take nothing before it is taken for gone [default: 1s]
     #[arg(long, value_name = "TIME", env = "SLUICE_HALF_CLOSE_GRACE", help_heading = LIMITS)]
@@ -151,12 +151,12 @@ pub struct Options {
     pub response_timeout: Option<Span>,
 
     /// Longest pause of the instance within a response body [default: 5m]
-    #[arg(long, value_name = "TIME", env = "SLUICE_RESPONSE_STALL_TIMEOUT", help_heading = LIMITS)]
-    pub response_stall_timeout: Option<Span>,
+    #[arg(long, value_name = "TIME", env = "SLUICE_STREAM_TIMEOUT", help_heading = LIMITS)]
+    pub stream_timeout: Option<Span>,
 
     /// How long a connection to the instance is kept unused [default: 30s]
-    #[arg(long, value_name = "TIME", env = "SLUICE_INSTANCE_IDLE_TIMEOUT", help_heading = LIMITS)]
-    pub instance_idle_timeout: Option<Span>,
+    #[arg(long, value_name = "TIME", env = "SLUICE_INSTANCE_KEEP_ALIVE", help_heading = LIMITS)]
+    pub instance_keep_alive: Option<Span>,
 
     /// A request that must not be sent twice takes only a connection used this recently, or a new one [default: 1s,
     /// below the shortest keep-alive in use, gunicorn's 2s]
@@ -206,14 +206,14 @@ sluice_process::layered!(Options {
     client_head_timeout,
     client_body_timeout,
     client_write_timeout,
-    keep_alive_timeout,
+    client_keep_alive,
     half_close_grace,
     max_head_size,
     max_header_fields,
     connect_timeout,
     response_timeout,
-    response_stall_timeout,
-    instance_idle_timeout,
+    stream_timeout,
+    instance_keep_alive,
     unsafe_reuse_timeout,
     tunnel_timeout,
     config,
