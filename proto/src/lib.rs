@@ -18,6 +18,7 @@ pub mod names;
 pub mod plan;
 pub mod report;
 pub mod sketch;
+pub mod sums;
 mod template;
 
 pub use class::ClassName;
@@ -28,6 +29,7 @@ pub use report::{
     ClassReport, HeavyUrl, Mode, Now, Release, ReleaseFound, ReleasePoint, Report, ReportError, State,
 };
 pub use sketch::Sketch;
+pub use sums::ClassSums;
 
 /// Version of the report and of its reply. A reader refuses any other.
 pub const SCHEMA: u32 = 1;

@@ -88,24 +88,6 @@ impl Failure {
         }
     }
 
-    /// Whether the instance (or the way to it) is to blame.
-    pub fn is_instance_fault(self) -> bool {
-        match self {
-            Self::ConnectFailed
-            | Self::ConnectTimeout
-            | Self::ClosedEarly
-            | Self::InvalidResponse
-            | Self::ResponseTimeout => true,
-            Self::BadRequest(_)
-            | Self::ClientStalled
-            | Self::ClientGone
-            | Self::NoInstance
-            | Self::QueueFull
-            | Self::QueueTimeout
-            | Self::Stopping => false,
-        }
-    }
-
     /// Seconds after which a client may try again; only for what passes by itself.
     fn retry_after(self) -> Option<&'static str> {
         match self {

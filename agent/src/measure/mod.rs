@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::time::Instant;
 
 use window::Window;
-pub use window::{ClassWindow, Observation, WindowData};
+pub use window::{Observation, WindowData};
 
 /// The window that is open, written by every data thread.
 ///

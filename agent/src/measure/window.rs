@@ -3,7 +3,7 @@
 use std::{collections::HashMap, mem, time::Duration};
 
 use sluice_proto::{
-    ClassName, HeavyHitters, Sketch,
+    ClassName, ClassSums, HeavyHitters,
     report::{MAX_CLASSES, MAX_URL_LEN, MAX_URLS},
 };
 use tokio::time::Instant;
@@ -31,7 +31,7 @@ pub struct Observation<'a> {
 #[derive(Debug)]
 pub(super) struct Window {
     since: Instant,
-    classes: HashMap<ClassName, ClassWindow>,
+    classes: HashMap<ClassName, ClassSums>,
     heavy: HeavyHitters,
 }
 
@@ -40,19 +40,9 @@ pub(super) struct Window {
 pub struct WindowData {
     pub length: Duration,
     /// At most [`MAX_CLASSES`].
-    pub classes: HashMap<ClassName, ClassWindow>,
+    pub classes: HashMap<ClassName, ClassSums>,
     /// URLs by the bytes of their responses, at most [`MAX_URLS`].
     pub heavy: HeavyHitters,
-}
-
-/// One class over one window, as [`sluice_proto::ClassReport`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClassWindow {
-    pub requests: u64,
-    pub errors: u64,
-    pub held_us: Sketch,
-    pub ttfb_us: Sketch,
-    pub response_bytes: Sketch,
 }
 
 impl Window {
@@ -61,7 +51,8 @@ impl Window {
     }
 
     pub(super) fn record(&mut self, observation: &Observation<'_>) {
-        self.class_mut(observation.class).add(observation);
+        let Observation { failed, held, ttfb, bytes, .. } = *observation;
+        self.class_mut(observation.class).record(failed, micros(held), ttfb.map(micros), bytes);
         if let (Some(url), Some(bytes @ 1..)) = (observation.url, observation.bytes) {
             self.heavy.add(clipped(url), bytes);
         }
@@ -74,33 +65,11 @@ impl Window {
     }
 
     /// The class's own entry while there is room, with one place kept for the rest.
-    fn class_mut(&mut self, class: &ClassName) -> &mut ClassWindow {
+    fn class_mut(&mut self, class: &ClassName) -> &mut ClassSums {
         let known = self.classes.contains_key(class);
         let class =
             if known || self.classes.len() < MAX_CLASSES - 1 { class.clone() } else { ClassName::other() };
         self.classes.entry(class).or_default()
-    }
-}
-
-impl ClassWindow {
-    fn add(&mut self, observation: &Observation<'_>) {
-        self.requests += 1;
-        self.errors += u64::from(observation.failed);
-        self.held_us.add(micros(observation.held));
-        if let Some(ttfb) = observation.ttfb {
-            self.ttfb_us.add(micros(ttfb));
-        }
-        if let Some(bytes) = observation.bytes {
-            self.response_bytes.add(bytes);
-        }
-    }
-
-    pub fn merge(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.errors += other.errors;
-        self.held_us.merge(&other.held_us);
-        self.ttfb_us.merge(&other.ttfb_us);
-        self.response_bytes.merge(&other.response_bytes);
     }
 }
 

@@ -3,15 +3,12 @@
 use std::{collections::HashMap, time::Duration};
 
 use sluice_proto::{
-    BootId, ClassName, ClassReport, HeavyUrl, InstanceName, Mode, Now, Release, Report, SCHEMA, ServiceName,
-    Target,
+    BootId, ClassName, ClassReport, ClassSums, HeavyUrl, InstanceName, Mode, Now, Release, Report, SCHEMA,
+    ServiceName, Target,
     report::{MAX_BYTES, MAX_URLS},
 };
 
-use crate::{
-    measure::{ClassWindow, WindowData},
-    state::Standing,
-};
+use crate::{measure::WindowData, state::Standing};
 
 /// The longest window that a reader believes, in milliseconds.
 const LONGEST_WINDOW_MS: u128 = 3_600_000;
@@ -89,28 +86,28 @@ pub fn encode(mut report: Report) -> (Report, Vec<u8>) {
     }
 }
 
-fn class_reports(classes: HashMap<ClassName, ClassWindow>) -> Vec<ClassReport> {
+fn class_reports(classes: HashMap<ClassName, ClassSums>) -> Vec<ClassReport> {
     let mut reports: Vec<_> =
         classes.into_iter().map(|(class, window)| class_report(class, window)).collect();
     reports.sort_by(|a, b| b.requests.cmp(&a.requests).then_with(|| a.class.cmp(&b.class)));
     reports
 }
 
-fn class_report(class: ClassName, window: ClassWindow) -> ClassReport {
-    let ClassWindow { requests, errors, held_us, ttfb_us, response_bytes } = window;
+fn class_report(class: ClassName, window: ClassSums) -> ClassReport {
+    let ClassSums { requests, errors, held_us, ttfb_us, response_bytes } = window;
     ClassReport { class, requests, errors, held_us, ttfb_us, response_bytes }
 }
 
 /// Merges the second half of `classes` into `other`, which comes last. Shortens any list of two or more.
 fn fold_smaller_half(classes: &mut Vec<ClassReport>) {
-    let mut folded = ClassWindow::default();
+    let mut folded = ClassSums::default();
     let small = classes.split_off((classes.len() - 1) / 2);
     let earlier =
         classes.extract_if(.., |class| class.class.as_str() == ClassName::OTHER).collect::<Vec<_>>();
     for ClassReport { requests, errors, held_us, ttfb_us, response_bytes, .. } in
         small.into_iter().chain(earlier)
     {
-        folded.merge(&ClassWindow { requests, errors, held_us, ttfb_us, response_bytes });
+        folded.merge(&ClassSums { requests, errors, held_us, ttfb_us, response_bytes });
     }
     classes.push(class_report(ClassName::other(), folded));
 }
@@ -151,7 +148,7 @@ mod tests {
         Moment { seq: 7, standing: Standing::default(), now: Now { in_flight: 1, ..Now::default() } }
     }
 
-    fn window(classes: impl IntoIterator<Item = (String, ClassWindow)>) -> WindowData {
+    fn window(classes: impl IntoIterator<Item = (String, ClassSums)>) -> WindowData {
         let named = |(name, window): (String, _)| (ClassName::parse(&name).expect("a name"), window);
         WindowData {
             length: Duration::from_micros(1_003_900),
@@ -160,8 +157,8 @@ mod tests {
         }
     }
 
-    fn class(requests: u64, spread: u64) -> ClassWindow {
-        let mut class = ClassWindow { requests, errors: 1, ..ClassWindow::default() };
+    fn class(requests: u64, spread: u64) -> ClassSums {
+        let mut class = ClassSums { requests, errors: 1, ..ClassSums::default() };
         for i in 0..requests.min(spread) {
             class.held_us.add(1 + i * i * i);
             class.ttfb_us.add(1 + i * i);

@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sluice_proto::report::Release;
-use sluice_proto::{Sketch, State};
+use sluice_proto::{ClassSums, Sketch, State};
 
 use crate::control::ControlState;
 use crate::decide::breaker::Breaker;
 use crate::decide::dispatch::Occupancy;
 use crate::decide::membership::{Key, Member};
-use crate::decide::window::Sums;
 use crate::pool::{ClassEntry, now};
 
 /// One instance: what it says, what is done with it, and why.
@@ -140,7 +139,7 @@ pub(super) fn class(service: &str, entry: &ClassEntry, now: Instant) -> ClassVie
     }
 }
 
-fn figures((sums, window): (Sums, Duration)) -> Figures {
+fn figures((sums, window): (ClassSums, Duration)) -> Figures {
     const US_PER_MS: f64 = 1000.0;
     let window_s = window.as_secs_f64();
     Figures {

@@ -1,6 +1,6 @@
 //! Which failed attempts are made again elsewhere, and how many of them.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::Method;
 
@@ -68,14 +68,10 @@ impl RetryBudget {
     }
 }
 
-/// `Retry-After` for an overload, in whole seconds: about the time in which the queue empties.
-pub fn retry_after(queue_timeout: Duration) -> u64 {
-    (queue_timeout.as_secs() / 10).clamp(1, 30)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn nothing_is_executed_twice_that_must_not_be() {

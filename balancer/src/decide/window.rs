@@ -2,60 +2,28 @@
 
 use std::time::{Duration, Instant};
 
-use sluice_proto::{ClassReport, Sketch};
+use sluice_proto::ClassSums;
 
 /// Length of one window. Two of them are shown: long enough for a quantile of a rare class, short
 /// enough to follow a change of the mix.
 pub const WINDOW: Duration = Duration::from_secs(30);
 
-/// Sums of one class over one window.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sums {
-    pub requests: u64,
-    pub errors: u64,
-    pub held_us: Sketch,
-    pub ttfb_us: Sketch,
-    pub response_bytes: Sketch,
-}
-
-impl Sums {
-    pub fn merge(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.errors += other.errors;
-        self.held_us.merge(&other.held_us);
-        self.ttfb_us.merge(&other.ttfb_us);
-        self.response_bytes.merge(&other.response_bytes);
-    }
-}
-
-impl From<&ClassReport> for Sums {
-    fn from(report: &ClassReport) -> Self {
-        Self {
-            requests: report.requests,
-            errors: report.errors,
-            held_us: report.held_us.clone(),
-            ttfb_us: report.ttfb_us.clone(),
-            response_bytes: report.response_bytes.clone(),
-        }
-    }
-}
-
 /// The last one to two windows of a class.
 #[derive(Clone, Debug)]
 pub struct Recent {
     began: Instant,
-    current: Sums,
+    current: ClassSums,
     /// `None` before the first window is full.
-    previous: Option<Sums>,
+    previous: Option<ClassSums>,
 }
 
 impl Recent {
     pub fn new(now: Instant) -> Self {
-        Self { began: now, current: Sums::default(), previous: None }
+        Self { began: now, current: ClassSums::default(), previous: None }
     }
 
     /// The sums to add to, after moving on to the window of `now`.
-    pub fn at(&mut self, now: Instant) -> &mut Sums {
+    pub fn at(&mut self, now: Instant) -> &mut ClassSums {
         let windows = now.saturating_duration_since(self.began).as_nanos() / WINDOW.as_nanos();
         match windows {
             0 => {}
@@ -69,10 +37,10 @@ impl Recent {
     }
 
     /// Everything of the last one to two windows, and the time it covers. Changes nothing.
-    pub fn value_at(&self, now: Instant) -> (Sums, Duration) {
+    pub fn value_at(&self, now: Instant) -> (ClassSums, Duration) {
         let age = now.saturating_duration_since(self.began);
         if age >= 2 * WINDOW {
-            return (Sums::default(), 2 * WINDOW);
+            return (ClassSums::default(), 2 * WINDOW);
         }
         if age >= WINDOW {
             return (self.current.clone(), age);

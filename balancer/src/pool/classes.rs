@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use sluice_proto::{ClassName, ClassReport};
+use sluice_proto::{ClassName, ClassReport, ClassSums};
 
-use crate::decide::window::{Recent, Sums};
+use crate::decide::window::Recent;
 use crate::metrics::{ClassMetrics, RequestMetrics};
 
 /// Classes of one service. At most `capacity`; what comes later is counted as `other`.
@@ -96,31 +96,22 @@ impl ClassEntry {
     /// Records what the balancer saw itself.
     pub fn observe(&self, what: Observation, now: Instant) {
         let mut recent = self.seen.lock().expect("no code panics while holding it");
-        let sums = recent.at(now);
-        sums.requests += 1;
-        sums.errors += u64::from(what.error);
-        sums.held_us.add(micros(what.held));
-        if let Some(ttfb) = what.ttfb {
-            sums.ttfb_us.add(micros(ttfb));
-        }
-        if let Some(bytes) = what.response_bytes {
-            sums.response_bytes.add(bytes);
-        }
+        recent.at(now).record(what.error, micros(what.held), what.ttfb.map(micros), what.response_bytes);
     }
 
     /// Merges what an agent reported.
     pub fn merge(&self, report: &ClassReport, now: Instant) {
         let mut recent = self.reported.lock().expect("no code panics while holding it");
-        recent.at(now).merge(&Sums::from(report));
+        recent.at(now).merge(&ClassSums::from(report));
     }
 
     /// What the balancer saw lately, and the time that covers.
-    pub fn seen(&self, now: Instant) -> (Sums, Duration) {
+    pub fn seen(&self, now: Instant) -> (ClassSums, Duration) {
         self.seen.lock().expect("no code panics while holding it").value_at(now)
     }
 
     /// What agents reported lately, and the time that covers.
-    pub fn reported(&self, now: Instant) -> (Sums, Duration) {
+    pub fn reported(&self, now: Instant) -> (ClassSums, Duration) {
         self.reported.lock().expect("no code panics while holding it").value_at(now)
     }
 }
