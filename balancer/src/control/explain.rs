@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::control::ControlState;
 use crate::control::view::{self, ClassView};
 use crate::decide::classify::{RequestLine, classify};
+use crate::decide::ids::ClassId;
 use crate::decide::membership::{Key, Member};
+use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
+use crate::decide::schedule::Ask;
 use crate::pool::{Service, now};
 
 pub(super) fn routes() -> Router<Arc<ControlState>> {
@@ -67,7 +70,13 @@ async fn explain(
     let mut class = String::new();
     classify(RequestLine { method: &question.method.to_ascii_uppercase(), path }, &mut class);
     let known = service.classes.get(&class).map(|entry| view::class(service.name.as_str(), &entry, now()));
-    let instance = service.preview().map(|instance| instance.name.to_string());
+    let key = RequestKey {
+        class: service.classes.get(&class).map_or(ClassId(0), |entry| entry.id),
+        url: UrlKey::of(service.url_seed(), &question.method, &question.host, &question.path),
+        extension: ExtensionKey::of_path(path),
+    };
+    let (_judgement, instance) = service.preview(&Ask::new(key));
+    let instance = instance.map(|instance| instance.name.to_string());
     let members = state.members();
     let candidates: Vec<_> = members
         .iter()

@@ -26,7 +26,7 @@ pub async fn run(state: Arc<ControlState>, stop: Watch) {
         state.directory.iter().for_each(|service| service.hand_out());
         if count.is_multiple_of(PLAN_EVERY) {
             state.expire();
-            state.replan();
+            state.tick();
         }
         count = count.wrapping_add(1);
     }

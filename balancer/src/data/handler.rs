@@ -14,6 +14,8 @@ use crate::data::DataPath;
 use crate::data::exchange::{Exchange, Record};
 use crate::data::forward::{Forwarding, forward};
 use crate::decide::classify::{RequestLine, classify};
+use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
+use crate::decide::schedule::Ask;
 use crate::metrics::Outcome;
 use crate::pool::{ClassEntry, Service, now};
 
@@ -36,15 +38,21 @@ impl Handler {
         Self { path, upstreams, scratch }
     }
 
-    /// The service and class of a request.
-    fn sort(&self, parts: &request::Parts) -> (Arc<Service>, Arc<ClassEntry>) {
+    /// The service and class of a request, and what it asks for.
+    fn sort(&self, parts: &request::Parts) -> (Arc<Service>, Arc<ClassEntry>, Ask) {
         let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let path = parts.uri.path();
         let service = self.path.directory.route(host, path);
         let mut scratch = self.scratch.borrow_mut();
         classify(RequestLine { method: parts.method.as_str(), path }, &mut scratch.class_name);
         let class = service.classes.entry(&scratch.class_name, now());
-        (service.clone(), class)
+        let target = parts.uri.path_and_query().map_or(path, |target| target.as_str());
+        let key = RequestKey {
+            class: class.id,
+            url: UrlKey::of(service.url_seed(), parts.method.as_str(), host, target),
+            extension: ExtensionKey::of_path(path),
+        };
+        (service.clone(), class, Ask::new(key))
     }
 
     fn police(&self, parts: &mut request::Parts, client: Client) -> Result<(), &'static str> {
@@ -64,7 +72,7 @@ impl sluice_relay::Handler for Handler {
         let arrived = now();
         let (mut parts, body) = request.into_parts();
         let policed = self.police(&mut parts, client);
-        let (service, class) = self.sort(&parts);
+        let (service, class, ask) = self.sort(&parts);
         let record = Record::new(class.clone(), arrived, body.progress());
         if let Err(problem) = policed {
             let failure = Failure::BadRequest(problem);
@@ -73,8 +81,14 @@ impl sluice_relay::Handler for Handler {
         }
         let class = HeaderValue::from_str(class.name.as_str()).expect("class names are printable ASCII");
         let upgrade = parts.extensions.remove::<OnUpgrade>();
-        let forwarding =
-            Forwarding { path: &self.path, upstreams: &self.upstreams, service: &service, class, upgrade };
+        let forwarding = Forwarding {
+            path: &self.path,
+            upstreams: &self.upstreams,
+            service: &service,
+            ask,
+            class,
+            upgrade,
+        };
         forward(forwarding, Request::from_parts(parts, body), record).await
     }
 }

@@ -6,10 +6,16 @@
 pub mod breaker;
 pub mod classify;
 pub mod dispatch;
+pub mod foreign;
+pub mod hash;
+pub mod ids;
+pub mod learn;
 pub mod lease;
 pub mod membership;
-pub mod pick;
 pub mod plan;
+pub mod predict;
+pub mod queueing;
 pub mod retry;
 pub mod route;
+pub mod schedule;
 pub mod window;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use sluice_proto::{ClassName, ClassReport, ClassSums};
 
+use crate::decide::ids::ClassId;
 use crate::decide::window::Recent;
 use crate::metrics::{ClassMetrics, RequestMetrics};
 
@@ -21,6 +22,7 @@ pub struct ClassTable {
 /// One class.
 #[derive(Debug)]
 pub struct ClassEntry {
+    pub id: ClassId,
     pub name: ClassName,
     pub metrics: ClassMetrics,
     seen: Mutex<Recent>,
@@ -42,7 +44,7 @@ pub struct Observation {
 
 impl ClassTable {
     pub fn new(capacity: usize, metrics: RequestMetrics, now: Instant) -> Self {
-        let other = ClassEntry::new(ClassName::other(), &metrics, now);
+        let other = ClassEntry::new(ClassId(0), ClassName::other(), &metrics, now);
         Self { capacity, metrics, entries: RwLock::default(), other }
     }
 
@@ -56,7 +58,8 @@ impl ClassTable {
         if entries.len() >= self.capacity && !entries.contains_key(&name) {
             return self.other.clone();
         }
-        let make = || ClassEntry::new(name.clone(), &self.metrics, now);
+        let id = ClassId(u32::try_from(entries.len() + 1).expect("a bounded table"));
+        let make = || ClassEntry::new(id, name.clone(), &self.metrics, now);
         entries.entry(name.clone()).or_insert_with(make).clone()
     }
 
@@ -68,6 +71,12 @@ impl ClassTable {
     /// Whether a request of this class was seen before.
     pub fn get(&self, name: &str) -> Option<Arc<ClassEntry>> {
         self.entries.read().expect("no code panics while holding it").get(name).cloned()
+    }
+
+    /// Ids and names of all classes.
+    pub fn ids(&self) -> Vec<(ClassId, ClassName)> {
+        let entries = self.entries.read().expect("no code panics while holding it");
+        entries.values().map(|entry| (entry.id, entry.name.clone())).collect()
     }
 
     /// All entries, by name; `other` last, if it was used.
@@ -83,9 +92,10 @@ impl ClassTable {
 }
 
 impl ClassEntry {
-    fn new(name: ClassName, metrics: &RequestMetrics, now: Instant) -> Arc<Self> {
+    fn new(id: ClassId, name: ClassName, metrics: &RequestMetrics, now: Instant) -> Arc<Self> {
         let metrics = metrics.class(&name);
         Arc::new(Self {
+            id,
             name,
             metrics,
             seen: Mutex::new(Recent::new(now)),
