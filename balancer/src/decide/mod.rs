@@ -10,6 +10,7 @@ pub mod lease;
 pub mod membership;
 pub mod pick;
 pub mod plan;
+pub mod predict;
 pub mod retry;
 pub mod route;
 pub mod window;
