@@ -63,24 +63,30 @@ fn the_tail_is_known_after_eight() {
     assert_eq!(predictor.tail(ClassId(1)), None);
 }
 
-/// 95 % of the URLs of one template take 10 ms, 5 % take 2 s; each is visited once, in any order.
+/// URLs of one template take 10 ms or 2 s, each always the same; each is visited once, in any order.
+/// How many are then taken for the other kind.
+fn misjudged(large_one_in: u64, seed: u64) -> usize {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut predictor = predictor();
+    let mut urls: Vec<(RequestKey, f64)> = (0..2000)
+        .map(|i: u64| (request(1, rng.u64(..)), if i.is_multiple_of(large_one_in) { 2.0 } else { 0.01 }))
+        .collect();
+    rng.shuffle(&mut urls);
+    urls.iter().for_each(|(url, cost)| predictor.observe(*url, seconds(*cost), None, None));
+    let is_misjudged = |(url, cost): &&(RequestKey, f64)| {
+        let mean = predictor.predict(*url).held.mean;
+        if *cost > 1.0 { mean < LARGE } else { mean > SMALL }
+    };
+    urls.iter().filter(is_misjudged).count()
+}
+
 #[test]
 fn large_urls_of_a_mixed_class_are_known_after_one_visit_each() {
-    for seed in 0..10 {
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let mut predictor = predictor();
-        let mut urls: Vec<u64> = (0..2000).collect();
-        rng.shuffle(&mut urls);
-        let cost = |url: u64| if url.is_multiple_of(20) { 2.0 } else { 0.01 };
-        for url in &urls {
-            let key = UrlKey(url.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            predictor.observe(RequestKey { url: key, ..request(1, 0) }, seconds(cost(*url)), None, None);
-        }
-        for url in urls {
-            let key = UrlKey(url.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let held = predictor.predict(RequestKey { url: key, ..request(1, 0) }).held;
-            let right = if cost(url) > 1.0 { held.mean > LARGE } else { held.mean < SMALL };
-            assert!(right, "seed {seed}, URL {url} of {} s: {held:?}", cost(url));
+    // Where the class itself is large, small URLs that came before it was known to be mixed are not.
+    for (large_one_in, most) in [(20, 0), (5, 20), (2, 20)] {
+        for seed in 0..10 {
+            let wrong = misjudged(large_one_in, seed);
+            assert!(wrong <= most, "1 in {large_one_in}, seed {seed}: {wrong} of 2000 misjudged");
         }
     }
 }
