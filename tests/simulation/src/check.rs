@@ -1,12 +1,10 @@
 //! Invariants of any policy, judged by its dispatches alone (I1, I2 and I8 of algorithms.md 3.10).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::policy::{Hold, JobId, OverCommit, Policy, Promise, Setup, World};
 use crate::scenario::Kind;
-
-/// Violations kept as text; all are counted.
-const KEPT: usize = 10;
 
 /// Follows every job from arrival to end and keeps books of its own.
 #[derive(Debug)]
@@ -26,20 +24,50 @@ pub struct InvariantChecker {
     violations: Violations,
 }
 
-/// What was found.
+/// What a policy must not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Dispatches a job that is not queued, or to an instance that is not there.
+    NotQueued,
+    /// More jobs at an instance than promised.
+    Overfull,
+    /// A job waits at an instance behind a large one, or is large and waits there.
+    BehindLarge,
+    /// A small job waits though a slot is free.
+    SmallWaits,
+    /// The policy's own check failed.
+    OwnBooks,
+    /// A job was never served.
+    NeverEnded,
+}
+
+/// How often each rule was broken, with the first example.
 #[derive(Clone, Debug, Default, serde::Serialize)]
-pub struct Violations {
+pub struct Violations(BTreeMap<Rule, Broken>);
+
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Broken {
     pub count: u64,
-    /// The first few.
-    pub examples: Vec<String>,
+    pub first: String,
 }
 
 impl Violations {
-    fn add(&mut self, text: impl FnOnce() -> String) {
-        self.count += 1;
-        if self.examples.len() < KEPT {
-            self.examples.push(text());
-        }
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Rule, &Broken)> {
+        self.0.iter().map(|(&rule, broken)| (rule, broken))
+    }
+
+    /// How often `rule` was broken.
+    pub fn count(&self, rule: Rule) -> u64 {
+        self.0.get(&rule).map_or(0, |broken| broken.count)
+    }
+
+    fn add(&mut self, rule: Rule, text: impl FnOnce() -> String) {
+        self.0.entry(rule).or_insert_with(|| Broken { count: 0, first: text() }).count += 1;
     }
 }
 
@@ -71,7 +99,9 @@ impl InvariantChecker {
 
     /// A dispatch of a job that is not queued, or to an instance that is not there.
     pub fn refuse(&mut self, now: Duration, job: JobId, instance: usize) {
-        self.violations.add(|| format!("{now:?}: {job:?} is not queued, or there is no instance {instance}"));
+        self.violations.add(Rule::NotQueued, || {
+            format!("{now:?}: {job:?} is not queued, or there is no instance {instance}")
+        });
     }
 
     pub fn dispatched(&mut self, now: Duration, job: JobId, instance: usize) {
@@ -106,8 +136,9 @@ impl InvariantChecker {
     pub fn finished(&mut self, live: usize) {
         if live > 0 {
             let queued = self.queued;
-            self.violations
-                .add(|| format!("at the end {live} jobs have not ended, {queued} of them are queued"));
+            self.violations.add(Rule::NeverEnded, || {
+                format!("at the end {live} jobs have not ended, {queued} of them are queued")
+            });
         }
     }
 
@@ -118,11 +149,13 @@ impl InvariantChecker {
             && self.with_free_slot > 0
         {
             let (waiting, free) = (self.small_queued, self.with_free_slot);
-            self.violations.add(|| format!("{now:?}: {waiting} small jobs wait, {free} instances have room"));
+            self.violations.add(Rule::SmallWaits, || {
+                format!("{now:?}: {waiting} small jobs wait, {free} instances have room")
+            });
         }
         let world = World { now, queued: self.queued, held: &self.held, connections: &self.connections };
         if let Err(text) = policy.check(&world) {
-            self.violations.add(|| format!("{now:?}: {text}"));
+            self.violations.add(Rule::OwnBooks, || format!("{now:?}: {text}"));
         }
     }
 
@@ -156,11 +189,13 @@ impl InvariantChecker {
         let Promise::Slots { over, over_for, .. } = self.promise else { return };
         let (taken, large) = (self.slots(instance), self.large[instance]);
         if taken >= self.workers + over {
-            self.violations.add(|| format!("{now:?}: instance {instance} has {taken} jobs and gets another"));
+            self.violations.add(Rule::Overfull, || {
+                format!("{now:?}: instance {instance} has {taken} jobs and gets another")
+            });
         }
         let OverCommit::SmallBesideSmall { after } = over_for else { return };
         if taken >= self.workers && now >= after && (kind == Kind::Large || large > 0) {
-            self.violations.add(|| {
+            self.violations.add(Rule::BehindLarge, || {
                 format!("{now:?}: a {kind:?} job queues at instance {instance} behind {large} large ones")
             });
         }

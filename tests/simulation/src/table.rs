@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::check::Broken;
 use crate::experiment::Cell;
 use crate::scenario::Kind;
 use crate::stats::{ClassOutcome, Outcome};
@@ -26,16 +27,18 @@ pub fn markdown(cells: &[Cell]) -> String {
     text
 }
 
-/// What went against the invariants, a line for each run; empty if nothing did.
+/// What went against the invariants, a line for each rule and run; empty if nothing did.
 pub fn violations(cells: &[Cell]) -> String {
     let mut text = String::new();
     for cell in cells {
+        let (scenario, load, policy) = (&cell.scenario, load_name(cell), cell.policy);
         for (seed, run) in cell.seeds.iter().zip(&cell.runs) {
-            let found = &run.violations;
-            let Some(first) = found.examples.first() else { continue };
-            let (scenario, load, policy) = (&cell.scenario, load_name(cell), cell.policy);
-            let count = found.count;
-            let _ = writeln!(text, "{scenario} {load} {policy} seed {seed}: {count} violations; {first}");
+            for (rule, Broken { count, first }) in run.violations.iter() {
+                let _ = writeln!(
+                    text,
+                    "{scenario}, {load}, {policy}, seed {seed}: {rule:?} {count} times: {first}"
+                );
+            }
         }
     }
     text
