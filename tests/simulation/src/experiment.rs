@@ -115,7 +115,7 @@ impl Experiment {
 
 impl Run {
     fn outcome(&self) -> Outcome {
-        let mut policy = (self.policy.make)(&model::setup(&self.scenario, self.seed));
+        let mut policy = (self.policy.make)(&self.scenario.setup(self.seed));
         model::run(&self.scenario, &mut *policy, self.seed)
     }
 }

@@ -75,6 +75,12 @@ impl Setup {
         self.instances.iter().map(|i| i.workers).sum()
     }
 
+    /// The class of `job` as a balancer that tells sections apart would name it.
+    pub fn class_name(&self, job: &Job) -> String {
+        let name = &self.classes[job.class].name;
+        job.site.map_or_else(|| name.clone(), |site| name.replace("{section}", &site.to_string()))
+    }
+
     /// Workers of each instance. Every scenario has the same number everywhere.
     pub fn workers(&self) -> usize {
         self.instances.first().map_or(1, |i| i.workers)
@@ -90,7 +96,8 @@ pub struct InstanceInfo {
 
 #[derive(Clone, Debug)]
 pub struct ClassInfo {
-    /// As a balancer would name it: method and path template, like `GET /export/{n}`.
+    /// Method and path template, like `GET /export/{n}`. In scenarios with caches `{section}` stands for
+    /// [`Job::site`].
     pub name: String,
     pub oracle: ClassTruth,
 }

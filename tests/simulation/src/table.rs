@@ -73,7 +73,7 @@ fn heading(text: &mut String, cells: &[&Cell], loads: &[String]) {
         parts.push("(hit ratio)");
     }
     if run.adaptation.is_some() {
-        parts.push("worst small p99 of 1 s after the shift");
+        parts.push("after the shift: worst small p99 of a second, last bad second");
     }
     let _ = writeln!(text, "\n**{scenario}**: {}; ms unless s\n", parts.join(" / "));
     line(text, "policy", loads);
@@ -107,9 +107,10 @@ fn describe(cell: &Cell) -> String {
     if cell.runs.iter().any(|run| run.hit_ratio.is_some()) {
         parts.push(format!("({:.2})", median(cell.runs.iter().filter_map(|run| run.hit_ratio))));
     }
-    let worst = cell.runs.iter().filter_map(|run| run.adaptation.as_ref()).map(|a| a.worst_p99_s);
-    if cell.runs.iter().any(|run| run.adaptation.is_some()) {
-        parts.push(time(median(worst)));
+    let shifts = || cell.runs.iter().filter_map(|run| run.adaptation.as_ref());
+    if shifts().next().is_some() {
+        let worst = time(median(shifts().map(|shift| shift.worst_p99_s)));
+        parts.push(format!("{worst}, {}", median(shifts().map(|shift| shift.last_bad_second as f64))));
     }
     let waiting = median(cell.runs.iter().map(|run| run.waiting as f64));
     if waiting >= BACKLOG {

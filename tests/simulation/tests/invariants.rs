@@ -81,7 +81,7 @@ impl Faulty {
 impl Policy for Faulty {
     fn arrive(&mut self, _now: Duration, job: &Job, out: &mut Vec<Dispatch>) {
         self.arrived += 1;
-        let special = self.arrived % 100 == 0;
+        let special = self.arrived.is_multiple_of(100);
         match self.fault {
             Fault::Loses if special => return,
             Fault::Astray if special => out.push(Dispatch { job: job.id, instance: 1 }),

@@ -24,7 +24,7 @@ fn one_instance(workers: usize, load: f64, held_s: Dist, duration_s: f64) -> Sce
 /// Mean time from arrival to start, in seconds.
 fn mean_wait(scenario: &Scenario, policy: &str) -> f64 {
     let entry = policies::named(policy).expect("a known policy");
-    let mut policy = (entry.make)(&model::setup(scenario, SEED));
+    let mut policy = (entry.make)(&scenario.setup(SEED));
     let outcome = model::run(scenario, &mut *policy, SEED);
     let small = outcome.kind(Kind::Small).expect("small jobs");
     small.mean_s - scenario.classes[0].held_s.mean()

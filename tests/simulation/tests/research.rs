@@ -11,7 +11,7 @@ const SEED: u64 = 1;
 fn run(scenario: &str, load: f64, scale: f64, policy: &str) -> Outcome {
     let scenario = Scenario::named(scenario, load, scale).expect("a known scenario");
     let entry = policies::named(policy).expect("a known policy");
-    let mut policy = (entry.make)(&model::setup(&scenario, SEED));
+    let mut policy = (entry.make)(&scenario.setup(SEED));
     model::run(&scenario, &mut *policy, SEED)
 }
 

@@ -7,7 +7,7 @@ use std::thread;
 use clap::Parser;
 use sluice_simulation::experiment::Experiment;
 use sluice_simulation::policies::{self, Entry};
-use sluice_simulation::scenario::{EMULATED, RESEARCH, Reports};
+use sluice_simulation::scenario::{EMULATED, Lie, RESEARCH, Reports};
 use sluice_simulation::table;
 
 /// Load-balancing policies in virtual time: Markdown tables of latencies, medians over seeds.
@@ -37,6 +37,9 @@ struct Options {
     /// Seconds that reports take.
     #[arg(long, default_value_t = 0.0)]
     reports_late: f64,
+    /// The first instance's agent tells nonsense.
+    #[arg(long)]
+    reports_lie: Option<Lie>,
     /// All results of all runs as JSON.
     #[arg(long)]
     json: bool,
@@ -103,7 +106,7 @@ fn experiment(options: &Options) -> Result<Experiment, String> {
     let reports = Reports {
         lost: options.reports_lost.clamp(0.0, 1.0),
         late_s: options.reports_late.max(0.0),
-        liar: None,
+        liar: options.reports_lie.map(|lie| (0, lie)),
     };
     Ok(Experiment {
         scenarios: options.scenario.iter().flat_map(|name| scenarios(name)).collect(),

@@ -12,4 +12,5 @@ mod jobs;
 pub(crate) mod report;
 mod simulation;
 
-pub use simulation::{Simulation, run, setup};
+pub(crate) use arrivals::mix;
+pub use simulation::{Simulation, run};

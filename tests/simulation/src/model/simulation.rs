@@ -1,7 +1,5 @@
 //! The event loop.
 
-use std::time::Duration;
-
 use fastrand::Rng;
 
 use super::agent::{Agents, INTERVAL};
@@ -10,7 +8,7 @@ use super::events::{Event, Events};
 use super::instance::Instance;
 use super::jobs::{Jobs, Stage};
 use crate::check::InvariantChecker;
-use crate::policy::{ClassInfo, ClassTruth, Dispatch, Head, InstanceInfo, Job, JobId, Policy, Setup};
+use crate::policy::{Dispatch, Head, Job, JobId, Policy};
 use crate::scenario::Scenario;
 use crate::stats::{Collector, Finished, Outcome, Totals};
 use crate::time::{Nanos, SECOND, duration, nanos};
@@ -55,24 +53,6 @@ struct AtEnd {
     waiting: usize,
 }
 
-/// What a policy may know of `scenario`.
-pub fn setup(scenario: &Scenario, seed: u64) -> Setup {
-    let workers = scenario.workers;
-    Setup {
-        instances: scenario.speeds.iter().map(|&speed| InstanceInfo { workers, speed }).collect(),
-        classes: scenario
-            .classes
-            .iter()
-            .map(|class| ClassInfo {
-                name: class.name.clone(),
-                oracle: ClassTruth { kind: class.kind, offered: class.rate.at_first() * class.held_s.mean() },
-            })
-            .collect(),
-        round_trip: Duration::from_secs_f64(scenario.round_trip_s),
-        seed: super::arrivals::mix(seed ^ 0x706F_6C69_6379),
-    }
-}
-
 /// Runs `scenario` with `policy` to its end.
 pub fn run(scenario: &Scenario, policy: &mut dyn Policy, seed: u64) -> Outcome {
     Simulation::new(scenario, policy, seed).finish()
@@ -80,7 +60,7 @@ pub fn run(scenario: &Scenario, policy: &mut dyn Policy, seed: u64) -> Outcome {
 
 impl<'a> Simulation<'a> {
     pub fn new(scenario: &'a Scenario, policy: &'a mut dyn Policy, seed: u64) -> Self {
-        let checker = InvariantChecker::new(&setup(scenario, seed), policy.promise());
+        let checker = InvariantChecker::new(&scenario.setup(seed), policy.promise());
         let sources = 0..scenario.classes.len();
         let mut simulation = Self {
             scenario,

@@ -2,6 +2,7 @@
 
 mod emulated;
 mod research;
+mod setup;
 
 use sluice_emulation::dist::Dist;
 
@@ -132,7 +133,7 @@ pub struct Reports {
     pub liar: Option<(usize, Lie)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Lie {
     /// All counters are zero.
     Zero,

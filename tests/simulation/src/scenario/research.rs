@@ -7,9 +7,9 @@ use sluice_emulation::dist::Dist;
 
 use super::{Antagonists, ClassSpec, Kind, Rate, Reports, Scenario, SiteLaw, Sites};
 
-pub const NAMES: [&str; 22] = [
-    "a", "b", "c", "d", "e", "f", "g", "g1", "h", "i", "ant", "int", "async", "mis", "three", "w4", "w1",
-    "tiny", "aff", "affz", "affb", "mmall",
+pub const NAMES: [&str; 23] = [
+    "a", "b", "c", "d", "e", "f", "g", "g1", "h", "h1k", "i", "ant", "int", "async", "mis", "three", "w4",
+    "w1", "tiny", "aff", "affz", "affb", "mmall",
 ];
 
 /// Fractions of small, medium and large among all requests.
@@ -59,6 +59,7 @@ fn row(name: &str) -> Option<Row> {
         "g" => (2, 2, A, 4000.0, Plain),
         "g1" => (2, 1, A, 4000.0, Plain),
         "h" => (100, 2, A, 200.0, Plain),
+        "h1k" => (1000, 2, A, 40.0, Plain),
         "i" => (8, 2, A, 1200.0, SlowInstance),
         "ant" => (8, 2, A, 1200.0, Antagonists),
         "int" => (8, 2, A, 1200.0, Interference),
@@ -124,7 +125,12 @@ fn classes(row: &Row, work: f64, duration_s: f64) -> Vec<ClassSpec> {
             continue;
         }
         spec.rate = rate(row, kind, before, after, duration_s);
-        spec.sites = if kind == Kind::Small { sites(&row.special) } else { None };
+        if kind == Kind::Small
+            && let Special::Sites(law) = &row.special
+        {
+            spec.name = "GET /section-{section}/page/{n}".to_owned();
+            spec.sites = Some(sites(law));
+        }
         classes.push(spec);
     }
     classes
@@ -139,10 +145,9 @@ fn rate(row: &Row, kind: Kind, before: f64, after: f64, duration_s: f64) -> Rate
     }
 }
 
-fn sites(special: &Special) -> Option<Sites> {
-    let Special::Sites(law) = special else { return None };
+fn sites(law: &Law) -> Sites {
     let law = if *law == Law::Zipf { SiteLaw::Zipf(1.0) } else { SiteLaw::Nested };
-    Some(Sites { count: 200, law, miss_factor: 3.0, miss_extra_s: 0.0 })
+    Sites { count: 200, law, miss_factor: 3.0, miss_extra_s: 0.0 }
 }
 
 fn class(kind: Kind, streaming: bool) -> ClassSpec {

@@ -8,7 +8,7 @@ const WATCHED: usize = 60;
 pub struct Adaptation {
     /// Over the time before the shift.
     pub p99_before_s: f64,
-    /// Over the time after the shift, the first [`WATCHED`] seconds left out if there are more.
+    /// Over the time after the shift, without the first minute if there are two.
     pub p99_after_s: f64,
     /// Of the worst single second within the watched time.
     pub worst_p99_s: f64,
