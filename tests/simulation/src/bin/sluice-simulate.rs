@@ -23,7 +23,7 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_value = "all")]
     policy: Vec<String>,
     /// Runs of each, with seeds that follow one another.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 1)]
@@ -58,13 +58,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match simulate(&options) {
-        Ok(sound) => {
-            if sound {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
-        }
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(why) => {
             eprintln!("{why}");
             ExitCode::from(2)
@@ -112,7 +107,7 @@ fn experiment(options: &Options) -> Result<Experiment, String> {
         scenarios: options.scenario.iter().flat_map(|name| scenarios(name)).collect(),
         loads: options.load.clone(),
         policies: policies(&options.policy)?,
-        seeds: (options.seed..options.seed + options.seeds).collect(),
+        seeds: (options.seed..options.seed.saturating_add(options.seeds)).collect(),
         scale: options.scale,
         reports,
     })
