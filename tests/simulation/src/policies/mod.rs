@@ -31,7 +31,7 @@ pub struct Entry {
     pub make: Factory,
 }
 
-/// Every policy. To add one: implement [`Policy`], add a line here.
+/// Every policy that needs no tuning. To add one: implement [`Policy`], add a line here.
 pub const ALL: [Entry; 13] = [
     entry("random", "any instance, at once", |s| Box::new(random::Random::new(s))),
     entry("rr", "round robin", |s| Box::new(round_robin::RoundRobin::new(s))),
@@ -50,11 +50,21 @@ pub const ALL: [Entry; 13] = [
     entry("darc", "workers reserved by measured demand, told the kinds", |s| Box::new(darc::Darc::new(s))),
 ];
 
+/// Static caps on the slots of all that is not small: with the right number, chosen by hand for a scenario of 16
+/// slots, the best that is possible without preemption (algorithms.md, part 4). Not among [`ALL`].
+pub const CAPS: [Entry; 5] = [
+    entry("cap8", "small first, all else in 8 slots at most", |s| Box::new(darc::Darc::fixed(s, 8))),
+    entry("cap9", "the same with 9", |s| Box::new(darc::Darc::fixed(s, 9))),
+    entry("cap10", "the same with 10", |s| Box::new(darc::Darc::fixed(s, 10))),
+    entry("cap11", "the same with 11", |s| Box::new(darc::Darc::fixed(s, 11))),
+    entry("cap12", "the same with 12", |s| Box::new(darc::Darc::fixed(s, 12))),
+];
+
 const fn entry(name: &'static str, about: &'static str, make: Factory) -> Entry {
     Entry { name, about, make }
 }
 
 /// The policy of that name; `None`: there is none.
 pub fn named(name: &str) -> Option<Entry> {
-    ALL.into_iter().find(|entry| entry.name == name)
+    ALL.into_iter().chain(CAPS).find(|entry| entry.name == name)
 }
