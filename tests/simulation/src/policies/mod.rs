@@ -7,6 +7,7 @@ mod central;
 mod darc;
 mod groups;
 mod least_connections;
+mod ncq;
 mod p2c;
 mod peak_ewma;
 mod placement;
@@ -16,6 +17,10 @@ mod resume;
 mod round_robin;
 mod sita;
 mod split;
+
+use std::time::Duration;
+
+use sluice_balancer::decide::schedule::Settings;
 
 use crate::policy::{Policy, Setup};
 
@@ -32,7 +37,7 @@ pub struct Entry {
 }
 
 /// Every policy that needs no tuning. To add one: implement [`Policy`], add a line here.
-pub const ALL: [Entry; 13] = [
+pub const ALL: [Entry; 15] = [
     entry("random", "any instance, at once", |s| Box::new(random::Random::new(s))),
     entry("rr", "round robin", |s| Box::new(round_robin::RoundRobin::new(s))),
     entry("p2c", "fewer connections of two random instances", |s| Box::new(p2c::TwoChoices::new(s))),
@@ -48,7 +53,19 @@ pub const ALL: [Entry; 13] = [
     entry("sita-e", "instances split by load, told the kinds", |s| Box::new(sita::Sita::new(s, false))),
     entry("sita-cs", "the same, and small jobs may steal", |s| Box::new(sita::Sita::new(s, true))),
     entry("darc", "workers reserved by measured demand, told the kinds", |s| Box::new(darc::Darc::new(s))),
+    entry("ncq", "Sluice: the balancer's own code, which learns the kinds", |s| {
+        Box::new(ncq::Ncq::new(s, settings(), ncq::Label::Learned))
+    }),
+    entry("ncq-oracle", "the same, told the kinds", |s| {
+        Box::new(ncq::Ncq::new(s, settings(), ncq::Label::Oracle))
+    }),
 ];
+
+/// As the balancer's, but nobody is turned away: what a policy does to a backlog must show.
+fn settings() -> Settings {
+    let unbounded = Duration::MAX;
+    Settings { queue_length: usize::MAX, small_wait: unbounded, large_wait: unbounded, ..Settings::default() }
+}
 
 /// Static caps on the slots of all that is not small: with the right number, chosen by hand for a scenario of 16
 /// slots, the best that is possible without preemption (algorithms.md, part 4). Not among [`ALL`].
