@@ -206,8 +206,8 @@ impl<W> Dispatcher<W> {
         rng: &mut fastrand::Rng,
     ) -> Option<usize> {
         let picked = self.view(now).small(waiting, rng)?;
-        let homes = self.homes.of(demand.class()).iter().filter_map(|id| self.table.position(*id));
-        let equal = homes.filter(|home| self.table.equal(*home, picked)).next();
+        let mut homes = self.homes.of(demand.class()).iter().filter_map(|id| self.table.position(*id));
+        let equal = homes.find(|home| self.table.equal(*home, picked));
         Some(equal.unwrap_or(picked))
     }
 

@@ -38,7 +38,7 @@ impl View<'_> {
         match free {
             Some(candidate) if candidate.slowdown <= RELUCTANT => Some(candidate.position),
             Some(candidate) if self.is_worth_it(candidate, waiting) => Some(candidate.position),
-            _ => self.ahead(rng),
+            _ => self.ahead(waiting, rng),
         }
     }
 
@@ -88,9 +88,10 @@ impl View<'_> {
     }
 
     /// One more than an instance has workers: it finds the worker free when it gets there.
-    fn ahead(&self, rng: &mut fastrand::Rng) -> Option<usize> {
+    fn ahead(&self, waiting: usize, rng: &mut fastrand::Rng) -> Option<usize> {
         let spare = self.table.index().spare();
-        (self.params.ahead && !spare.is_empty()).then(|| self.draw(spare, rng))
+        let (fast, _) = self.fast();
+        (self.params.sends_ahead(waiting, fast) && !spare.is_empty()).then(|| self.draw(spare, rng))
     }
 
     /// Two at random, the one with fewer open streams.

@@ -117,4 +117,6 @@ pub struct Released {
     pub large_beside: u32,
     /// `None`: its class has no home.
     pub at_home: Option<bool>,
+    /// How slow the instance is known to be: 1 or more.
+    pub slowness: f64,
 }

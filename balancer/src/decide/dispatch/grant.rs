@@ -61,7 +61,8 @@ impl<W> Dispatcher<W> {
         if !pays && entry.slowness > 1.0 {
             return None;
         }
-        let ahead = pays && self.params.ahead && self.table.is_spare(position);
+        let backlog = self.params.sends_ahead(self.lanes[0].len(), self.table.totals().fast);
+        let ahead = backlog && self.table.is_spare(position);
         let order = *entry.own.first().filter(|_| entry.load.has_slot() || ahead)?;
         let since = self.lanes[0].get(order)?.since;
         let oldest = self.lanes[0].first_open().and_then(|open| self.lanes[0].get(open));

@@ -165,8 +165,10 @@ impl<W> Dispatcher<W> {
 
     fn release(&mut self, run: Run, now: Instant) -> Released {
         self.held[run.lane.index()] -= 1;
+        let mut slowness = 1.0;
         if let Some(position) = self.table.position(run.instance) {
             self.table.change(position, |entry| {
+                slowness = entry.slowness;
                 entry.load.working = entry.load.working.saturating_sub(1);
                 entry.load.large = entry.load.large.saturating_sub(u32::from(run.lane.is_large()));
                 entry.unsure = entry.unsure.saturating_sub(u32::from(!run.known_short));
@@ -182,6 +184,7 @@ impl<W> Dispatcher<W> {
             had_worker: run.had_worker,
             large_beside: run.large_beside,
             at_home: run.at_home,
+            slowness,
         }
     }
 

@@ -79,15 +79,25 @@ pub struct PickParams {
     /// A worker that would serve a request `m` times slower is used once this many times `m - 1`
     /// requests wait for each fast worker.
     pub reluctance: f64,
-    /// Whether a short request may be sent ahead to an instance without a free worker, one each, so
-    /// that the worker does not idle for a round trip.
-    pub ahead: bool,
+    /// A short request may be sent ahead to an instance without a free worker, one each, so that the
+    /// worker does not idle for a round trip, once this many wait for each worker, ...
+    pub ahead_from: f64,
+    /// ... and this many in all. With fewer it does harm: the one sent ahead is bound to one worker
+    /// while another becomes free.
+    pub ahead_least: usize,
     /// How long an instance that came up is used after the others.
     pub slow_start: Duration,
 }
 
+impl PickParams {
+    /// Whether so many wait for so many workers that short requests are sent ahead.
+    pub(super) fn sends_ahead(&self, waiting: usize, workers: u32) -> bool {
+        waiting >= self.ahead_least && waiting as f64 >= self.ahead_from * f64::from(workers)
+    }
+}
+
 impl Default for PickParams {
     fn default() -> Self {
-        Self { reluctance: 0.25, ahead: true, slow_start: Duration::from_secs(10) }
+        Self { reluctance: 0.5, ahead_from: 0.5, ahead_least: 8, slow_start: Duration::from_secs(10) }
     }
 }

@@ -7,7 +7,7 @@ const A: InstanceId = InstanceId(1);
 const B: InstanceId = InstanceId(2);
 
 fn strict() -> PickParams {
-    PickParams { ahead: false, slow_start: Duration::ZERO, ..PickParams::default() }
+    PickParams { ahead_from: f64::INFINITY, slow_start: Duration::ZERO, ..PickParams::default() }
 }
 
 fn dispatcher(
@@ -207,7 +207,8 @@ fn small_requests_come_before_large_ones_until_those_starve() {
 #[test]
 fn one_short_request_is_sent_ahead_but_never_behind_what_may_be_long() {
     let now = Instant::now();
-    let mut d = dispatcher(now, 99, PickParams::default(), &[(A, 1), (B, 1)]);
+    let at_once = PickParams { ahead_from: 0.0, ahead_least: 0, ..PickParams::default() };
+    let mut d = dispatcher(now, 99, at_once, &[(A, 1), (B, 1)]);
     let unknown = slot(d.arrive(now, unknown(), &[], || 0)).instance;
     let known = slot(d.arrive(now, page(), &[], || 1)).instance;
     assert_ne!(unknown, known);
@@ -242,11 +243,13 @@ fn a_slow_instance_is_used_when_waiting_would_take_longer() {
     (0..300).for_each(|_| d.judge(B, 9.0, now));
     let first = slot(d.arrive(now, page(), &[], || 0));
     assert_eq!(first.instance, A);
-    ticket(d.arrive(now, page(), &[], || 1));
-    assert_eq!(d.next_grant(now), None, "nine times slower: better to wait for A");
-    ticket(d.arrive(now, page(), &[], || 2));
-    // Worth it from 0.25 x 8 waiting requests for the one fast worker on.
-    let grant = d.next_grant(now).expect("two wait for one worker");
+    for waiter in 1..4 {
+        ticket(d.arrive(now, page(), &[], || waiter));
+        assert_eq!(d.next_grant(now), None, "nine times slower: better to wait for A");
+    }
+    ticket(d.arrive(now, page(), &[], || 4));
+    // Worth it from 0.5 x 8 waiting requests for the one fast worker on.
+    let grant = d.next_grant(now).expect("four wait for one worker");
     assert_eq!((grant.waiter, grant.granted.instance), (1, B));
 }
 
@@ -331,7 +334,7 @@ fn slots_are_exact_whatever_happens() {
         let mut rng = fastrand::Rng::with_seed(seed);
         let now = Instant::now();
         let ids: Vec<_> = (0..4).map(InstanceId).collect();
-        let params = PickParams { ahead: rng.bool(), ..strict() };
+        let params = PickParams { ahead_from: rng.f64() * 3.0, ahead_least: 0, ..strict() };
         let mut d: Dispatcher<u32> = Dispatcher::new(now, 20, now, params, rng.fork());
         ids.iter().for_each(|id| d.set_instance(*id, 1 + (id.0 as u32 % 3), true, now));
         let homes = crate::decide::learn::affinity::Worth::None;

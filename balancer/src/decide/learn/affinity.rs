@@ -5,13 +5,21 @@ use std::time::Duration;
 use crate::decide::learn::moments::Moments;
 use crate::decide::learn::ratio::RatioOfMeans;
 
-/// Samples of each kind before anything is said.
-const LEAST: f64 = 60.0;
-const MEMORY: f64 = 200.0;
-/// Homes are kept from this cost of serving away from home on, ...
-const ON: f64 = 1.2;
-/// ... until it is below this.
-const OFF: f64 = 1.08;
+/// Samples of each kind before homes are said to pay, ...
+const LEAST: f64 = 100.0;
+/// ... and before they are said not to: while caches are cold, home is as slow as anywhere.
+const LEAST_TO_DENY: f64 = 400.0;
+/// Samples that are remembered: with this many the ratio of two equal costs whose standard deviation
+/// is their mean strays by 0.05.
+const MEMORY: f64 = 500.0;
+/// Homes are kept from this cost of serving away from home on, seen for a few seconds in a row, ...
+const ON: f64 = 1.3;
+const ON_AFTER: u32 = 3;
+/// ... until it is below this. In between it is not known: requests that are served anywhere spoil the
+/// caches at home, too, so that the difference shows in full only when homes are kept.
+const OFF: f64 = 1.1;
+/// Of this many seconds, one tries homes again where they did not pay.
+const TRY_AGAIN: u32 = 16;
 
 /// What serving a class away from its home costs.
 #[derive(Clone, Debug)]
@@ -19,19 +27,24 @@ pub struct Affinity {
     home: Moments,
     /// Held away, over what the same class holds at home.
     away: RatioOfMeans,
+    away_samples: f64,
     pays: Option<bool>,
+    /// Seconds in a row in which homes would have paid.
+    paid_for: u32,
+    ticks: u32,
 }
 
 impl Default for Affinity {
     fn default() -> Self {
-        Self { home: Moments::new(MEMORY), away: RatioOfMeans::new(MEMORY), pays: None }
+        let (home, away) = (Moments::new(MEMORY), RatioOfMeans::new(MEMORY));
+        Self { home, away, away_samples: 0.0, pays: None, paid_for: 0, ticks: 0 }
     }
 }
 
 /// What is known of the worth of homes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Worth {
-    /// Not yet measured: prefer a home where it costs nothing, to find out.
+    /// Not measured, or to be measured again: prefer a home where it costs nothing, to find out.
     #[default]
     Unknown,
     /// Any instance is as good.
@@ -43,18 +56,25 @@ pub enum Worth {
 impl Affinity {
     pub fn at_home(&mut self, held: f64) {
         self.home.add(held);
-        self.judge();
     }
 
     /// `expected`: what the class holds at home on average, in the same unit.
     pub fn away(&mut self, held: f64, expected: f64) {
         self.away.add(held, expected);
-        self.judge();
+        self.away_samples += 1.0;
     }
 
-    fn judge(&mut self) {
+    /// To be called once a second.
+    pub fn tick(&mut self) {
+        self.ticks = self.ticks.wrapping_add(1);
         let Some(ratio) = self.away.value(LEAST).filter(|_| self.home.samples() >= LEAST) else { return };
-        self.pays = Some(ratio > if self.pays == Some(true) { OFF } else { ON });
+        let pays = ratio > if self.pays == Some(true) { OFF } else { ON };
+        self.paid_for = if pays { self.paid_for.saturating_add(1) } else { 0 };
+        if self.paid_for >= ON_AFTER {
+            self.pays = Some(true);
+        } else if ratio < OFF && self.away_samples.min(self.home.samples()) >= LEAST_TO_DENY {
+            self.pays = Some(false);
+        }
     }
 
     pub fn worth(&self) -> Worth {
@@ -63,7 +83,7 @@ impl Affinity {
                 home: Duration::from_secs_f64(home.max(0.0)),
                 away: Duration::from_secs_f64((home * ratio).max(0.0)),
             },
-            (Some(_), ..) => Worth::None,
+            (Some(_), ..) if !self.ticks.is_multiple_of(TRY_AGAIN) => Worth::None,
             _ => Worth::Unknown,
         }
     }
@@ -73,20 +93,56 @@ impl Affinity {
 mod tests {
     use super::*;
 
-    #[test]
-    fn homes_pay_when_away_is_slower_by_a_fifth() {
-        let mut affinity = Affinity::default();
-        let mut feed = |away: f64, n: usize| {
-            for _ in 0..n {
+    /// So many seconds of 100 samples of each kind, away costing `ratio` times as much.
+    fn feed(affinity: &mut Affinity, ratio: f64, seconds: u32) {
+        for _ in 0..seconds {
+            for _ in 0..100 {
                 affinity.at_home(0.010);
-                affinity.away(0.010 * away, 0.010);
+                affinity.away(0.010 * ratio, 0.010);
             }
-            affinity.worth()
-        };
-        assert_eq!(feed(4.0, 59), Worth::Unknown);
-        let Worth::Pays { home, away } = feed(4.0, 600) else { panic!("four times the cost") };
+            affinity.tick();
+        }
+    }
+
+    #[test]
+    fn homes_pay_when_away_is_slower_for_some_seconds() {
+        let mut affinity = Affinity::default();
+        feed(&mut affinity, 4.0, 2);
+        assert_eq!(affinity.worth(), Worth::Unknown);
+        feed(&mut affinity, 4.0, 30);
+        let Worth::Pays { home, away } = affinity.worth() else { panic!("four times the cost") };
         assert_eq!((home.as_millis(), away.as_millis()), (10, 40));
-        assert!(matches!(feed(1.15, 2000), Worth::Pays { .. }), "hysteresis");
-        assert_eq!(feed(1.0, 2000), Worth::None);
+        feed(&mut affinity, 1.2, 60);
+        assert!(matches!(affinity.worth(), Worth::Pays { .. }), "hysteresis");
+        feed(&mut affinity, 1.0, 61);
+        assert_eq!(affinity.worth(), Worth::None);
+    }
+
+    #[test]
+    fn where_homes_do_not_pay_they_are_tried_again() {
+        let mut affinity = Affinity::default();
+        let mut worths = vec![];
+        for _ in 0..32 {
+            feed(&mut affinity, 1.0, 1);
+            worths.push(affinity.worth());
+        }
+        assert!(worths[..3].iter().all(|worth| *worth == Worth::Unknown), "cold caches are no verdict");
+        let tried = worths[4..].iter().filter(|worth| **worth == Worth::Unknown).count();
+        assert_eq!(tried, 2, "{worths:?}");
+    }
+
+    #[test]
+    fn chance_is_no_reason() {
+        let seed = 3;
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut affinity = Affinity::default();
+        for second in 0..3600 {
+            for _ in 0..100 {
+                affinity.at_home(-rng.f64().ln());
+                affinity.away(-rng.f64().ln(), 1.0);
+            }
+            affinity.tick();
+            assert!(!matches!(affinity.worth(), Worth::Pays { .. }), "seed {seed}, second {second}");
+        }
     }
 }

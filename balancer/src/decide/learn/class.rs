@@ -6,6 +6,8 @@ use crate::decide::learn::rate::Rate;
 
 /// Samples of one class that are remembered.
 const MEMORY: f64 = 100.0;
+/// The same at home: what is compared with it must not be told apart by chance.
+const HOME_MEMORY: f64 = 400.0;
 /// Samples at home before its mean is compared with anything.
 const LEAST_AT_HOME: f64 = 3.0;
 
@@ -15,15 +17,15 @@ pub(super) struct ClassStats {
     pub(super) rate: Rate,
     /// Everything of the class.
     held: Moments,
-    /// What of it was small, at its homes and elsewhere.
+    /// What of it was small, all of it and at its homes.
+    small: Moments,
     at_home: Moments,
-    away: Moments,
 }
 
 impl Default for ClassStats {
     fn default() -> Self {
         let moments = Moments::new(MEMORY);
-        Self { rate: Rate::default(), held: moments, at_home: moments, away: moments }
+        Self { rate: Rate::default(), held: moments, small: moments, at_home: Moments::new(HOME_MEMORY) }
     }
 }
 
@@ -33,14 +35,15 @@ impl ClassStats {
     }
 
     pub(super) fn add_small(&mut self, held: f64, at_home: bool) {
-        if at_home { self.at_home.add(held) } else { self.away.add(held) }
+        self.small.add(held);
+        if at_home {
+            self.at_home.add(held);
+        }
     }
 
-    /// What a small request of this class is expected to hold: measured where it ran, else
-    /// elsewhere.
-    pub(super) fn expected(&self, at_home: bool) -> Option<f64> {
-        let (there, elsewhere) = if at_home { (self.at_home, self.away) } else { (self.away, self.at_home) };
-        there.mean().or(elsewhere.mean())
+    /// What a small request of this class is expected to hold.
+    pub(super) fn expected(&self) -> Option<f64> {
+        self.small.mean()
     }
 
     pub(super) fn expected_at_home(&self) -> Option<f64> {

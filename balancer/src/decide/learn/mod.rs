@@ -55,6 +55,8 @@ pub struct Hold {
     pub sent: Option<(u64, Duration)>,
     /// It ran where its class is at home; `None` if the class has no home.
     pub at_home: Option<bool>,
+    /// How slow the instance is known to be: 1 or more.
+    pub slowness: f64,
 }
 
 /// Everything learned about one service.
@@ -154,13 +156,27 @@ impl Learner {
         if hold.lane.is_large() {
             return None;
         }
-        let at_home = hold.at_home.unwrap_or(true);
-        let expected = self.class_mut(hold.class).expected(at_home).unwrap_or_else(|| self.small_mean());
-        self.learn_affinity(hold, held);
-        self.class_mut(hold.class).add_small(held, at_home);
-        self.interference.add(held, expected, hold.large_beside);
+        self.learn_affinity(hold, held / hold.slowness);
+        let expected = self.expected(hold);
+        self.class_mut(hold.class).add_small(held / hold.slowness, hold.at_home.unwrap_or(true));
+        let expected = expected.filter(|expected| *expected > 0.0)?;
+        self.interference.add(held, expected * hold.slowness, hold.large_beside);
         let comparable = hold.large_beside == 0 && self.lanes[0].held.samples() >= LEAST_TO_COMPARE;
-        (comparable && expected > 0.0).then(|| held / expected)
+        comparable.then(|| held / expected)
+    }
+
+    /// What a small request would hold on an ordinary instance; `None` if its class is only known
+    /// from where it ran.
+    fn expected(&mut self, hold: Hold) -> Option<f64> {
+        match (self.affinity.worth(), hold.at_home) {
+            // At home there is nobody to compare it with.
+            (Worth::Pays { .. }, Some(true)) => None,
+            (Worth::Pays { home, away }, Some(false)) => {
+                let ratio = away.as_secs_f64() / home.as_secs_f64().max(f64::MIN_POSITIVE);
+                Some(self.class_mut(hold.class).expected_at_home()? * ratio)
+            }
+            _ => Some(self.class_mut(hold.class).expected().unwrap_or_else(|| self.small_mean())),
+        }
     }
 
     fn learn_affinity(&mut self, hold: Hold, held: f64) {
@@ -182,6 +198,7 @@ impl Learner {
         self.tick = passed.max(0.001);
         self.classes.iter_mut().for_each(|class| class.rate.tick());
         self.lanes.iter_mut().for_each(|lane| lane.rate.tick());
+        self.affinity.tick();
         let work = self.classes.iter().filter_map(ClassStats::work).collect();
         if self.bounds.tick(work) {
             self.sort_anew();

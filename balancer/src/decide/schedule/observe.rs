@@ -60,6 +60,7 @@ impl<W> Scheduler<W> {
             clean,
             large_beside: released.large_beside,
             at_home: released.at_home,
+            slowness: released.slowness,
             sent: outcome.bytes.filter(|_| outcome.held_to_the_end).zip(released.sending),
         };
         if let Some(ratio) = self.learner.released(hold) {
