@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import PROGRAMS
-from processes import Processes, cpu_seconds, processes
+from processes import BenchError, Processes, cpu_seconds, processes
 from sites import Instance, Peer, Setting, answers, start_instances
 from stats import Request, figures
 from workloads import LEARN_S, SMALL_CLASS, Workload
@@ -44,9 +44,13 @@ def measure(
         instances = start_instances(running, workload)
         site = peer.start(running, program, workload, instances, setting)
         running.until("the site answers", lambda: answers(site.front))
+        if site.spoiler:
+            site.spoiler.arm()
         before = cpu_seconds(site.balancers)
         summary = load(running, site.front, workload, seed)
         cpu = cpu_seconds(site.balancers) - before
+        if site.spoiler and not site.spoiler.spoilt:
+            raise BenchError(f"{workload.name}, {peer.name}: no report was spoilt in {workload.secs:g} s")
         running.stop_all()
         return evaluate(peer, workload, seed, mode, summary, cpu, served(instances))
 

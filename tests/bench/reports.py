@@ -65,7 +65,7 @@ class Spoiler:
     """A forwarding server for one balancer's admin address. Stops with the `with` block."""
 
     def __init__(self, mode: str, port: int, balancer_port: int, liar: str, seed: int) -> None:
-        self.mode, self.liar, self.balancer_port = mode, liar, balancer_port
+        self.mode, self.port, self.balancer_port, self.liar = mode, port, balancer_port, liar
         self.spoilt = 0
         self._chance = random.Random(seed)
         self._armed = threading.Event()

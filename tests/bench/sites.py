@@ -49,8 +49,8 @@ class Site:
     """A running site. `balancers`: the programs between client and instances, for their CPU time."""
 
     front: int
-    instances: list[Instance]
     balancers: list[Started]
+    spoiler: Spoiler | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def haproxy(template: str, only: Callable[[Instance], bool] = lambda _: True) ->
         command = [str(program)]
         for name in ("haproxy.cfg", template):
             command += ["-f", write(running, name, render_file(name, values, groups))]
-        return Site(front, instances, [running.start("haproxy", command, [front])])
+        return Site(front, [running.start("haproxy", command, [front])])
 
     return start
 
@@ -119,7 +119,7 @@ def nginx(running: Processes, program: Path, _: Workload, instances: list[Instan
     text = render_file("nginx.conf", values, {"all": fields(instances)})
     log = str(running.directory / "nginx-error.log")
     command = [str(program), "-e", log, "-c", write(running, "nginx.conf", text)]
-    return Site(front, instances, [running.start("nginx", command, [front])])
+    return Site(front, [running.start("nginx", command, [front])])
 
 
 def envoy(running: Processes, program: Path, _: Workload, instances: list[Instance], __: Setting) -> Site:
@@ -129,7 +129,7 @@ def envoy(running: Processes, program: Path, _: Workload, instances: list[Instan
         str(program), "-c", write(running, "envoy.yaml", text), "--concurrency", "1",
         "--disable-hot-restart", "--log-level", "warn",
     ]
-    return Site(front, instances, [running.start("envoy", command, [front])])
+    return Site(front, [running.start("envoy", command, [front])])
 
 
 def sluice(mode: str) -> Callable[..., Site]:
@@ -144,15 +144,13 @@ def sluice(mode: str) -> Callable[..., Site]:
             "--threads", "1", *QUEUE, *setting.balancer_flags,
         ]
         balancer = running.start("balancer", command, [front, admin])
-        reports_to = admin
-        if setting.spoiler:
-            reports_to = running.free_port()
-            running.enter(spoiler := setting.spoiler(reports_to, admin))
+        spoiler = setting.spoiler(running.free_port(), admin) if setting.spoiler else None
+        if spoiler:
+            running.enter(spoiler)
+        reports_to = spoiler.port if spoiler else admin
         agents = [start_agent(running, mode, reports_to, instance, setting) for instance in instances]
         running.until("every instance gets requests", lambda: routed(admin) == len(instances))
-        if setting.spoiler:
-            spoiler.arm()
-        return Site(front, instances, [balancer, *agents])
+        return Site(front, [balancer, *agents], spoiler)
 
     return start
 

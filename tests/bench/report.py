@@ -1,0 +1,82 @@
+"""What is said of the runs: tables, verdicts, and the line that says how it was measured."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import machine
+import tables
+from bars import Results, judge
+from measure import Run
+from options import Plan
+from sites import PEERS
+from stats import spreads
+
+
+def report(work: Plan, runs: Sequence[Run], bars: bool) -> tuple[str, bool]:
+    """The text, and whether no bar was missed."""
+    found = results(runs)
+    parts = robustness(work, runs) if work.modes else comparison(work, found)
+    judged = judge(found, {name: peer.kind for name, peer in PEERS.items()}) if bars and not work.modes else []
+    if judged:
+        parts += ["### Bars", tables.verdicts(judged)]
+    parts += [footnote(work), *starved(runs)]
+    return "\n\n".join(parts) + "\n", all(verdict.passed is not False for verdict in judged)
+
+
+def results(runs: Sequence[Run], mode: str | None = None) -> Results:
+    chosen = [run for run in runs if run.mode == mode]
+    keys = dict.fromkeys((run.workload, run.peer) for run in chosen)
+    return {key: spreads([r.figures for r in chosen if (r.workload, r.peer) == key]) for key in keys}
+
+
+def comparison(work: Plan, found: Results) -> list[str]:
+    asked = [*(peer for peer, _ in work.peers), *work.missing]
+    peers = [(name, peer.title) for name, peer in PEERS.items() if peer in asked]
+    missing = [peer.name for peer in work.missing]
+    names = [workload.name for workload in work.workloads]
+    parts = []
+    for title, figure in (
+        ("Small p99, ms", "small_p99"), ("Large p50, ms", "large_p50"), ("Large p99, ms", "large_p99"),
+        ("Small requests failed", "small_failed"), ("Large requests failed", "large_failed"),
+        ("CPU of the balancing programs, s per run", "cpu_s"),
+    ):
+        if any(figure in figures for figures in found.values()):
+            parts += [f"### {title}", tables.by_peer(found, names, peers, figure, missing)]
+    return parts
+
+
+def robustness(work: Plan, runs: Sequence[Run]) -> list[str]:
+    without = results(runs)
+    rows = []
+    for mode in work.modes:
+        for (workload, peer), figures in results(runs, mode).items():
+            whole = without[workload, peer]
+            if "small_p99" in figures and "small_p99" in whole:
+                name = f"{workload}, {peer.removeprefix('sluice-')}"
+                share = (whole.get("last_share"), figures.get("last_share"))
+                rows.append((name, mode, whole["small_p99"], figures["small_p99"], *share))
+    return ["### With reports lost, late or false", tables.with_reports_spoilt(rows)]
+
+
+def footnote(work: Plan) -> str:
+    programs = dict.fromkeys((peer.program, program) for peer, program in work.peers)
+    versions = [f"{name} {machine.version(program)}" for name, program in programs]
+    seeds = f"medians of seeds 1 to {len(work.seeds)} (least-most)" if len(work.seeds) > 1 else "one run each, seed 1"
+    lengths = "/".join(dict.fromkeys(f"{workload.secs:g}" for workload in work.workloads))
+    return (
+        f"{machine.today()}, Sluice at {machine.revision()}, {machine.cores()} cores ({machine.processor()}) shared"
+        f" by load, instances and balancer; {', '.join(versions)}; one proxy thread each; {seeds}, {lengths} s each."
+    )
+
+
+def starved(runs: Sequence[Run]) -> list[str]:
+    count = sum(run.starved for run in runs)
+    line = f"In {count} of {len(runs)} runs the load generator was starved of CPU: read those with care."
+    return [line] if count else []
+
+
+def write_json(file: Path, work: Plan, runs: Sequence[Run]) -> None:
+    content = {"note": footnote(work), "runs": [dataclasses.asdict(run) for run in runs]}
+    file.write_text(json.dumps(content, indent=1) + "\n")
