@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from reports import LIES
 from sites import Kind
 from stats import Spread
 
@@ -75,10 +76,32 @@ BARS = (
     Bar("all-small", "small_p99", Rival.ANY, 1.05),
 )
 
-# Losing reports may change small p99 by this much.
+# Lost or late reports may change small p99 by this much.
 REPORTS_FACTOR = 1.05
 # A peer that fails more of its large requests than this is not "the best" at those that are left.
 FAILING = 0.01
+
+
+@dataclass(frozen=True)
+class Spoilt:
+    """Sluice with its reports spoilt and, in the same run, without. `share` is the last instance's of all requests."""
+
+    workload: str
+    sluice: str
+    mode: str
+    p99: Spread
+    p99_with_all: Spread
+    share: Spread | None
+    share_with_all: Spread | None
+
+    @property
+    def ratio(self) -> float:
+        return self.p99.median / self.p99_with_all.median
+
+    @property
+    def passed(self) -> bool | None:
+        """None of a lie: there the share of the liar's instance says how much harm it does."""
+        return None if self.mode in LIES else self.ratio <= REPORTS_FACTOR
 
 
 def judge(results: Results, kinds: Mapping[str, Kind]) -> list[Verdict]:
@@ -95,10 +118,9 @@ def judge(results: Results, kinds: Mapping[str, Kind]) -> list[Verdict]:
 
 def verdict(results: Results, kinds: Mapping[str, Kind], workload: str, bar: Bar, sluice: str) -> Verdict:
     ours = median(results, workload, sluice, bar.figure)
-    candidates = rivals(results, kinds, workload, bar)
-    theirs, rival = min(candidates, default=(None, None))
-    known = ours is not None and theirs is not None
-    return Verdict(workload, bar, sluice, ours, rival, theirs, ours <= bar.factor * theirs if known else None)
+    theirs, rival = min(rivals(results, kinds, workload, bar), default=(None, None))
+    passed = None if ours is None or theirs is None else ours <= bar.factor * theirs
+    return Verdict(workload, bar, sluice, ours, rival, theirs, passed)
 
 
 def rivals(

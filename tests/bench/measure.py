@@ -62,7 +62,8 @@ def load(running: Processes, front: int, workload: Workload, seed: int) -> dict[
         str(PROGRAMS / "sluice-load"), "--target", f"127.0.0.1:{front}", "--workload", str(file),
         "--seed", str(seed), "--timeout", str(TIMEOUT_S), "--json", "--requests",
     ]
-    return json.loads(running.run("load", command, workload.secs + TIMEOUT_S + 10))
+    summary: dict[str, Any] = json.loads(running.run("load", command, workload.secs + TIMEOUT_S + 10))
+    return summary
 
 
 def evaluate(

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 # Below the ports that the kernel gives to outgoing connections: nobody takes one between look and use.
@@ -62,7 +63,7 @@ class Processes:
         started = Started(name, process, log)
         self._started.append(started)
         for port in ports:
-            self.until(f"{name} listens on port {port}", lambda port=port: accepts(port))
+            self.until(f"{name} listens on port {port}", partial(accepts, port))
         return started
 
     def run(self, name: str, command: list[str], timeout_s: float) -> str:

@@ -20,9 +20,12 @@ def render(text: str, values: Values, groups: Groups) -> str:
     for line in text.splitlines():
         group = next((place[2] for place in PLACE.finditer(line) if place[2]), None)
         for member in groups[group] if group else [{}]:
-            known = {**values, **{f"{group}.{name}": value for name, value in member.items()}}
-            lines.append(PLACE.sub(lambda place: str(known[place[1]]), line))
+            lines.append(fill(line, {**values, **{f"{group}.{name}": value for name, value in member.items()}}))
     return "\n".join(lines) + "\n"
+
+
+def fill(line: str, known: Values) -> str:
+    return PLACE.sub(lambda place: str(known[place[1]]), line)
 
 
 def render_file(name: str, values: Values, groups: Groups) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import machine
 import tables
-from bars import Results, judge
+from bars import Results, Spoilt, Verdict, judge
 from measure import Run
 from options import Plan
 from sites import PEERS
@@ -16,13 +16,17 @@ from stats import spreads
 
 def report(work: Plan, runs: Sequence[Run], bars: bool) -> tuple[str, bool]:
     """The text, and whether no bar was missed."""
-    found = results(runs)
-    parts = robustness(work, runs) if work.modes else comparison(work, found)
-    judged = judge(found, {name: peer.kind for name, peer in PEERS.items()}) if bars and not work.modes else []
-    if judged:
-        parts += ["### Bars", tables.verdicts(judged)]
-    parts += [footnote(work), *starved(runs)]
-    return "\n\n".join(parts) + "\n", all(verdict.passed is not False for verdict in judged)
+    judged: Sequence[Verdict | Spoilt]
+    if work.modes:
+        judged = spoilt = robustness(work, runs)
+        parts = ["### With reports lost, late or false", tables.with_reports_spoilt(spoilt)]
+    else:
+        found = results(runs)
+        parts = comparison(work, found)
+        judged = verdicts = judge(found, {name: peer.kind for name, peer in PEERS.items()}) if bars else []
+        parts += ["### Bars", tables.verdicts(verdicts)] if verdicts else []
+    text = "\n\n".join([*parts, footnote(work), *starved(runs)]) + "\n"
+    return text, not bars or all(verdict.passed is not False for verdict in judged)
 
 
 def results(runs: Sequence[Run], mode: str | None = None) -> Results:
@@ -47,17 +51,16 @@ def comparison(work: Plan, found: Results) -> list[str]:
     return parts
 
 
-def robustness(work: Plan, runs: Sequence[Run]) -> list[str]:
-    without = results(runs)
+def robustness(work: Plan, runs: Sequence[Run]) -> list[Spoilt]:
+    with_all = results(runs)
     rows = []
     for mode in work.modes:
-        for (workload, peer), figures in results(runs, mode).items():
-            whole = without[workload, peer]
-            if "small_p99" in figures and "small_p99" in whole:
-                name = f"{workload}, {peer.removeprefix('sluice-')}"
-                share = (whole.get("last_share"), figures.get("last_share"))
-                rows.append((name, mode, whole["small_p99"], figures["small_p99"], *share))
-    return ["### With reports lost, late or false", tables.with_reports_spoilt(rows)]
+        for (workload, peer), found in results(runs, mode).items():
+            whole = with_all[workload, peer]
+            if "small_p99" in found and "small_p99" in whole:
+                p99 = (found["small_p99"], whole["small_p99"])
+                rows.append(Spoilt(workload, peer, mode, *p99, found.get("last_share"), whole.get("last_share")))
+    return rows
 
 
 def footnote(work: Plan) -> str:

@@ -42,7 +42,7 @@ def other_classes(report: Report) -> Report:
     """Each class' figures under the name of another: pages cost what exports do, and the reverse."""
     names = [one["class"] for one in report["classes"]]
     moved = names[1:] + names[:1]
-    classes = [{**one, "class": name} for one, name in zip(report["classes"], moved)]
+    classes = [{**one, "class": name} for one, name in zip(report["classes"], moved, strict=True)]
     return {**report, "classes": classes}
 
 

@@ -179,7 +179,7 @@ def answers(front: int) -> bool:
     """Whether an instance answers through the front; /health takes no worker."""
     try:
         with OPENER.open(f"http://127.0.0.1:{front}/health", timeout=5) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except OSError:
         return False
 

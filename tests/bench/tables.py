@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bars import REPORTS_FACTOR, Results, Verdict
+from bars import REPORTS_FACTOR, Results, Spoilt, Verdict
 from stats import Spread
 
 NONE = "-"
@@ -19,13 +19,18 @@ Rows = Sequence[Sequence[str]]
 
 def table(header: Sequence[str], rows: Rows) -> str:
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    line = lambda cells: "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths)) + " |"
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    return "\n".join([line(header), rule, *map(line, rows)])
+    return "\n".join([line(header, widths), rule, *(line(row, widths) for row in rows)])
 
 
-def number(value: float) -> str:
-    """Milliseconds or counts: three digits or more, thousands with a comma."""
+def line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+
+
+def number(value: float | None) -> str:
+    """Milliseconds or counts: a decimal only below 10, thousands with a comma."""
+    if value is None:
+        return NONE
     return f"{value:.1f}" if 0 < value < 10 else f"{value:,.0f}"
 
 
@@ -59,32 +64,32 @@ def verdicts(judged: Sequence[Verdict]) -> str:
 
 
 def verdict_row(verdict: Verdict) -> list[str]:
-    shown = lambda value: NONE if value is None else number(value)
     against = verdict.bar.rival.value if verdict.rival is None else f"{verdict.bar.rival.value}: {verdict.rival}"
     word = {True: "PASS", False: "FAIL", None: "not measured"}[verdict.passed]
     ratio = NONE if verdict.ratio is None else f"{verdict.ratio:.2f}"
     figure = LABELS[verdict.bar.figure]
     return [
-        verdict.workload, figure, verdict.sluice.removeprefix("sluice-"), shown(verdict.ours), against,
-        shown(verdict.theirs), ratio, f"{verdict.bar.factor:g}", word,
+        verdict.workload, figure, verdict.sluice.removeprefix("sluice-"), number(verdict.ours), against,
+        number(verdict.theirs), ratio, f"{verdict.bar.factor:g}", word,
     ]
 
 
-def with_reports_spoilt(rows: Sequence[tuple[str, str, Spread, Spread, Spread | None, Spread | None]]) -> str:
-    """(workload, mode, small p99 without, with, share of the last instance without, with) for each."""
-    header = ["workload", "reports", "small p99", "small p99 with all reports", "ratio", "bar",
-              "requests of the last instance", "with all reports", "verdict"]
-    return table(header, [spoilt_row(*row) for row in rows])
+def with_reports_spoilt(rows: Sequence[Spoilt]) -> str:
+    header = [
+        "workload", "Sluice", "reports", "small p99", "with all reports", "ratio", "bar",
+        "share of the last instance", "with all reports", "verdict",
+    ]
+    return table(header, [spoilt_row(row) for row in rows])
 
 
-def spoilt_row(
-    workload: str, mode: str, without: Spread, spoilt: Spread, share: Spread | None, share_spoilt: Spread | None
-) -> list[str]:
-    ratio = spoilt.median / without.median
-    lie = mode.startswith("nonsense")
-    percent = lambda s: NONE if s is None else f"{100 * s.median:.0f} %"
-    word = "PASS" if ratio <= REPORTS_FACTOR else "FAIL"
+def spoilt_row(row: Spoilt) -> list[str]:
+    word = {True: "PASS", False: "FAIL", None: "see the share"}[row.passed]
+    bar = NONE if row.passed is None else f"{REPORTS_FACTOR:g}"
     return [
-        workload, mode, cell(spoilt), cell(without), f"{ratio:.2f}", NONE if lie else f"{REPORTS_FACTOR:g}",
-        percent(share_spoilt), percent(share), "see the share" if lie else word,
+        row.workload, row.sluice.removeprefix("sluice-"), row.mode, cell(row.p99), cell(row.p99_with_all),
+        f"{row.ratio:.2f}", bar, percent(row.share), percent(row.share_with_all), word,
     ]
+
+
+def percent(share: Spread | None) -> str:
+    return NONE if share is None else f"{100 * share.median:.0f} %"

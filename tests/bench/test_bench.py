@@ -9,12 +9,13 @@ import socket
 import sys
 import threading
 import unittest
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import tables
-from bars import BARS, Bar, Rival, judge
+from bars import BARS, Bar, Rival, Spoilt, Verdict, judge
 from processes import BenchError, Processes, accepts, is_free, processes
 from render import TEMPLATES, render
 from reports import LIES, Spoiler, constant_zero, other_classes, thousand_workers
@@ -56,7 +57,7 @@ class Statistics(unittest.TestCase):
 
 
 class Bars(unittest.TestCase):
-    def verdict(self, workload: str, bar: Bar, peers: dict[str, dict[str, float]]):
+    def verdict(self, workload: str, bar: Bar, peers: dict[str, dict[str, float]]) -> Verdict:
         found = {(workload, peer): {k: spread([v]) for k, v in values.items()} for peer, values in peers.items()}
         matching = [verdict for verdict in judge(found, KINDS) if verdict.bar == bar]
         self.assertEqual(len(matching), 1)
@@ -107,6 +108,13 @@ class Bars(unittest.TestCase):
         found = {(f"all-small {load} %", peer): figures for load in (50, 85) for peer in ("sluice-passive", "nginx")}
         judged = [v.workload for v in judge(found, KINDS) if v.bar.figure == "small_p99"]
         self.assertEqual(judged, ["all-small 50 %", "all-small 85 %"])
+
+    def test_lost_reports_have_a_bar_and_lies_are_shown(self) -> None:
+        cases = (("lose-all", 105.0, True), ("late-10s", 106.0, False), ("nonsense", 300.0, None))
+        for mode, p99, passed in cases:
+            row = Spoilt("exports", "sluice-inline", mode, spread([p99]), spread([100.0]), spread([0.25]), None)
+            self.assertIs(row.passed, passed)
+            self.assertIn("25 %", tables.spoilt_row(row))
 
     def test_every_workload_has_a_bar(self) -> None:
         self.assertEqual({bar.workload for bar in BARS}, set(NAMES))
@@ -175,7 +183,7 @@ class Balancer(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def spoiler(mode: str):
+def spoiler(mode: str) -> Iterator[tuple[Spoiler, list[bytes]]]:
     """A spoiler before a balancer, and what that is told."""
     told: list[bytes] = []
     server = http.server.HTTPServer(("127.0.0.1", 0), type("Told", (Balancer,), {"told": told}))
@@ -274,9 +282,9 @@ class Peers(unittest.TestCase):
         page, export = ({"name": n, "path": {"template": f"/{n}/{{n}}"}} for n in ("page", "export"))
         pages = Workload("slow-instance", {"classes": [page]}, (spec, slow))
         mixed = Workload("exports", {"classes": [page, export]}, (spec, spec))
-        fitting = lambda workload: {p.kind for p in PEERS.values() if p.fits(workload)}
-        self.assertEqual(fitting(pages), {Kind.SLUICE, Kind.AUTOMATIC, Kind.BY_HAND})
-        self.assertEqual(fitting(mixed), {Kind.SLUICE, Kind.AUTOMATIC, Kind.SPLIT})
+        for workload, expert in ((pages, Kind.BY_HAND), (mixed, Kind.SPLIT)):
+            fitting = {peer.kind for peer in PEERS.values() if peer.fits(workload)}
+            self.assertEqual(fitting, {Kind.SLUICE, Kind.AUTOMATIC, expert})
         self.assertEqual(mixed.large_paths, ["/export/"])
 
 
