@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 # Below the ports that the kernel gives to outgoing connections: nobody takes one between look and use.
 PORTS = range(20_000, 30_000)
@@ -56,10 +58,7 @@ class Processes:
         # The caller's own SLUICE_... variables would change what is measured.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_")}
         with log.open("wb") as out:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment,
-                cwd=self.directory, start_new_session=True,  # Ctrl-C is ours to pass on, in order
-            )
+            process = spawn(command, stdout=out, stderr=out, env=environment, cwd=self.directory)
         started = Started(name, process, log)
         self._started.append(started)
         for port in ports:
@@ -70,9 +69,7 @@ class Processes:
         """Runs a program to its end while the others live; what it printed. Exit codes above 1 are errors."""
         out, log = self.directory / f"{name}.out", self.directory / f"{name}.log"
         with out.open("wb") as stdout, log.open("wb") as stderr:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
-            )
+            process = spawn(command, stdout=stdout, stderr=stderr)
         running = Started(name, process, log)
         try:
             self._wait(running, timeout_s)
@@ -128,6 +125,13 @@ def processes() -> Iterator[Processes]:
             yield running
         finally:
             running.stop_all()
+
+
+def spawn(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """In a session of its own, as Ctrl-C is ours to pass on in order. Ends with us even if we are killed (Linux)."""
+    setpriv = shutil.which("setpriv")
+    with_us = [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+    return subprocess.Popen([*with_us, *command], stdin=subprocess.DEVNULL, start_new_session=True, **options)
 
 
 def is_free(port: int) -> bool:

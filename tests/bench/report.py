@@ -35,20 +35,27 @@ def results(runs: Sequence[Run], mode: str | None = None) -> Results:
     return {key: spreads([r.figures for r in chosen if (r.workload, r.peer) == key]) for key in keys}
 
 
+# Title and figure of each table, in order.
+LATENCIES = (("Small p99, ms", "small_p99"), ("Large p50, ms", "large_p50"), ("Large p99, ms", "large_p99"))
+FAILURES = (("Small requests failed", "small_failed"), ("Large requests failed", "large_failed"))
+CPU = (("CPU of the balancing programs, s per run", "cpu_s"),)
+
+
 def comparison(work: Plan, found: Results) -> list[str]:
     asked = [*(peer for peer, _ in work.peers), *work.missing]
     peers = [(name, peer.title) for name, peer in PEERS.items() if peer in asked]
     missing = [peer.name for peer in work.missing]
     names = [workload.name for workload in work.workloads]
+    failures = [entry for entry in FAILURES if any_above_zero(found, entry[1])]
     parts = []
-    for title, figure in (
-        ("Small p99, ms", "small_p99"), ("Large p50, ms", "large_p50"), ("Large p99, ms", "large_p99"),
-        ("Small requests failed", "small_failed"), ("Large requests failed", "large_failed"),
-        ("CPU of the balancing programs, s per run", "cpu_s"),
-    ):
+    for title, figure in (*LATENCIES, *failures, *CPU):
         if any(figure in figures for figures in found.values()):
             parts += [f"### {title}", tables.by_peer(found, names, peers, figure, missing)]
-    return parts
+    return parts if failures else [*parts, "No request failed."]
+
+
+def any_above_zero(found: Results, figure: str) -> bool:
+    return any(figures[figure].most > 0 for figures in found.values() if figure in figures)
 
 
 def robustness(work: Plan, runs: Sequence[Run]) -> list[Spoilt]:

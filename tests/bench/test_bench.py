@@ -16,10 +16,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import tables
 from bars import BARS, Bar, Rival, Spoilt, Verdict, judge
+from options import Plan
 from processes import BenchError, Processes, accepts, is_free, processes
 from render import TEMPLATES, render
+from report import comparison
 from reports import LIES, Spoiler, constant_zero, other_classes, thousand_workers
-from sites import PEERS, Kind
+from sites import PEERS, Kind, Setting
 from stats import Request, Spread, figures, quantile, spread, spreads
 from workloads import NAMES, InstanceSpec, Workload, at_load
 
@@ -131,6 +133,16 @@ class Tables(unittest.TestCase):
         found = {("exports", "nginx"): {"small_p99": spread([12.0])}}
         text = tables.by_peer(found, ["exports"], [("nginx", "nginx"), ("envoy", "Envoy")], "small_p99", ["envoy"])
         self.assertIn("| exports  | 12    | not installed |", text)
+
+
+    def test_failures_are_a_table_only_if_there_are_some(self) -> None:
+        for failed, said in ((0.0, False), (1.0, True)):
+            spreads_of = {"small_p99": spread([12.0]), "small_failed": spread([0.0, failed])}
+            peer = PEERS["nginx"]
+            workload = Workload("exports", {"secs": 24, "classes": []}, ())
+            work = Plan([workload], [(peer, Path("nginx"))], [], range(1, 3), Setting(), [])
+            text = "\n".join(comparison(work, {("exports", "nginx"): spreads_of}))
+            self.assertEqual(("Small requests failed" in text, "No request failed." in text), (said, not said))
 
 
 class Templates(unittest.TestCase):
