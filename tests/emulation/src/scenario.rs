@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::dist::Dist;
-use crate::instance::InstanceConfig;
+use crate::instance::{InstanceConfig, Release};
 use crate::load::{ClassLoad, PathPattern, Pick, Rate, Sections, Workload};
 
 /// A workload with the instances that it is meant for.
@@ -24,6 +24,9 @@ pub const NAMES: [&str; 8] =
 
 /// Length of each run unless changed.
 const DURATION: Duration = Duration::from_secs(24);
+
+/// Of a run in which something appears after 8 s: 10 s to learn it, and as much again as has been before.
+const DURATION_OF_CHANGE: Duration = Duration::from_secs(32);
 
 /// Bytes per second of a slow client.
 const SLOW_CLIENT: u64 = 1_000_000;
@@ -56,13 +59,18 @@ impl Scenario {
             "demo" => ("pages, images, large downloads, now and then an export", demo()),
             _ => return None,
         };
-        let workload = Workload { name: name.to_owned(), seed: 1, duration: DURATION, classes };
+        let duration = if name == "appears" { DURATION_OF_CHANGE } else { DURATION };
+        let workload = Workload { name: name.to_owned(), seed: 1, duration, classes };
         Some(Self { workload, instances: instances(name), about })
     }
 }
 
+/// Workers are held to the last byte (gunicorn sync), but where large bodies are streamed without them
+/// (Zope's and waitress' file wrappers).
 fn instances(name: &str) -> Vec<InstanceConfig> {
-    let mut instances = vec![InstanceConfig::default(); 4];
+    let streams = matches!(name, "blobs-slow-clients" | "demo");
+    let release = if streams { Release::FirstByte } else { Release::End };
+    let mut instances = vec![InstanceConfig { release, ..InstanceConfig::default() }; 4];
     match name {
         "slow-instance" => instances[3].speed = 0.2,
         "caches" => instances.iter_mut().for_each(|i| i.cache = Some(10)),

@@ -70,6 +70,29 @@ fn a_workload_file_is_run_and_printed_as_a_table() {
 }
 
 #[test]
+fn a_named_workload_is_described_with_its_instances() {
+    let described = load(&["--workload", "slow-instance", "--describe", "--seed", "3"]);
+    assert_eq!(described.status.code(), Some(0), "{described:?}");
+    let json: serde_json::Value = serde_json::from_slice(&described.stdout).expect("JSON only");
+    assert_eq!((&json["workload"]["seed"], &json["workload"]["secs"]), (&3.into(), &24.0.into()));
+    let slow = serde_json::json!({"workers": 1, "release": "end", "speed": 0.2, "cache": null});
+    assert_eq!(json["instances"][3], slow);
+}
+
+#[test]
+fn single_requests_are_printed_when_asked_for() {
+    let instance = InstanceProcess::start(&["--workers", "8"]);
+    let target = ["--target", &instance.addr, "--workload", "all-small", "--secs", "0.2", "--json"];
+    for (flags, kept) in [(&[][..], false), (&["--requests"][..], true)] {
+        let run = load(&[&target[..], flags].concat());
+        let summary: serde_json::Value = serde_json::from_slice(&run.stdout).expect("JSON only");
+        let requests = summary["requests"].as_array().map_or(0, Vec::len);
+        let expected = if kept { summary["classes"][0]["sent"].as_u64().expect("a count") } else { 0 };
+        assert_eq!(requests as u64, expected);
+    }
+}
+
+#[test]
 fn failing_and_misused_runs_have_their_own_exit_codes() {
     let mut instance = InstanceProcess::start(&[]);
     let addr = instance.addr.clone();

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use sluice_emulation::instance::InstanceConfig;
 use sluice_emulation::load::{self, Progress, RunOptions, Summary, Workload};
 use sluice_emulation::scenario::{NAMES, Scenario};
 
@@ -30,8 +31,8 @@ response with status below 500, 1 if not, 2 bad usage."#;
 #[command(version, after_help = after_help())]
 struct Args {
     /// Address of the server.
-    #[arg(long, value_name = "ADDR")]
-    target: SocketAddr,
+    #[arg(long, value_name = "ADDR", required_unless_present = "describe")]
+    target: Option<SocketAddr>,
     /// A name (below) or a JSON file.
     #[arg(long, value_name = "NAME|FILE")]
     workload: String,
@@ -53,6 +54,12 @@ struct Args {
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
+    /// Add each single request to the JSON.
+    #[arg(long, requires = "json")]
+    requests: bool,
+    /// Send nothing: print the workload and the instances that it is meant for as JSON.
+    #[arg(long)]
+    describe: bool,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -73,8 +80,12 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let Some(target) = args.target.filter(|_| !args.describe) else {
+        println!("{}", description(&workload));
+        return ExitCode::SUCCESS;
+    };
     eprintln!("workload {}, seed {}", workload.name, workload.seed);
-    let summary = run(args.target, &workload, &args).await;
+    let summary = run(target, &workload, &args).await;
     print(&summary, args.json);
     ExitCode::from(u8::from(!summary.all_answered()))
 }
@@ -102,6 +113,7 @@ async fn run(target: SocketAddr, workload: &Workload, args: &Args) -> Summary {
         max_in_flight: args.max_in_flight,
         timeout: args.timeout,
         host: args.host.clone(),
+        keep_requests: args.requests,
         ..RunOptions::default()
     };
     load::run(target, workload, options, Progress::new(workload)).await
@@ -113,6 +125,23 @@ fn print(summary: &Summary, json: bool) {
     } else {
         print!("{summary}");
     }
+}
+
+/// `{"workload": {...}, "instances": [...]}`; instances are known of named workloads only.
+fn description(workload: &Workload) -> serde_json::Value {
+    let instances = Scenario::named(&workload.name).map(|scenario| scenario.instances).unwrap_or_default();
+    let instances: Vec<_> = instances.iter().map(instance).collect();
+    serde_json::json!({"workload": workload, "instances": instances})
+}
+
+/// The flags of `sluice-instance`, as far as workloads set them.
+fn instance(config: &InstanceConfig) -> serde_json::Value {
+    serde_json::json!({
+        "workers": config.workers,
+        "release": config.release.as_str(),
+        "speed": config.speed,
+        "cache": config.cache,
+    })
 }
 
 fn after_help() -> String {

@@ -41,6 +41,16 @@ pub enum Release {
     End,
 }
 
+impl Release {
+    /// As flags and reports spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Release::FirstByte => "first-byte",
+            Release::End => "end",
+        }
+    }
+}
+
 /// One emulated instance.
 #[derive(Clone, Debug)]
 pub struct InstanceConfig {

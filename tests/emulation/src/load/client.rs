@@ -70,7 +70,7 @@ impl Client {
         if let Some(sender) = reusable {
             self.keep(sender).await;
         }
-        Outcome { class: arrival.class, ttfb: seen.ttfb, total, bytes: seen.bytes, result }
+        Outcome { class: arrival.class, at: arrival.at, ttfb: seen.ttfb, total, bytes: seen.bytes, result }
     }
 
     /// The outer error: no complete response. The sender: if its connection may be used again.

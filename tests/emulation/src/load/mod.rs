@@ -23,7 +23,7 @@ pub use outcome::Failure;
 pub use progress::{ClassProgress, Progress};
 pub use rate::Rate;
 pub use schedule::{Arrival, Schedule};
-pub use summary::{ClassSummary, Latencies, Summary};
+pub use summary::{ClassSummary, Latencies, RequestRecord, Summary};
 pub use workload::{ClassLoad, PathPattern, Pick, Sections, Sizes, Workload, WorkloadError};
 
 use client::Client;
@@ -44,6 +44,8 @@ pub struct RunOptions {
     pub segment: u32,
     /// Receive buffer asked for by slow clients, in bytes (the kernel doubles it). Default 32 KiB.
     pub receive_buffer: usize,
+    /// Keep each request in the summary, for figures of parts of a run. Default: no.
+    pub keep_requests: bool,
 }
 
 impl Default for RunOptions {
@@ -54,6 +56,7 @@ impl Default for RunOptions {
             host: None,
             segment: 1448,
             receive_buffer: 32 * 1024,
+            keep_requests: false,
         }
     }
 }
@@ -68,10 +71,10 @@ pub async fn run(
     options: RunOptions,
     progress: Arc<Progress>,
 ) -> Summary {
-    let max_in_flight = options.max_in_flight;
+    let (max_in_flight, keep_requests) = (options.max_in_flight, options.keep_requests);
     let client = Arc::new(Client::new(target, options));
     let start = Instant::now();
-    let mut tally = Tally::new(workload);
+    let mut tally = Tally::new(workload, keep_requests);
     let mut requests = JoinSet::new();
     for arrival in Schedule::new(workload) {
         let due = start + arrival.at;

@@ -69,6 +69,8 @@ impl Serialize for Failure {
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
     pub(super) class: usize,
+    /// Scheduled arrival, as time into the run.
+    pub(super) at: Duration,
     /// To the response head; `None`: none came.
     pub(super) ttfb: Option<Duration>,
     /// To the last byte, or to the failure.

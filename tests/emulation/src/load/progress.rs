@@ -137,7 +137,8 @@ mod tests {
     use crate::load::{ClassLoad, Failure};
 
     fn outcome(ms: u64, result: Result<(), Failure>) -> Outcome {
-        Outcome { class: 0, ttfb: None, total: Duration::from_millis(ms), bytes: 0, result }
+        let total = Duration::from_millis(ms);
+        Outcome { class: 0, at: Duration::ZERO, ttfb: None, total, bytes: 0, result }
     }
 
     #[tokio::test(start_paused = true)]

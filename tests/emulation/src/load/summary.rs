@@ -26,6 +26,21 @@ pub struct Summary {
     /// part of every latency. Near 1 is the timer; far above, the machine was too busy to measure.
     pub lag_p99_ms: f64,
     pub classes: Vec<ClassSummary>,
+    /// Each request that was sent, in the order of their ends; empty unless asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<RequestRecord>,
+}
+
+/// One request of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct RequestRecord {
+    /// Index into the classes.
+    pub class: usize,
+    /// Scheduled arrival, in milliseconds into the run.
+    pub at_ms: f64,
+    /// From there to the last byte or to the failure, in milliseconds.
+    pub total_ms: f64,
+    pub failed: Option<Failure>,
 }
 
 /// One class of a run.
@@ -84,6 +99,8 @@ impl ClassSummary {
 pub(super) struct Tally {
     lag: Histogram<u64>,
     classes: Vec<ClassTally>,
+    /// `None`: they are not kept.
+    requests: Option<Vec<RequestRecord>>,
 }
 
 struct ClassTally {
@@ -95,9 +112,9 @@ struct ClassTally {
 }
 
 impl Tally {
-    pub(super) fn new(workload: &Workload) -> Self {
+    pub(super) fn new(workload: &Workload, keep_requests: bool) -> Self {
         let classes = workload.classes.iter().map(|_| ClassTally::new()).collect();
-        Self { lag: histogram(), classes }
+        Self { lag: histogram(), classes, requests: keep_requests.then(Vec::new) }
     }
 
     pub(super) fn lag(&mut self, late: Duration) {
@@ -109,6 +126,9 @@ impl Tally {
     }
 
     pub(super) fn record(&mut self, outcome: Outcome) {
+        if let Some(requests) = &mut self.requests {
+            requests.push(RequestRecord::of(&outcome));
+        }
         let class = &mut self.classes[outcome.class];
         class.bytes += outcome.bytes;
         match outcome.result {
@@ -129,6 +149,19 @@ impl Tally {
             elapsed_s: elapsed.as_secs_f64(),
             lag_p99_ms: self.lag.value_at_quantile(0.99) as f64 / 1e3,
             classes: classes.map(|(load, tally)| tally.summary(&load.name)).collect(),
+            requests: self.requests.unwrap_or_default(),
+        }
+    }
+}
+
+impl RequestRecord {
+    fn of(outcome: &Outcome) -> Self {
+        let millis = |time: Duration| time.as_micros() as f64 / 1e3;
+        Self {
+            class: outcome.class,
+            at_ms: millis(outcome.at),
+            total_ms: millis(outcome.total),
+            failed: outcome.result.err(),
         }
     }
 }
@@ -228,11 +261,11 @@ mod tests {
         let duration = Duration::from_secs(1);
         let classes = vec![ClassLoad::new("page", 1.0)];
         let workload = Workload { name: "test".into(), seed: 1, duration, classes };
-        let mut tally = Tally::new(&workload);
+        let mut tally = Tally::new(&workload, true);
         for (ms, result) in (1..).zip(results) {
             let total = Duration::from_millis(ms);
             let ttfb = Some(total / 2);
-            tally.record(Outcome { class: 0, ttfb, total, bytes: 10, result: *result });
+            tally.record(Outcome { class: 0, at: total, ttfb, total, bytes: 10, result: *result });
         }
         (0..not_sent).for_each(|_| tally.not_sent(0));
         tally.summary(SocketAddr::from(([127, 0, 0, 1], 80)), &workload, duration)
@@ -272,6 +305,9 @@ mod tests {
         }
         let json = serde_json::to_value(&summary).expect("plain data");
         assert_eq!(json["classes"][0]["failed"], serde_json::json!({"503": 2, "timeout": 1}));
+        let kept = |i: usize| json["requests"][i].clone();
+        let whole = serde_json::json!({"class": 0, "at_ms": 2.0, "total_ms": 2.0, "failed": null});
+        assert_eq!((kept(1), &kept(1002)["failed"]), (whole, &serde_json::json!("timeout")));
         let table = summary.to_string();
         assert!(table.contains("503: 2 timeout: 1 not sent: 2"), "{table}");
     }
