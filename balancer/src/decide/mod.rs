@@ -12,4 +12,6 @@ pub mod pick;
 pub mod plan;
 pub mod retry;
 pub mod route;
+pub mod sticky;
+pub mod treatment;
 pub mod window;

@@ -112,8 +112,15 @@ async fn take(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) ->
     match manner {
         Manner::Plan => {
             let reason = "all are".to_owned();
-            Json(PlanReply { schema: SCHEMA, plan, role: Role::General, reason, routed: true })
-                .into_response()
+            Json(PlanReply {
+                schema: SCHEMA,
+                plan,
+                role: Role::General,
+                reason,
+                routed: true,
+                classification: None,
+            })
+            .into_response()
         }
         Manner::Status(status) => {
             (StatusCode::from_u16(status).expect("a status"), "no, thank you\n").into_response()

@@ -1,0 +1,43 @@
+//! Small dense numbers for classes, so that what is learned of them can be kept in a vector.
+
+/// A class of one service. Numbers are used again, but only after [`super::ClassTable::tend`] has
+/// said that they are free, and not before it is called once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClassId(pub u32);
+
+impl ClassId {
+    /// What does not fit the table.
+    pub const OTHER: Self = Self(0);
+
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Which numbers are taken.
+#[derive(Debug, Default)]
+pub(super) struct Ids {
+    /// Above all that were ever given out.
+    next: u32,
+    free: Vec<ClassId>,
+    /// Free, but whoever keeps something under them has yet to be told.
+    resting: Vec<ClassId>,
+}
+
+impl Ids {
+    pub(super) fn take(&mut self) -> ClassId {
+        self.free.pop().unwrap_or_else(|| {
+            self.next += 1;
+            ClassId(self.next - 1)
+        })
+    }
+
+    pub(super) fn give_back(&mut self, id: ClassId) {
+        self.resting.push(id);
+    }
+
+    /// Makes what was given back before available.
+    pub(super) fn recycle(&mut self) {
+        self.free.append(&mut self.resting);
+    }
+}
