@@ -28,7 +28,9 @@ pub struct PlanReply {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Serves every class.
+    /// Serves every class, small requests first.
     #[default]
     General,
+    /// Dedicated: large requests go here first.
+    Large,
 }

@@ -68,6 +68,7 @@ impl TryFrom<Options> for Config {
             service_limits: ServiceLimits {
                 queue_length: options.queue_length.map_or(0, NonZeroUsize::get),
                 queue_timeout: span(options.queue_timeout),
+                large_queue_timeout: span(options.large_queue_timeout),
                 startup_hold: span(options.startup_hold),
             },
             drain_timeout: span(options.drain_timeout),
@@ -104,6 +105,7 @@ impl TryFrom<Options> for Config {
 fn refuse_zero(options: &Options) -> Result<(), ConfigError> {
     for (field, span) in [
         ("queue-timeout", options.queue_timeout),
+        ("large-queue-timeout", options.large_queue_timeout),
         ("client-head-timeout", options.client_head_timeout),
         ("client-keep-alive", options.client_keep_alive),
         ("client-body-timeout", options.client_body_timeout),

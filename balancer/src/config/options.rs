@@ -61,9 +61,15 @@ pub struct Options {
     #[arg(long, value_name = "N", env = "SLUICE_QUEUE_LENGTH")]
     pub queue_length: Option<NonZeroUsize>,
 
-    /// How long a request may wait for a worker before it gets 503 [default: 30s]
+    /// How long an ordinary request may wait for a worker before it gets 503 [default: 30s]
     #[arg(long, value_name = "TIME", env = "SLUICE_QUEUE_TIMEOUT")]
     pub queue_timeout: Option<Span>,
+
+    /// How long a request that holds its worker for long may wait before it gets 503 [default: 1m]
+    ///
+    /// Which requests those are is learned: GET /v1/explain tells of any.
+    #[arg(long, value_name = "TIME", env = "SLUICE_LARGE_QUEUE_TIMEOUT")]
+    pub large_queue_timeout: Option<Span>,
 
     /// How long after the start requests wait for a first instance instead of getting 503 [default: 3s]
     #[arg(long, value_name = "TIME", env = "SLUICE_STARTUP_HOLD")]
@@ -165,6 +171,7 @@ layered!(Options {
     threads,
     queue_length,
     queue_timeout,
+    large_queue_timeout,
     startup_hold,
     drain_timeout,
     trusted_proxy,
@@ -205,6 +212,8 @@ impl Options {
             queue_length: count(self.queue_length, 1000),
             // As long as browsers and front proxies wait before they give up.
             queue_timeout: seconds(self.queue_timeout, 30),
+            // Who asks for an export or a film waits longer than who asks for a page.
+            large_queue_timeout: seconds(self.large_queue_timeout, 60),
             // Three report intervals: by then every agent that lives has reported.
             startup_hold: seconds(self.startup_hold, 3),
             // What Kubernetes gives a pod before it is killed.

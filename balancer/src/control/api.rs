@@ -7,8 +7,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 
 use crate::control::ControlState;
+use crate::control::planning::Plan;
 use crate::control::view::{self, ClassView, InstanceView};
-use crate::decide::plan::Plan;
 
 pub(super) fn routes() -> Router<Arc<ControlState>> {
     Router::new()

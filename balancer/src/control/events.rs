@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::State;
@@ -11,11 +10,13 @@ use axum::http::HeaderMap;
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::routing::get;
 use serde::Serialize;
+use sluice_proto::ServiceName;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::{Stream, StreamExt};
 
 use crate::control::ControlState;
+use crate::control::planning::unix_ms;
 use crate::decide::membership::Key;
 
 /// Events that a new reader is told first, and that a slow reader may lag behind.
@@ -30,21 +31,20 @@ pub struct Event {
     pub at_ms: u64,
     pub kind: &'static str,
     pub service: String,
+    /// Empty if it concerns the service.
     pub instance: String,
     pub text: String,
 }
 
 impl Event {
     pub fn new(kind: &'static str, key: &Key, text: impl Into<String>) -> Self {
-        let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        Self {
-            id: 0,
-            at_ms: u64::try_from(at_ms).unwrap_or(u64::MAX),
-            kind,
-            service: key.0.to_string(),
-            instance: key.1.to_string(),
-            text: text.into(),
-        }
+        Self { instance: key.1.to_string(), ..Self::of_service(kind, &key.0, text) }
+    }
+
+    /// Of no instance in particular.
+    pub fn of_service(kind: &'static str, service: &ServiceName, text: impl Into<String>) -> Self {
+        let (service, text) = (service.to_string(), text.into());
+        Self { id: 0, at_ms: unix_ms(), kind, service, instance: String::new(), text }
     }
 }
 

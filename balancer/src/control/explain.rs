@@ -11,7 +11,10 @@ use sluice_proto::{ClassName, Kind};
 use crate::control::ControlState;
 use crate::control::view::{self, ClassView};
 use crate::decide::classify::{Request, classify};
+use crate::decide::ids::ClassId;
 use crate::decide::membership::{Key, Member};
+use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
+use crate::decide::schedule::Ask;
 use crate::pool::{Service, now};
 
 pub(super) fn routes() -> Router<Arc<ControlState>> {
@@ -74,7 +77,17 @@ async fn explain(
     let rule = service.classes.rules().of_class(&class);
     let class_reason = rule.map(|(_, treatment)| treatment.to_string()).or(learned);
     let known = service.classes.get(class.as_str()).map(|entry| view::class(service, &entry, now()));
-    let instance = service.preview().map(|instance| instance.name.to_string());
+    let key = RequestKey {
+        class: service.classes.get(class.as_str()).map_or(ClassId::OTHER, |entry| entry.id),
+        url: UrlKey::of(service.url_seed(), &question.method, &question.host, &question.path),
+        extension: ExtensionKey::of_path(path),
+    };
+    let mut ask = Ask::new(key);
+    if let Some((_, treatment)) = rule {
+        service.treat(&mut ask, treatment, None);
+    }
+    let (_judgement, instance) = service.preview(&ask);
+    let instance = instance.map(|instance| instance.name.to_string());
     let members = state.members();
     let candidates: Vec<_> = members
         .iter()

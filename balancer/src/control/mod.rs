@@ -8,6 +8,7 @@ mod dashboard;
 mod events;
 pub mod explain;
 mod ingest;
+pub mod planning;
 mod pool_metrics;
 mod state;
 mod ticker;

@@ -9,10 +9,12 @@ use sluice_proto::{Classification, InstanceName, Mode, PlanReply, Report, Role, 
 
 use crate::config::InstanceSpec;
 use crate::control::events::{Event, Events};
+use crate::control::planning::{Plan, unix_ms};
 use crate::control::pool_metrics::ControlMetrics;
 use crate::decide::dispatch::InstanceId;
+use crate::decide::lease::Knowledge;
 use crate::decide::membership::{Accepted, Key, Member, Membership, Routing, Stale, Word};
-use crate::decide::plan::{InstanceSnapshot, Plan, Snapshot, plan};
+use crate::decide::schedule::Named;
 use crate::pool::{Directory, Instance, Service, now};
 
 /// Shared by the admin endpoints and the ticker.
@@ -75,6 +77,7 @@ impl ControlState {
         let after = member.routing();
         drop(membership);
         self.announce(&key, accepted, before.as_ref(), &after);
+        self.heed_foreign(service, &key, accepted.id());
         merge_classes(service, report);
         if before.as_ref() != Some(&after) {
             self.reached(service, accepted.id());
@@ -115,20 +118,39 @@ impl ControlState {
         }
     }
 
-    /// Makes a new plan of what is known now, and says so if it differs.
+    /// Ends a second: what was learned in it is planned with.
+    pub fn tick(&self) {
+        self.forget_foreign();
+        for (service, named) in self.named_by_service() {
+            service.tick(unix_ms(), named);
+        }
+        self.publish();
+    }
+
+    /// Makes new plans at once, because an instance came, went or changed.
     pub fn replan(&self) {
-        let previous = self.plan.load();
-        let next = plan(&self.snapshot(), &previous);
+        for (service, named) in self.named_by_service() {
+            service.replan(unix_ms(), named);
+        }
+        self.publish();
+    }
+
+    /// Shows the services' plans, and tells what they changed.
+    fn publish(&self) {
+        let mut plans: Vec<_> = self.directory.iter().map(|s| (s.name.clone(), s.plan())).collect();
+        plans.sort_by(|a, b| a.0.cmp(&b.0));
+        let (previous, next) = (self.plan.load(), Plan::of(plans));
         self.update_readiness();
         if next.version != previous.version {
             self.metrics.plan_changes.inc();
-            let changed = next.entries.iter().filter(|entry| !previous.entries.contains(entry));
-            for entry in changed {
-                let key = (entry.service.clone(), entry.instance.clone());
-                self.events.publish(Event::new("plan", &key, entry.reason.clone()));
+            for change in next.changes(&previous) {
+                self.events.publish(match change.instance {
+                    Some(instance) => Event::new("plan", &(change.service, instance), change.text),
+                    None => Event::of_service("plan", &change.service, change.text),
+                });
             }
-            self.plan.store(Arc::new(next));
         }
+        self.plan.store(Arc::new(next));
     }
 
     /// Learns of classes from what was seen, and keeps their tables small.
@@ -139,6 +161,7 @@ impl ControlState {
                 let places = service.classes.templates().len();
                 tracing::info!(service = %service.name, places, "learned where names are one class");
             }
+            tended.freed.iter().for_each(|freed| service.forget_class(freed.id));
             self.metrics.classes_retired.inc_by(tended.freed.len() as u64);
         }
     }
@@ -159,14 +182,39 @@ impl ControlState {
         self.membership().iter().map(|(key, _)| key).filter(|key| key.1 == *name).cloned().collect()
     }
 
-    fn snapshot(&self) -> Snapshot {
-        let instance = |(key, member): (Key, Member)| InstanceSnapshot {
-            service: key.0,
-            name: key.1,
-            workers: member.workers,
-            routing: member.routing(),
+    /// What the services' planners are told of names.
+    fn named_by_service(&self) -> Vec<(&Arc<Service>, Named)> {
+        let members = self.members();
+        let named = |service: &Arc<Service>| {
+            let own = members.iter().filter(|(key, _)| key.0 == service.name);
+            let instance = |(key, member): &(Key, Member)| {
+                let excluded = match member.routing() {
+                    Routing::Routed => None,
+                    Routing::Excluded(reason) => Some(reason),
+                };
+                (member.id, key.1.clone(), excluded)
+            };
+            Named { instances: own.map(instance).collect(), classes: service.classes.ids() }
         };
-        Snapshot { instances: self.members().into_iter().map(instance).collect() }
+        self.directory.iter().map(|service| (service, named(service))).collect()
+    }
+
+    /// Workers that others hold are not counted upon.
+    fn heed_foreign(&self, service: &Arc<Service>, key: &Key, id: InstanceId) {
+        let own = service.occupancy(id).map_or(0, |occupancy| occupancy.load.working);
+        service.set_foreign(id, self.membership().compare(key, own));
+    }
+
+    /// Where reports have stopped, nothing is known of others.
+    fn forget_foreign(&self) {
+        let now = now();
+        for (key, member) in self.members() {
+            if member.knowledge(now) != Knowledge::Fresh
+                && let Some(service) = self.directory.get(&key.0)
+            {
+                service.set_foreign(member.id, 0);
+            }
+        }
     }
 
     /// Brings the pool to what membership says.

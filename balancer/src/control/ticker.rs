@@ -27,7 +27,7 @@ pub async fn run(state: Arc<ControlState>, stop: Watch) {
         if count.is_multiple_of(PLAN_EVERY) {
             state.expire();
             state.tend_classes();
-            state.replan();
+            state.tick();
         }
         count = count.wrapping_add(1);
     }

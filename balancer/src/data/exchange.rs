@@ -93,22 +93,25 @@ impl Drop for Record {
 /// Watches a response pass, and gives the slot back when the worker is free.
 pub struct Exchange {
     record: Option<Record>,
-    slot: Slot,
+    /// `None` once the response is over.
+    slot: Option<Slot>,
     status: u16,
+    /// How long the response says its body is.
+    length: Option<u64>,
 }
 
 impl Exchange {
-    pub(super) fn new(record: Record, slot: Slot, status: u16) -> Self {
-        Self { record: Some(record), slot, status }
+    pub(super) fn new(record: Record, slot: Slot, status: u16, length: Option<u64>) -> Self {
+        slot.head(length);
+        Self { record: Some(record), slot: Some(slot), status, length }
     }
 }
 
 impl Observer for Exchange {
     fn first_byte(&mut self) {
-        self.slot.first_byte();
-        if self.slot.instance().release_point() == ReleasePoint::FirstByte
-            && let Some(record) = &mut self.record
-        {
+        let (Some(slot), Some(record)) = (&mut self.slot, &mut self.record) else { return };
+        slot.first_byte(self.length);
+        if slot.instance().release_point() == ReleasePoint::FirstByte {
             record.released();
         }
     }
@@ -120,6 +123,10 @@ impl Observer for Exchange {
         };
         if let Some(record) = self.record.take() {
             record.finish(outcome, bytes);
+        }
+        if let Some(mut slot) = self.slot.take() {
+            // An error is often quicker, or slower, than what was asked for.
+            slot.ended(end == End::Complete && self.status < 500, bytes);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use sluice_proto::headers;
@@ -17,6 +18,7 @@ use crate::data::exchange::{Exchange, Record};
 use crate::data::sticky::Session;
 use crate::decide::dispatch::InstanceId;
 use crate::decide::retry::{MAX_ATTEMPTS, Trace, may_repeat};
+use crate::decide::schedule::Ask;
 use crate::metrics::Outcome;
 use crate::pool::{Instance, Service, Slot, now};
 
@@ -25,6 +27,8 @@ pub(super) struct Forwarding<'a> {
     pub(super) path: &'a DataPath,
     pub(super) upstreams: &'a Rc<Upstreams>,
     pub(super) service: &'a Arc<Service>,
+    /// What it asks the scheduler for.
+    pub(super) ask: Ask,
     /// The request's class, which its agent is told.
     pub(super) class: HeaderValue,
     /// If the operator wants the request's session to stay at one instance.
@@ -77,8 +81,8 @@ async fn attempts(
     let mut avoid: Vec<InstanceId> = Vec::new();
     let mut last_failure = None;
     for attempt in 1..=MAX_ATTEMPTS {
-        let slot = match service.acquire(&avoid).await {
-            Ok(slot) => slot,
+        let (slot, _judgement) = match service.acquire(&forwarding.ask, &avoid).await {
+            Ok(granted) => granted,
             // That no other instance is there says less than why this one failed.
             Err(failure) => return Err(last_failure.unwrap_or(failure)),
         };
@@ -185,7 +189,7 @@ fn respond(
         if let Some(session) = &forwarding.session {
             session.mark(&slot.instance().name, &mut head.headers);
         }
-        let exchange = Exchange::new(record, slot, status.as_u16());
+        let exchange = Exchange::new(record, slot, status.as_u16(), body.size_hint().exact());
         let body = ReplyBody::relayed(body, lease, upload, path.limits.upstream.body_stall, exchange);
         return Response::from_parts(head, body);
     }
@@ -194,7 +198,7 @@ fn respond(
     else {
         return invalid(record);
     };
-    let exchange = Exchange::new(record, slot, status.as_u16());
+    let exchange = Exchange::new(record, slot, status.as_u16(), None);
     splice_upgrade(
         client,
         &mut response,

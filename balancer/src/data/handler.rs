@@ -16,6 +16,8 @@ use crate::data::exchange::{Exchange, Record};
 use crate::data::forward::{Forwarding, forward};
 use crate::data::sticky::Session;
 use crate::decide::classify;
+use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
+use crate::decide::schedule::Ask;
 use crate::metrics::Outcome;
 use crate::pool::{ClassEntry, Service, now};
 
@@ -38,8 +40,8 @@ impl Handler {
         Self { path, upstreams, scratch }
     }
 
-    /// The service and class of a request.
-    fn sort(&self, parts: &request::Parts) -> (Arc<Service>, Arc<ClassEntry>) {
+    /// The service and class of a request, and what it asks for, but for its session.
+    fn sort(&self, parts: &request::Parts) -> (Arc<Service>, Arc<ClassEntry>, Ask) {
         let field = |name: &str| text(&parts.headers, name);
         let host = field(header::HOST.as_str()).unwrap_or_default();
         let (method, path) = (parts.method.as_str(), parts.uri.path());
@@ -47,7 +49,13 @@ impl Handler {
         let kind = Kind::of(method, |name| parts.headers.contains_key(name));
         let request = classify::Request { method, host, path, kind, field: &field };
         let class = service.classes.sort(&request, &mut self.scratch.borrow_mut().class_name, now());
-        (service.clone(), class)
+        let target = parts.uri.path_and_query().map_or(path, |target| target.as_str());
+        let key = RequestKey {
+            class: class.id,
+            url: UrlKey::of(service.url_seed(), method, host, target),
+            extension: ExtensionKey::of_path(path),
+        };
+        (service.clone(), class, Ask::new(key))
     }
 
     fn police(&self, parts: &mut request::Parts, client: Client) -> Result<(), &'static str> {
@@ -71,21 +79,24 @@ impl sluice_relay::Handler for Handler {
         let arrived = now();
         let (mut parts, body) = request.into_parts();
         let policed = self.police(&mut parts, client);
-        let (service, class) = self.sort(&parts);
+        let (service, class, mut ask) = self.sort(&parts);
         let record = Record::new(class.clone(), arrived, body.progress());
         if let Err(problem) = policed {
             let failure = Failure::BadRequest(problem);
             record.finish(Outcome::Failed(failure), 0);
             return failure.response();
         }
-        let session = class.treatment.sticky.is_some().then(|| Session::of(class.clone(), &parts.headers));
-        let class = HeaderValue::from_str(class.name.as_str()).expect("class names are printable ASCII");
+        let session = Session::of(&class, &parts.headers);
+        let preference = session.as_ref().and_then(|session| session.preference);
+        service.treat(&mut ask, &class.treatment, preference);
+        let name = HeaderValue::from_str(class.name.as_str()).expect("class names are printable ASCII");
         let upgrade = parts.extensions.remove::<OnUpgrade>();
         let forwarding = Forwarding {
             path: &self.path,
             upstreams: &self.upstreams,
             service: &service,
-            class,
+            ask,
+            class: name,
             session,
             upgrade,
         };

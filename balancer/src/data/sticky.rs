@@ -12,18 +12,20 @@ use crate::pool::ClassEntry;
 /// What the request's cookie says, in a class that is sticky.
 pub(super) struct Session {
     class: Arc<ClassEntry>,
-    preference: Option<Preference>,
+    pub(super) preference: Option<Preference>,
     /// The client's side is https, as the request says by now.
     secure: bool,
 }
 
 impl Session {
     /// `headers` are those of the request after policing, which settles `X-Forwarded-Proto`.
-    pub(super) fn of(class: Arc<ClassEntry>, headers: &HeaderMap) -> Self {
+    /// `None`: the class is not sticky.
+    pub(super) fn of(class: &Arc<ClassEntry>, headers: &HeaderMap) -> Option<Self> {
+        let spec = class.treatment.sticky.as_ref()?;
         let fields = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
-        let preference = class.treatment.sticky.as_ref().and_then(|spec| spec.preference(fields));
+        let preference = spec.preference(fields);
         let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-        Self { class, preference, secure }
+        Some(Self { class: class.clone(), preference, secure })
     }
 
     /// Tells the client where its session is, unless it knows.

@@ -8,6 +8,7 @@ use sluice_proto::report::{Mode, Now, Release, ReleaseFound, ReleasePoint};
 use sluice_proto::{BootId, InstanceName, Report, ServiceName, State, Target};
 
 use crate::decide::dispatch::InstanceId;
+use crate::decide::foreign::Foreign;
 use crate::decide::lease::{self, Knowledge};
 
 /// Where an instance is found: names are unique within a service.
@@ -39,6 +40,7 @@ pub struct AgentWord {
     pub reason: Option<String>,
     pub version_label: Option<String>,
     pub now: Now,
+    pub foreign: Foreign,
 }
 
 /// The operator's word on an instance.
@@ -121,7 +123,8 @@ impl Membership {
         member.target = report.address.clone();
         member.workers = report.workers;
         member.release = report.release.clone();
-        member.agent = Some(AgentWord::new(report, earlier_boots, now));
+        let foreign = member.agent.as_ref().map_or_else(Foreign::default, |agent| agent.foreign);
+        member.agent = Some(AgentWord::new(report, earlier_boots, foreign, now));
         let accepted = if restarted { Accepted::Restarted } else { Accepted::Updated };
         Ok(accepted(member.id))
     }
@@ -134,7 +137,7 @@ impl Membership {
             workers: report.workers,
             release: report.release.clone(),
             operator: Word::Ready,
-            agent: Some(AgentWord::new(report, Vec::new(), now)),
+            agent: Some(AgentWord::new(report, Vec::new(), Foreign::default(), now)),
         };
         self.members.insert(key, member);
         id
@@ -163,6 +166,17 @@ impl Membership {
         Some(member)
     }
 
+    /// An instance's last report is held against `own`, the workers that this balancer's requests
+    /// hold there. Returns those that others hold.
+    pub fn compare(&mut self, key: &Key, own: u32) -> u32 {
+        let Some(agent) = self.members.get_mut(key).and_then(|m| m.agent.as_mut()) else { return 0 };
+        match agent.mode {
+            Mode::Inline => agent.foreign.report(agent.now.in_flight, own),
+            // A passive agent is told of requests when they are over: it does not know the present.
+            Mode::Passive => 0,
+        }
+    }
+
     pub fn get(&self, key: &Key) -> Option<&Member> {
         self.members.get(key)
     }
@@ -178,7 +192,7 @@ impl Membership {
 }
 
 impl AgentWord {
-    fn new(report: &Report, earlier_boots: Vec<BootId>, now: Instant) -> Self {
+    fn new(report: &Report, earlier_boots: Vec<BootId>, foreign: Foreign, now: Instant) -> Self {
         Self {
             boot_id: report.boot_id.clone(),
             earlier_boots,
@@ -190,6 +204,7 @@ impl AgentWord {
             reason: report.reason.clone(),
             version_label: report.version_label.clone(),
             now: report.now.clone(),
+            foreign,
         }
     }
 

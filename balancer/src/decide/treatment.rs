@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sluice_proto::{ClassName, InstanceName, Rules};
 
+use crate::decide::ids::Lane;
 use crate::decide::sticky::StickySpec;
 
 /// The lane that a class is held in, whatever is learned of it.
@@ -13,6 +14,15 @@ use crate::decide::sticky::StickySpec;
 pub enum LanePin {
     Small,
     Large,
+}
+
+impl LanePin {
+    pub fn lane(self) -> Lane {
+        match self {
+            Self::Small => Lane::SMALL,
+            Self::Large => Lane::LARGE,
+        }
+    }
 }
 
 /// What a rule asks for. The default asks for nothing: everything is learned.

@@ -57,7 +57,7 @@ impl Site {
     /// Waits until all agents have registered.
     pub(super) async fn ready(&self) -> Result<(), RunError> {
         let all_routed = async {
-            while self.balancer.state.plan().entries.iter().filter(|entry| entry.routed).count()
+            while self.balancer.state.plan().entries.iter().filter(|entry| entry.entry.routed).count()
                 < self.agents.len()
             {
                 sleep(Duration::from_millis(20)).await;

@@ -9,8 +9,17 @@ use sluice_proto::ServiceName;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::decide::dispatch::{Arrival, Dispatcher, InstanceId, Occupancy, Refusal, Stage, Ticket};
+use crate::decide::breaker::Breaker;
+use crate::decide::dispatch::{
+    Arrival, Backlog, ClassId, Granted, InstanceId, Lane, Occupancy, Refusal, RunId, Ticket,
+};
+use crate::decide::plan::ServicePlan;
+use crate::decide::plan::snapshot::Snapshot;
+use crate::decide::predict::UrlSeed;
 use crate::decide::retry::RetryBudget;
+use crate::decide::schedule::{Ask, Judgement, Named, Outcome, Scheduler, Settings};
+use crate::decide::sticky::Preference;
+use crate::decide::treatment::{LanePin, Treatment};
 use crate::pool::{ClassTable, Instance, Slot, now};
 use sluice_relay::Failure;
 
@@ -19,10 +28,24 @@ use sluice_relay::Failure;
 pub struct ServiceLimits {
     /// The most requests that wait at a time.
     pub queue_length: usize,
-    /// The longest that one waits.
+    /// The longest that a small request waits, ...
     pub queue_timeout: Duration,
+    /// ... and a large one.
+    pub large_queue_timeout: Duration,
     /// After the start: how long requests wait for a first instance.
     pub startup_hold: Duration,
+}
+
+impl ServiceLimits {
+    fn settings(&self) -> Settings {
+        Settings {
+            queue_length: self.queue_length,
+            small_wait: self.queue_timeout,
+            large_wait: self.large_queue_timeout,
+            startup_hold: self.startup_hold,
+            ..Settings::default()
+        }
+    }
 }
 
 /// A service while it runs.
@@ -30,12 +53,13 @@ pub struct Service {
     pub name: ServiceName,
     pub classes: ClassTable,
     limits: ServiceLimits,
+    url_seed: UrlSeed,
     live: Mutex<Live>,
 }
 
 /// Behind the one lock of the data path: held for a decision, never across an await.
 struct Live {
-    dispatcher: Dispatcher<oneshot::Sender<Slot>>,
+    scheduler: Scheduler<oneshot::Sender<Slot>>,
     instances: HashMap<InstanceId, Arc<Instance>>,
     retries: RetryBudget,
 }
@@ -48,29 +72,48 @@ impl Service {
         rng: fastrand::Rng,
     ) -> Arc<Self> {
         let start = now();
-        let live = Live {
-            dispatcher: Dispatcher::new(limits.queue_length, start + limits.startup_hold, rng),
-            instances: HashMap::new(),
-            retries: RetryBudget::new(start),
-        };
-        Arc::new(Self { name, classes, limits, live: Mutex::new(live) })
+        let scheduler = Scheduler::new(start, limits.settings(), rng);
+        let url_seed = scheduler.url_seed();
+        let live = Live { scheduler, instances: HashMap::new(), retries: RetryBudget::new(start) };
+        Arc::new(Self { name, classes, limits, url_seed, live: Mutex::new(live) })
     }
 
-    /// Waits for a slot on any instance but those in `avoid`.
+    /// What URLs of this service are hashed with.
+    pub fn url_seed(&self) -> UrlSeed {
+        self.url_seed
+    }
+
+    /// Waits for a slot on any instance but those in `avoid`. Returns it with what was thought of
+    /// the request.
     ///
     /// Dropping the future gives up the place in the queue, or the slot.
     ///
     /// # Errors
     /// [`Failure::NoInstance`], [`Failure::QueueFull`] or [`Failure::QueueTimeout`].
-    pub async fn acquire(self: &Arc<Self>, avoid: &[InstanceId]) -> Result<Slot, Failure> {
-        let (ticket, granted) = match self.arrive(avoid) {
-            Entry::Slot(slot) => return Ok(slot),
+    pub async fn acquire(
+        self: &Arc<Self>,
+        ask: &Ask,
+        avoid: &[InstanceId],
+    ) -> Result<(Slot, Judgement), Failure> {
+        let (entry, judgement) = self.arrive(ask, avoid);
+        let (ticket, granted) = match entry {
+            Entry::Slot(slot) => return Ok((slot, judgement)),
             Entry::Waiting(ticket, granted) => (ticket, granted),
             Entry::Refused(Refusal::NoInstance) => return Err(Failure::NoInstance),
-            Entry::Refused(Refusal::QueueFull) => return Err(Failure::QueueFull),
+            Entry::Refused(Refusal::QueueFull | Refusal::TooLate) => return Err(Failure::QueueFull),
         };
         let _place = Place { service: self, ticket };
-        let mut granted = granted;
+        // The queue has grown: that may be reason enough to use a slow worker.
+        self.hand_out();
+        let slot = self.granted(granted, self.longest_wait(ask, judgement.lane)).await?;
+        Ok((slot, judgement))
+    }
+
+    async fn granted(
+        &self,
+        mut granted: oneshot::Receiver<Slot>,
+        longest: Duration,
+    ) -> Result<Slot, Failure> {
         if self.awaits_first_instance() {
             match timeout(self.limits.startup_hold, &mut granted).await {
                 Ok(granted) => return granted.map_err(|_| Failure::QueueTimeout),
@@ -78,9 +121,15 @@ impl Service {
                 Err(_) => {}
             }
         }
-        // The sender lives in the queue until it is used or `_place` takes it out.
-        let granted = timeout(self.limits.queue_timeout, granted).await;
+        // The sender lives in the queue until it is used or the place is given up.
+        let granted = timeout(longest, granted).await;
         granted.ok().and_then(Result::ok).ok_or(Failure::QueueTimeout)
+    }
+
+    fn longest_wait(&self, ask: &Ask, lane: Lane) -> Duration {
+        let limits = &self.limits;
+        let most = if lane.is_large() { limits.large_queue_timeout } else { limits.queue_timeout };
+        ask.deadline.map_or(most, |deadline| deadline.min(most))
     }
 
     /// Just started, and no instance has been heard of.
@@ -88,20 +137,20 @@ impl Service {
         self.live().instances.is_empty()
     }
 
-    fn arrive(self: &Arc<Self>, avoid: &[InstanceId]) -> Entry {
+    fn arrive(self: &Arc<Self>, ask: &Ask, avoid: &[InstanceId]) -> (Entry, Judgement) {
         let mut granted = None;
         let mut live = self.live();
         if avoid.is_empty() {
             live.retries.on_request();
         }
-        let arrival = live.dispatcher.arrive(now(), avoid, || {
+        let (arrival, judgement) = live.scheduler.arrive(now(), ask, avoid, || {
             let (sender, receiver) = oneshot::channel();
             granted = Some(receiver);
             sender
         });
-        match (arrival, granted) {
-            (Arrival::Slot(id), _) => match live.instances.get(&id) {
-                Some(instance) => Entry::Slot(Slot::new(self.clone(), instance.clone())),
+        let entry = match (arrival, granted) {
+            (Arrival::Slot(granted), _) => match self.slot(&live, granted) {
+                Some(slot) => Entry::Slot(slot),
                 None => unreachable!(
                     "an instance is in both tables or in none: see set_instance and remove_instance"
                 ),
@@ -109,16 +158,27 @@ impl Service {
             (Arrival::Waiting(ticket), Some(granted)) => Entry::Waiting(ticket, granted),
             (Arrival::Waiting(_), None) => unreachable!("the dispatcher makes a waiter for whoever waits"),
             (Arrival::Refused(refusal), _) => Entry::Refused(refusal),
-        }
+        };
+        (entry, judgement)
     }
 
-    pub(super) fn first_byte(self: &Arc<Self>, id: InstanceId) {
-        self.live().dispatcher.first_byte(id);
+    fn slot(self: &Arc<Self>, live: &Live, granted: Granted) -> Option<Slot> {
+        let instance = live.instances.get(&granted.instance)?.clone();
+        Some(Slot::new(self.clone(), instance, granted.run))
+    }
+
+    /// The head of a response came; its body is `bytes` long, and `holds_worker` while it is sent.
+    pub(super) fn head(&self, run: RunId, bytes: u64, holds_worker: bool) {
+        self.live().scheduler.head(run, bytes, holds_worker, now());
+    }
+
+    pub(super) fn first_byte(self: &Arc<Self>, run: RunId, bytes: Option<u64>) {
+        self.live().scheduler.first_byte(run, bytes, now());
         self.hand_out();
     }
 
-    pub(super) fn end(self: &Arc<Self>, id: InstanceId, stage: Stage) {
-        self.live().dispatcher.end(id, stage);
+    pub(super) fn end(self: &Arc<Self>, run: RunId, outcome: Outcome) {
+        self.live().scheduler.end(run, outcome, now());
         self.hand_out();
     }
 
@@ -127,18 +187,48 @@ impl Service {
     pub fn hand_out(self: &Arc<Self>) {
         loop {
             let mut live = self.live();
-            let Some(grant) = live.dispatcher.next_grant(now()) else { return };
-            let Some(instance) = live.instances.get(&grant.instance).cloned() else { return };
+            let Some(grant) = live.scheduler.next_grant(now()) else { return };
+            let Some(slot) = self.slot(&live, grant.granted) else { return };
             // Not under the lock: a slot that nobody takes is dropped here and takes it again.
             drop(live);
-            drop(grant.waiter.send(Slot::new(self.clone(), instance)));
+            drop(grant.waiter.send(slot));
         }
+    }
+
+    /// Ends a second of the scheduler's, with a new plan. Returns what it was made from.
+    pub fn tick(self: &Arc<Self>, at_ms: u64, named: Named) -> Snapshot {
+        let snapshot = self.live().scheduler.tick(now(), at_ms, named);
+        self.hand_out();
+        snapshot
+    }
+
+    /// Makes a new plan between the seconds, as an instance came or went.
+    pub fn replan(self: &Arc<Self>, at_ms: u64, named: Named) -> Snapshot {
+        let snapshot = self.live().scheduler.replan(now(), at_ms, named);
+        self.hand_out();
+        snapshot
+    }
+
+    /// The plan in force.
+    pub fn plan(&self) -> ServicePlan {
+        self.live().scheduler.plan().clone()
+    }
+
+    /// Forgets what was learned of a class whose id will be another's.
+    pub fn forget_class(&self, class: ClassId) {
+        self.live().scheduler.forget_class(class);
+    }
+
+    /// Workers of an instance that others hold, by its agent's word.
+    pub fn set_foreign(self: &Arc<Self>, id: InstanceId, workers: u32) {
+        self.live().scheduler.set_foreign(id, workers);
+        self.hand_out();
     }
 
     /// Adds an instance or changes its settings.
     pub fn set_instance(self: &Arc<Self>, instance: Arc<Instance>, workers: u32, routable: bool) {
         let mut live = self.live();
-        live.dispatcher.set_instance(instance.id, workers, routable);
+        live.scheduler.set_instance(instance.id, workers, routable, now());
         live.instances.insert(instance.id, instance);
         drop(live);
         self.hand_out();
@@ -146,7 +236,7 @@ impl Service {
 
     pub fn remove_instance(&self, id: InstanceId) {
         let mut live = self.live();
-        live.dispatcher.remove_instance(id);
+        live.scheduler.remove_instance(id);
         live.instances.remove(&id);
     }
 
@@ -158,7 +248,7 @@ impl Service {
     pub fn reached(self: &Arc<Self>, instance: &Instance) {
         if instance.is_suspect() {
             instance.set_suspect(false);
-            self.live().dispatcher.reached(instance.id);
+            self.live().scheduler.reached(instance.id);
             self.hand_out();
         }
     }
@@ -166,7 +256,30 @@ impl Service {
     /// A connection to the instance could not be made.
     pub fn unreachable(&self, instance: &Instance) {
         instance.set_suspect(true);
-        self.live().dispatcher.unreachable(instance.id, now());
+        self.live().scheduler.unreachable(instance.id, now());
+    }
+
+    /// Puts a rule's treatment, and the instance that the request's session prefers, into what it asks
+    /// for. Takes the lock only for rules about instances.
+    pub fn treat(&self, ask: &mut Ask, treatment: &Treatment, session: Option<Preference>) {
+        ask.lane = treatment.lane.map(LanePin::lane);
+        (ask.priority, ask.deadline) = (treatment.priority, treatment.deadline);
+        let names = treatment.instances.as_deref();
+        if names.is_none() && session.is_none() {
+            return;
+        }
+        let live = self.live();
+        let allowed: Vec<_> = live
+            .instances
+            .values()
+            .filter(|instance| names.is_none_or(|names| names.contains(&instance.name)))
+            .collect();
+        ask.only = names.map(|_| allowed.iter().map(|instance| instance.id).collect());
+        // Only among those that are up: else a session's requests would spread while its home is down.
+        let up = allowed.iter().filter(|instance| live.is_up(instance.id)).map(|instance| &instance.name);
+        let home = session.and_then(|session| session.among(up));
+        let home = home.and_then(|home| allowed.iter().find(|instance| instance.name == *home));
+        ask.sticky = home.map(|instance| instance.id);
     }
 
     /// Whether one more attempt is within the retry budget; takes it out.
@@ -175,26 +288,44 @@ impl Service {
     }
 
     pub fn occupancy(&self, id: InstanceId) -> Option<Occupancy> {
-        self.live().dispatcher.occupancy(id)
+        self.live().scheduler.occupancy(id)
     }
 
     pub fn queued(&self) -> usize {
-        self.live().dispatcher.queued()
+        self.live().scheduler.queued()
     }
 
     pub fn has_instance(&self, now: Instant) -> bool {
-        self.live().dispatcher.has_instance(now)
+        self.live().scheduler.has_instance(now)
     }
 
-    /// Where a request would go now.
-    pub fn preview(&self) -> Option<Arc<Instance>> {
+    /// A lane's queue, and the requests of it that hold workers.
+    pub fn backlog(&self, lane: Lane) -> Backlog {
+        self.live().scheduler.backlog(lane, now())
+    }
+
+    /// What is thought of a request, and where it would go now.
+    pub fn preview(&self, ask: &Ask) -> (Judgement, Option<Arc<Instance>>) {
         let live = self.live();
-        let id = live.dispatcher.preview(now(), &mut fastrand::Rng::new())?;
-        live.instances.get(&id).cloned()
+        let judgement = live.scheduler.judge(ask);
+        let id = live.scheduler.preview(ask, now(), &mut fastrand::Rng::new());
+        (judgement, id.and_then(|id| live.instances.get(&id).cloned()))
+    }
+
+    /// Reads what the scheduler knows, under its lock: to be short.
+    pub fn look<T>(&self, look: impl FnOnce(&Scheduler<oneshot::Sender<Slot>>) -> T) -> T {
+        look(&self.live().scheduler)
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().expect("no code panics while holding it")
+    }
+}
+
+impl Live {
+    fn is_up(&self, id: InstanceId) -> bool {
+        let up = |occupancy: Occupancy| occupancy.routable && occupancy.breaker == Breaker::Closed;
+        self.scheduler.occupancy(id).is_some_and(up)
     }
 }
 
@@ -219,13 +350,14 @@ struct Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         // Not in the queue any more: then its slot is in the channel, and is dropped with it.
-        let _granted_meanwhile = self.service.live().dispatcher.leave(self.ticket);
+        let _granted_meanwhile = self.service.live().scheduler.leave(self.ticket);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
     use crate::pool::classes::tests::table;
     use sluice_proto::report::ReleasePoint;
 
@@ -233,6 +365,7 @@ mod tests {
         let limits = ServiceLimits {
             queue_length,
             queue_timeout: Duration::from_secs(5),
+            large_queue_timeout: Duration::from_secs(9),
             startup_hold: Duration::ZERO,
         };
         Service::new(ServiceName::default(), limits, table(), fastrand::Rng::with_seed(1))
@@ -248,6 +381,12 @@ mod tests {
         );
     }
 
+    /// A slot for a request of which nothing is known, and so nothing is sent behind.
+    async fn take(service: &Arc<Service>) -> Result<Slot, Failure> {
+        let key = RequestKey { class: ClassId(0), url: UrlKey(0), extension: ExtensionKey::Bare };
+        service.acquire(&Ask::new(key), &[]).await.map(|(slot, _)| slot)
+    }
+
     fn working(service: &Service, id: u64) -> u32 {
         service.occupancy(InstanceId(id)).expect("known").load.working
     }
@@ -256,10 +395,10 @@ mod tests {
     async fn a_waiter_gets_the_slot_that_another_drops() {
         let service = service(1);
         add(&service, 1, 1, ReleasePoint::End);
-        let first = service.acquire(&[]).await.expect("free");
-        let mut waiting = Box::pin(service.acquire(&[]));
+        let first = take(&service).await.expect("free");
+        let mut waiting = Box::pin(take(&service));
         assert!(futures_poll(&mut waiting).await.is_none());
-        assert_eq!(service.acquire(&[]).await.expect_err("full"), Failure::QueueFull);
+        assert_eq!(take(&service).await.expect_err("full"), Failure::QueueFull);
         drop(first);
         let second = waiting.await.expect("handed over");
         assert_eq!(working(&service, 1), 1);
@@ -271,9 +410,9 @@ mod tests {
     async fn who_gives_up_leaves_nothing_behind() {
         let service = service(9);
         add(&service, 1, 1, ReleasePoint::End);
-        let first = service.acquire(&[]).await.expect("free");
-        let mut leaves_in_the_queue = Box::pin(service.acquire(&[]));
-        let mut leaves_with_a_slot = Box::pin(service.acquire(&[]));
+        let first = take(&service).await.expect("free");
+        let mut leaves_in_the_queue = Box::pin(take(&service));
+        let mut leaves_with_a_slot = Box::pin(take(&service));
         assert!(futures_poll(&mut leaves_in_the_queue).await.is_none());
         assert!(futures_poll(&mut leaves_with_a_slot).await.is_none());
         drop(leaves_in_the_queue);
@@ -288,9 +427,9 @@ mod tests {
     async fn waiting_ends_after_the_timeout() {
         let service = service(9);
         add(&service, 1, 1, ReleasePoint::End);
-        let _held = service.acquire(&[]).await.expect("free");
+        let _held = take(&service).await.expect("free");
         let began = now();
-        assert_eq!(service.acquire(&[]).await.expect_err("nobody leaves"), Failure::QueueTimeout);
+        assert_eq!(take(&service).await.expect_err("nobody leaves"), Failure::QueueTimeout);
         assert_eq!(now() - began, Duration::from_secs(5));
         assert_eq!(service.queued(), 0);
     }
@@ -299,14 +438,14 @@ mod tests {
     async fn the_first_byte_frees_a_worker_only_where_it_does() {
         let service = service(9);
         add(&service, 1, 1, ReleasePoint::End);
-        let mut slot = service.acquire(&[]).await.expect("free");
-        slot.first_byte();
+        let mut slot = take(&service).await.expect("free");
+        slot.first_byte(None);
         assert_eq!(working(&service, 1), 1);
         slot.instance().set_release_point(ReleasePoint::FirstByte);
-        slot.first_byte();
-        slot.first_byte();
+        slot.first_byte(None);
+        slot.first_byte(None);
         assert_eq!(working(&service, 1), 0);
-        let other = service.acquire(&[]).await.expect("free again");
+        let other = take(&service).await.expect("free again");
         drop((slot, other));
         let load = service.occupancy(InstanceId(1)).expect("known").load;
         assert_eq!((load.working, load.streaming), (0, 0));
@@ -317,15 +456,16 @@ mod tests {
         let limits = ServiceLimits {
             queue_length: 9,
             queue_timeout: Duration::from_secs(30),
+            large_queue_timeout: Duration::from_secs(60),
             startup_hold: Duration::from_secs(3),
         };
         let service = Service::new(ServiceName::default(), limits, table(), fastrand::Rng::with_seed(1));
         let began = now();
-        assert_eq!(service.acquire(&[]).await.expect_err("nobody came"), Failure::NoInstance);
+        assert_eq!(take(&service).await.expect_err("nobody came"), Failure::NoInstance);
         assert_eq!(now() - began, limits.startup_hold);
 
         let service = Service::new(ServiceName::default(), limits, table(), fastrand::Rng::with_seed(1));
-        let mut held = Box::pin(service.acquire(&[]));
+        let mut held = Box::pin(take(&service));
         assert!(futures_poll(&mut held).await.is_none());
         add(&service, 1, 1, ReleasePoint::End);
         held.await.expect("it registered");

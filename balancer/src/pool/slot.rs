@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use sluice_proto::report::ReleasePoint;
 
-use crate::decide::dispatch::Stage;
+use crate::decide::dispatch::{RunId, Stage};
+use crate::decide::schedule::Outcome;
 use crate::pool::{Instance, Service};
 
 /// Held by a request from the moment it is sent to an instance until its response ended. Whatever
@@ -13,12 +14,15 @@ use crate::pool::{Instance, Service};
 pub struct Slot {
     service: Arc<Service>,
     instance: Arc<Instance>,
+    run: RunId,
     stage: Stage,
+    /// What its end says; until it is told, that nothing came of it.
+    outcome: Outcome,
 }
 
 impl Slot {
-    pub(super) fn new(service: Arc<Service>, instance: Arc<Instance>) -> Self {
-        Self { service, instance, stage: Stage::Working }
+    pub(super) fn new(service: Arc<Service>, instance: Arc<Instance>, run: RunId) -> Self {
+        Self { service, instance, run, stage: Stage::Working, outcome: Outcome::NONE }
     }
 
     pub fn instance(&self) -> &Arc<Instance> {
@@ -29,17 +33,37 @@ impl Slot {
         &self.service
     }
 
+    /// The head of the response came, and says how long its body is, if it does.
+    pub fn head(&self, bytes: Option<u64>) {
+        self.service.head(self.run, bytes.unwrap_or(0), self.releases_at_end());
+    }
+
     /// The first byte of the response came: the worker is free, if the instance works that way.
-    pub fn first_byte(&mut self) {
-        if self.stage == Stage::Working && self.instance.release_point() == ReleasePoint::FirstByte {
+    /// `bytes`: how long the response says it is.
+    pub fn first_byte(&mut self, bytes: Option<u64>) {
+        if self.stage == Stage::Working && !self.releases_at_end() {
             self.stage = Stage::Streaming;
-            self.service.first_byte(self.instance.id);
+            self.service.first_byte(self.run, bytes);
         }
+    }
+
+    /// The response is over; the slot is to be dropped now. `answered`: in full, and not with an
+    /// error; `bytes`: of its body.
+    pub fn ended(&mut self, answered: bool, bytes: u64) {
+        self.outcome = Outcome {
+            answered,
+            bytes: answered.then_some(bytes),
+            held_to_the_end: self.stage == Stage::Working,
+        };
+    }
+
+    fn releases_at_end(&self) -> bool {
+        self.instance.release_point() == ReleasePoint::End
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.service.end(self.instance.id, self.stage);
+        self.service.end(self.run, self.outcome);
     }
 }

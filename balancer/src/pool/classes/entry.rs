@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sluice_proto::{ClassName, ClassReport, ClassSums};
 
-use super::ClassId;
+use crate::decide::ids::ClassId;
 use crate::decide::treatment::Treatment;
 use crate::decide::window::Recent;
 use crate::metrics::ClassMetrics;

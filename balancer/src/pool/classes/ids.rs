@@ -1,20 +1,9 @@
 //! Small dense numbers for classes, so that what is learned of them can be kept in a vector.
 
-/// A class of one service. Numbers are used again, but only after [`super::ClassTable::tend`] has
-/// said that they are free, and not before it is called once more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClassId(pub u32);
+use crate::decide::ids::ClassId;
 
-impl ClassId {
-    /// What does not fit the table.
-    pub const OTHER: Self = Self(0);
-
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// Which numbers are taken.
+/// Which numbers are taken. One is used again only after [`super::ClassTable::tend`] has said that it
+/// is free, and not before that is called once more.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
     /// Above all that were ever given out.

@@ -16,10 +16,10 @@ use sluice_proto::classify::renamed;
 use sluice_proto::{ClassName, ClassReport, Classification, Templates};
 
 pub use entry::{ClassEntry, Observation};
-pub use ids::ClassId;
 pub use upkeep::{Freed, Tended};
 
 use crate::decide::classify::{Request, classify};
+use crate::decide::ids::ClassId;
 use crate::decide::treatment::ServiceRules;
 use crate::metrics::RequestMetrics;
 
@@ -129,6 +129,11 @@ impl ClassTable {
     /// The class of this name, if it is known.
     pub fn get(&self, name: &str) -> Option<Arc<ClassEntry>> {
         self.read().by_name.get(name).cloned()
+    }
+
+    /// Ids and names of all classes.
+    pub fn ids(&self) -> Vec<(ClassId, ClassName)> {
+        self.read().by_name.values().map(|entry| (entry.id, entry.name.clone())).collect()
     }
 
     /// All entries that were used, by name; `other` last.

@@ -10,7 +10,8 @@ use sluice_proto::classify::renamed;
 use sluice_proto::learn::{LearnParams, learn};
 
 use super::entry::Usage;
-use super::{ClassEntry, ClassId, ClassTable};
+use super::{ClassEntry, ClassTable};
+use crate::decide::ids::ClassId;
 
 /// A class without a request for so long is forgotten.
 const FORGET: Duration = Duration::from_secs(3600);

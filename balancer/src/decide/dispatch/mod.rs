@@ -1,0 +1,385 @@
+//! Worker slots and the queues in front of them: a state machine for one service.
+//!
+//! ```text
+//!  arrive ──► a worker for it, and nobody to overtake ──► Slot      ┌─► first_byte ─► streaming ─┐
+//!     │                                                    ▲        │                            ▼
+//!     └─────► wait (a queue per lane) ── next_grant ───────┴── working ───────── end ─────────► gone
+//! ```
+//!
+//! Invariants, held by construction and tested:
+//! - an instance's `working` never exceeds the workers that it may use by more than the one short
+//!   request that is sent ahead, unless their number was lowered meanwhile;
+//! - the large requests in service never exceed what the plan allows, as far as it was known when
+//!   they were sent that they are large;
+//! - nobody overtakes a waiter of the same lane that could use the same slot;
+//! - a small request waits only while no worker is free that would serve it sooner than waiting.
+//!
+//! One `&mut` state machine and not atomics per instance: exactness comes for free, queue and slots
+//! change together, and the simulation drives the very same code. The caller's lock is held for the
+//! time of one call, well under a microsecond.
+
+mod arrive;
+mod choose;
+mod demand;
+mod grant;
+mod homes;
+mod index;
+mod queue;
+pub mod rules;
+mod running;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+pub use crate::decide::ids::{ClassId, InstanceId, Lane};
+pub use demand::{Arrival, Demand, Grant, Granted, Refusal, Released, RunId, Stage, Ticket};
+pub use rules::{LaneRule, PickParams, Rules};
+pub use table::Load;
+
+use crate::decide::breaker::Breaker;
+use crate::decide::plan::homes::HomeMove;
+use crate::decide::predict::RequestKey;
+use choose::View;
+use homes::Homes;
+use index::Zone;
+use queue::LaneQueue;
+use running::{Run, Running};
+use table::Table;
+
+/// Slots and queues of one service. `W` is whatever the caller wakes a waiter by.
+pub struct Dispatcher<W> {
+    table: Table,
+    homes: Homes,
+    lanes: [LaneQueue<W>; Lane::MOST],
+    running: Running,
+    /// Requests that hold a worker, by lane.
+    held: [usize; Lane::MOST],
+    /// Small requests in the order in which they are looked at again.
+    late: VecDeque<(Instant, RunId)>,
+    late_after: Duration,
+    rules: Rules,
+    params: PickParams,
+    next_number: u64,
+    queue_length: usize,
+    /// Until then requests wait for a first instance instead of being turned away: a balancer that
+    /// was just started has not heard from its agents yet.
+    hold_until: Instant,
+    /// Positions of instances that could not be reached.
+    down: Vec<usize>,
+    /// Positions where a worker was freed since the last grant.
+    freed: Vec<usize>,
+    /// Positions of instances that requests wait for because they are at home there.
+    awaited: BTreeSet<usize>,
+    rng: fastrand::Rng,
+}
+
+/// The state of one instance, for showing and counting.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Occupancy {
+    pub load: Load,
+    /// Takes new requests, as far as membership goes.
+    pub routable: bool,
+    pub breaker: Breaker,
+    /// Worker-held time here over that elsewhere.
+    pub slowness: f64,
+}
+
+/// One lane's queue, for showing and planning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    pub waiting: usize,
+    /// Requests that hold a worker.
+    pub running: usize,
+    pub oldest_wait: Duration,
+}
+
+/// A small request that holds its worker for longer than small ones do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Late {
+    pub run: RunId,
+    pub key: RequestKey,
+    pub age: Duration,
+}
+
+impl<W> Dispatcher<W> {
+    /// `queue_length`: the most that wait at a time, in all lanes together.
+    pub fn new(
+        now: Instant,
+        queue_length: usize,
+        hold_until: Instant,
+        params: PickParams,
+        rng: fastrand::Rng,
+    ) -> Self {
+        Self {
+            table: Table::new(),
+            homes: Homes::default(),
+            lanes: std::array::from_fn(|_| LaneQueue::new()),
+            running: Running::default(),
+            held: [0; Lane::MOST],
+            late: VecDeque::new(),
+            late_after: Duration::from_millis(250),
+            rules: Rules::none(now),
+            params,
+            next_number: 0,
+            queue_length,
+            hold_until,
+            down: Vec::new(),
+            freed: Vec::new(),
+            awaited: BTreeSet::new(),
+            rng,
+        }
+    }
+
+    /// The head of its response came.
+    pub fn head(&mut self, id: RunId, now: Instant) {
+        if let Some(run) = self.running.get_mut(id) {
+            run.head = Some(now);
+        }
+    }
+
+    /// The worker is free, and its response is still being sent.
+    pub fn first_byte(&mut self, id: RunId, now: Instant) -> Option<Released> {
+        let run = self.running.get_mut(id).filter(|run| run.stage == Stage::Working)?;
+        run.stage = Stage::Streaming;
+        let run = *run;
+        if let Some(position) = self.table.position(run.instance) {
+            self.table.change(position, |entry| entry.load.streaming += 1);
+        }
+        Some(self.release(run, now))
+    }
+
+    /// A request is over. Returns what the worker's release says, if it held it until now.
+    pub fn end(&mut self, id: RunId, now: Instant) -> Option<Released> {
+        let run = self.running.remove(id)?;
+        if run.stage == Stage::Working {
+            return Some(self.release(run, now));
+        }
+        if let Some(position) = self.table.position(run.instance) {
+            self.table.change(position, |e| e.load.streaming = e.load.streaming.saturating_sub(1));
+        }
+        None
+    }
+
+    fn release(&mut self, run: Run, now: Instant) -> Released {
+        self.held[run.lane.index()] -= 1;
+        if let Some(position) = self.table.position(run.instance) {
+            self.table.change(position, |entry| {
+                entry.load.working = entry.load.working.saturating_sub(1);
+                entry.load.large = entry.load.large.saturating_sub(u32::from(run.lane.is_large()));
+                entry.unsure = entry.unsure.saturating_sub(u32::from(!run.known_short));
+            });
+            self.freed.push(position);
+        }
+        Released {
+            instance: run.instance,
+            key: run.key,
+            lane: run.lane,
+            held: now.saturating_duration_since(run.sent),
+            sending: run.head.map(|head| now.saturating_duration_since(head)),
+            had_worker: run.had_worker,
+            large_beside: run.large_beside,
+            at_home: run.at_home,
+        }
+    }
+
+    /// A small request that is overdue, to be looked at; to be called until it returns `None`.
+    pub fn next_late(&mut self, now: Instant) -> Option<Late> {
+        while let Some((due, id)) = self.late.front().copied().filter(|(due, _)| *due <= now) {
+            self.late.pop_front();
+            let Some(run) = self.running.get_mut(id) else { continue };
+            let age = now.saturating_duration_since(run.sent);
+            if run.stage == Stage::Working && !run.lane.is_large() && due <= now {
+                return Some(Late { run: id, key: run.key, age });
+            }
+        }
+        None
+    }
+
+    /// A request turned out to be of another lane. Returns the one that it was counted in.
+    pub fn reclassify(&mut self, id: RunId, lane: Lane) -> Option<Lane> {
+        let run = self.running.get_mut(id).filter(|run| run.stage == Stage::Working && run.lane != lane)?;
+        let from = std::mem::replace(&mut run.lane, lane);
+        let instance = run.instance;
+        self.held[from.index()] -= 1;
+        self.held[lane.index()] += 1;
+        if let Some(position) = self.table.position(instance) {
+            let large = (i32::from(lane.is_large())) - i32::from(from.is_large());
+            self.table.change(position, |e| e.load.large = e.load.large.saturating_add_signed(large));
+        }
+        Some(from)
+    }
+
+    /// The lane that a request is counted in while it holds a worker.
+    pub fn lane_of(&mut self, id: RunId) -> Option<Lane> {
+        self.running.get_mut(id).filter(|run| run.stage == Stage::Working).map(|run| run.lane)
+    }
+
+    /// The instance accepted a connection, or spoke for itself.
+    pub fn reached(&mut self, id: InstanceId) {
+        if let Some(position) = self.table.position(id) {
+            self.table.change(position, |entry| entry.breaker.on_reached());
+            self.down.retain(|down| *down != position);
+            self.freed.push(position);
+        }
+    }
+
+    /// The instance did not accept a connection.
+    pub fn unreachable(&mut self, id: InstanceId, now: Instant) {
+        if let Some(position) = self.table.position(id) {
+            self.table.change(position, |entry| entry.breaker.on_unreachable(now));
+            if !self.down.contains(&position) {
+                self.down.push(position);
+            }
+            self.abandon_home(position);
+        }
+    }
+
+    /// Adds an instance, or changes one. What it holds stays counted.
+    pub fn set_instance(&mut self, id: InstanceId, workers: u32, routable: bool, now: Instant) {
+        let workers = workers.max(1);
+        let known = self.table.position(id);
+        let position = known.unwrap_or_else(|| {
+            // The first instances have nobody to be used after.
+            let slow_start = if self.table.len() == 0 { Duration::ZERO } else { self.params.slow_start };
+            self.table.add(id, workers, routable, now + slow_start)
+        });
+        self.table.change(position, |entry| {
+            if routable && !entry.routable {
+                entry.fresh_until = now + self.params.slow_start;
+            }
+            entry.load.workers = workers;
+            entry.routable = routable;
+        });
+        self.zone(position, now);
+        self.freed.push(position);
+        if !routable {
+            self.abandon_home(position);
+        }
+    }
+
+    /// Forgets an instance. Requests that it still works on end uncounted.
+    pub fn remove_instance(&mut self, id: InstanceId) {
+        let Some(position) = self.table.position(id) else { return };
+        self.abandon_home(position);
+        self.table.remove(position);
+        self.down.retain(|down| *down != position);
+        self.freed.retain(|freed| *freed != position);
+    }
+
+    /// Workers of an instance that others hold.
+    pub fn set_foreign(&mut self, id: InstanceId, workers: u32) {
+        if let Some(position) = self.table.position(id) {
+            self.table.change(position, |entry| entry.load.foreign = workers);
+            self.freed.push(position);
+        }
+    }
+
+    /// A request took `ratio` times as long on an instance as was expected.
+    pub fn judge(&mut self, id: InstanceId, ratio: f64, now: Instant) {
+        if let Some(position) = self.table.position(id) {
+            self.table.change(position, |entry| {
+                entry.speed.add(ratio, now);
+                entry.slowness = entry.speed.slowness_at(now);
+            });
+        }
+    }
+
+    /// Puts a new plan in force. `late_after`: how long a small request may hold a worker.
+    pub fn follow(&mut self, rules: Rules, late_after: Duration, moves: &[HomeMove], now: Instant) {
+        self.rules = rules;
+        self.late_after = late_after;
+        moves.iter().for_each(|change| self.homes.apply(change, &mut self.table));
+        let positions: Vec<_> = self.table.iter().map(|(position, _)| position).collect();
+        for position in positions {
+            self.table.change(position, |entry| entry.slowness = entry.speed.slowness_at(now));
+            self.zone(position, now);
+        }
+    }
+
+    fn zone(&mut self, position: usize, now: Instant) {
+        let dedicated = &self.rules.dedicated;
+        self.table.change(position, |entry| {
+            entry.zone = if dedicated.contains(&entry.id) {
+                Zone::Dedicated
+            } else if now < entry.fresh_until {
+                Zone::Fresh
+            } else {
+                Zone::General
+            };
+        });
+    }
+
+    /// Forgets where a class is at home, as its id will be another's.
+    pub fn forget_class(&mut self, class: ClassId) {
+        self.homes.forget(class, &mut self.table);
+    }
+
+    pub fn homes_of(&self, class: ClassId) -> &[InstanceId] {
+        self.homes.of(class)
+    }
+
+    pub fn occupancy(&self, id: InstanceId) -> Option<Occupancy> {
+        let entry = self.table.by_id(id)?;
+        let (load, routable, breaker, slowness) = (entry.load, entry.routable, entry.breaker, entry.slowness);
+        Some(Occupancy { load, routable, breaker, slowness })
+    }
+
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub fn queued(&self) -> usize {
+        self.lanes.iter().map(LaneQueue::len).sum()
+    }
+
+    /// Requests of a lane that wait.
+    pub fn waiting(&self, lane: Lane) -> usize {
+        self.lanes[lane.index()].len()
+    }
+
+    /// Workers that a lane may use at most.
+    pub fn workers_for(&self, lane: Lane) -> usize {
+        let all = self.table.totals().workers as usize;
+        if lane.is_large() { all.min(self.rules.lanes[lane.index()].high) } else { all }
+    }
+
+    /// When the next small request is looked at; `None` if none runs.
+    pub fn next_late_at(&self) -> Option<Instant> {
+        self.late.front().map(|(due, _)| *due)
+    }
+
+    pub fn backlog(&self, lane: Lane, now: Instant) -> Backlog {
+        let queue = &self.lanes[lane.index()];
+        Backlog {
+            waiting: queue.len(),
+            running: self.held[lane.index()],
+            oldest_wait: queue.oldest_wait(now),
+        }
+    }
+
+    /// Whether some instance would take a request now or once a worker is free.
+    pub fn has_instance(&self, now: Instant) -> bool {
+        let up = self.table.totals().workers > 0;
+        up || self.table.iter().any(|(_, entry)| entry.is_up(now))
+    }
+
+    /// Where a request would go now, without sending it. `None`: it would wait or be refused.
+    pub fn preview(&self, demand: &Demand, now: Instant, rng: &mut fastrand::Rng) -> Option<InstanceId> {
+        let position = self.find_now(demand, &[], now, rng)?;
+        self.table.get(position).map(|entry| entry.id)
+    }
+
+    fn view(&self, now: Instant) -> View<'_> {
+        View { table: &self.table, rules: &self.rules, params: &self.params, now }
+    }
+
+    /// Nobody waits for this instance as for a home any more.
+    fn abandon_home(&mut self, position: usize) {
+        let own = self.table.change(position, |entry| std::mem::take(&mut entry.own)).unwrap_or_default();
+        own.into_iter().for_each(|order| self.lanes[0].release_from_home(order));
+        self.awaited.remove(&position);
+    }
+}

@@ -1,0 +1,244 @@
+//! The instances: what each holds, and the index by which they are picked.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
+
+use super::demand::Order;
+use super::index::{Index, Place, Shelf, Zone};
+use crate::decide::breaker::Breaker;
+use crate::decide::ids::InstanceId;
+use crate::decide::learn::speed::Speed;
+
+/// How busy one instance is, as far as this balancer knows by its own counting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Workers of the instance, at least 1.
+    pub workers: u32,
+    /// Workers held by requests of this balancer.
+    pub working: u32,
+    /// Of these, by large ones.
+    pub large: u32,
+    /// Responses still being sent whose worker is free: they cost bandwidth, not workers.
+    pub streaming: u32,
+    /// Workers that others hold, by the agent's word.
+    pub foreign: u32,
+}
+
+impl Load {
+    /// Workers that this balancer may use.
+    pub fn limit(&self) -> u32 {
+        self.workers.saturating_sub(self.foreign).max(1)
+    }
+
+    /// Whether a worker is free.
+    pub fn has_slot(&self) -> bool {
+        self.working < self.limit()
+    }
+}
+
+/// One instance.
+pub(super) struct Entry {
+    pub(super) id: InstanceId,
+    pub(super) load: Load,
+    pub(super) routable: bool,
+    pub(super) breaker: Breaker,
+    pub(super) zone: Zone,
+    pub(super) speed: Speed,
+    /// Factor by which it is slow at present; 1 otherwise.
+    pub(super) slowness: f64,
+    /// Requests working here of which it is not known that they are short.
+    pub(super) unsure: u32,
+    /// Until when it counts as fresh.
+    pub(super) fresh_until: Instant,
+    /// Waiters of lane 0 that are at home here.
+    pub(super) own: BTreeSet<Order>,
+    /// Classes that are at home here.
+    pub(super) homes: u32,
+    place: Option<Place>,
+}
+
+impl Entry {
+    pub(super) fn is_up(&self, now: Instant) -> bool {
+        self.routable && self.breaker.admits(now)
+    }
+
+    pub(super) fn shelf(&self) -> Option<Shelf> {
+        if !self.routable || !self.breaker.is_closed() {
+            return None;
+        }
+        let Load { working, large, .. } = self.load;
+        let workers = self.load.limit();
+        if working < workers {
+            let free = Shelf::Free { zone: self.zone, large, working, workers };
+            return Some(if self.slowness > 1.0 { Shelf::Slow } else { free });
+        }
+        let spare = working == workers && large == 0 && self.unsure == 0 && self.slowness <= 1.0;
+        spare.then_some(Shelf::Spare)
+    }
+}
+
+/// Sums over the instances that are up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) workers: u32,
+    /// Workers that nobody holds.
+    pub(super) free: u32,
+    /// Of those that are not slow: workers, and how many of them are held; ...
+    pub(super) fast: u32,
+    pub(super) fast_held: u32,
+    /// ... the same without instances that serve a large request.
+    pub(super) alone: u32,
+    pub(super) alone_held: u32,
+}
+
+impl Totals {
+    fn of(entry: &Entry) -> Self {
+        if !entry.routable || !entry.breaker.is_closed() {
+            return Self::default();
+        }
+        let workers = entry.load.limit();
+        let held = entry.load.working.min(workers);
+        let fast = entry.slowness <= 1.0;
+        let alone = fast && entry.load.large == 0;
+        let only = |condition: bool, value: u32| if condition { value } else { 0 };
+        Self {
+            workers,
+            free: workers - held,
+            fast: only(fast, workers),
+            fast_held: only(fast, held),
+            alone: only(alone, workers),
+            alone_held: only(alone, held),
+        }
+    }
+
+    fn combine(self, other: Self, with: impl Fn(u32, u32) -> u32) -> Self {
+        Self {
+            workers: with(self.workers, other.workers),
+            free: with(self.free, other.free),
+            fast: with(self.fast, other.fast),
+            fast_held: with(self.fast_held, other.fast_held),
+            alone: with(self.alone, other.alone),
+            alone_held: with(self.alone_held, other.alone_held),
+        }
+    }
+}
+
+/// All instances of a service. Positions are stable while an instance is known.
+pub(super) struct Table {
+    entries: Vec<Option<Entry>>,
+    by_id: HashMap<InstanceId, usize>,
+    vacant: Vec<usize>,
+    index: Index,
+    totals: Totals,
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        let (entries, by_id, vacant) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { entries, by_id, vacant, index: Index::new(), totals: Totals::default() }
+    }
+
+    pub(super) fn add(
+        &mut self,
+        id: InstanceId,
+        workers: u32,
+        routable: bool,
+        fresh_until: Instant,
+    ) -> usize {
+        let entry = Entry {
+            id,
+            load: Load { workers, ..Load::default() },
+            routable,
+            breaker: Breaker::default(),
+            zone: Zone::Fresh,
+            speed: Speed::default(),
+            slowness: 1.0,
+            unsure: 0,
+            fresh_until,
+            own: BTreeSet::new(),
+            homes: 0,
+            place: None,
+        };
+        let position = self.vacant.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            self.entries.len() - 1
+        });
+        self.totals = self.totals.combine(Totals::of(&entry), |a, b| a + b);
+        self.entries[position] = Some(entry);
+        self.by_id.insert(id, position);
+        self.shelve(position);
+        position
+    }
+
+    pub(super) fn remove(&mut self, position: usize) -> Option<Entry> {
+        self.unshelve(position);
+        let entry = self.entries[position].take()?;
+        self.totals = self.totals.combine(Totals::of(&entry), |a, b| a - b);
+        self.by_id.remove(&entry.id);
+        self.vacant.push(position);
+        Some(entry)
+    }
+
+    pub(super) fn position(&self, id: InstanceId) -> Option<usize> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(super) fn get(&self, position: usize) -> Option<&Entry> {
+        self.entries.get(position)?.as_ref()
+    }
+
+    pub(super) fn by_id(&self, id: InstanceId) -> Option<&Entry> {
+        self.get(self.position(id)?)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        self.entries.iter().enumerate().filter_map(|(position, entry)| Some((position, entry.as_ref()?)))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Changes an instance, and everything that follows from it.
+    pub(super) fn change<T>(&mut self, position: usize, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let entry = self.entries.get_mut(position)?.as_mut()?;
+        let (before, shelf) = (Totals::of(entry), entry.shelf());
+        let result = change(entry);
+        let (after, moves) = (Totals::of(entry), entry.shelf() != shelf);
+        self.totals = self.totals.combine(before, |a, b| a - b).combine(after, |a, b| a + b);
+        if moves {
+            self.unshelve(position);
+            self.shelve(position);
+        }
+        Some(result)
+    }
+
+    /// Whether both would be picked equally eagerly.
+    pub(super) fn equal(&self, a: usize, b: usize) -> bool {
+        let place = |position| self.get(position).and_then(|entry| entry.place);
+        place(a).zip(place(b)).is_some_and(|(a, b)| Index::equal(a, b))
+    }
+
+    fn shelve(&mut self, position: usize) {
+        if let Some(entry) = self.entries[position].as_mut() {
+            entry.place = entry.shelf().map(|shelf| self.index.insert(position, shelf));
+        }
+    }
+
+    fn unshelve(&mut self, position: usize) {
+        let place = self.entries[position].as_mut().and_then(|entry| entry.place.take());
+        if let Some((moved, to)) = place.and_then(|place| self.index.remove(place))
+            && let Some(entry) = self.entries[moved].as_mut()
+        {
+            entry.place = Some(to);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Workers of an instance that others hold: another balancer, a health check, a user who goes there
+//! directly.
+
+/// Reports that must agree. One report and the balancer's own count are never of the same moment.
+const REPORTS: usize = 3;
+
+/// What the last reports say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Foreign {
+    /// Workers held by others, the newest report's first.
+    seen: [u32; REPORTS],
+}
+
+impl Foreign {
+    /// A report says that `held` workers are held; of these, this balancer counts `own` at the time.
+    /// Returns the number that all of the last reports agree upon.
+    pub fn report(&mut self, held: u32, own: u32) -> u32 {
+        self.seen.rotate_right(1);
+        self.seen[0] = held.saturating_sub(own);
+        self.value()
+    }
+
+    /// The least of the last reports.
+    pub fn value(&self) -> u32 {
+        self.seen.into_iter().min().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_three_reports_agree_upon_counts() {
+        let mut foreign = Foreign::default();
+        for (held, own, expected) in [(3, 1, 0), (2, 0, 0), (2, 1, 1), (2, 0, 1), (1, 1, 0), (4, 1, 0)] {
+            assert_eq!(foreign.report(held, own), expected, "{held} held, {own} own");
+        }
+    }
+}

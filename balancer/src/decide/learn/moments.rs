@@ -1,0 +1,75 @@
+//! First and second moment of a time, as exponentially weighted means over the samples.
+
+use serde::{Deserialize, Serialize};
+
+/// Mean and spread of a positive quantity, in the unit of its samples.
+///
+/// The weight of a sample is `max(1/n, floor)`: a plain mean of the first `1/floor` samples, then a
+/// memory of about that many.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Moments {
+    floor: f64,
+    samples: f64,
+    mean: f64,
+    square: f64,
+}
+
+impl Moments {
+    /// `memory`: how many samples are remembered, at least 1.
+    pub fn new(memory: f64) -> Self {
+        Self { floor: 1.0 / memory.max(1.0), samples: 0.0, mean: 0.0, square: 0.0 }
+    }
+
+    /// As if `samples` of this mean and mean square had been added.
+    pub fn seeded(memory: f64, samples: f64, mean: f64, square: f64) -> Self {
+        Self { samples, mean, square, ..Self::new(memory) }
+    }
+
+    pub fn add(&mut self, value: f64) {
+        self.samples += 1.0;
+        let weight = (1.0 / self.samples).max(self.floor);
+        self.mean += weight * (value - self.mean);
+        self.square += weight * (value * value - self.square);
+    }
+
+    /// `None` before the first sample.
+    pub fn mean(&self) -> Option<f64> {
+        (self.samples > 0.0).then_some(self.mean)
+    }
+
+    /// Mean of the squares.
+    pub fn square(&self) -> f64 {
+        self.square
+    }
+
+    /// Samples since the start, remembered or not.
+    pub fn samples(&self) -> f64 {
+        self.samples
+    }
+
+    /// Squared coefficient of variation, E[S²]/E[S]² - 1; 1, that of an exponential, before two
+    /// samples.
+    pub fn scv(&self) -> f64 {
+        if self.samples < 2.0 || self.mean <= 0.0 {
+            return 1.0;
+        }
+        (self.square / (self.mean * self.mean) - 1.0).max(0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_samples_are_averaged_and_later_ones_replace_them() {
+        let mut moments = Moments::new(4.0);
+        assert_eq!(moments.mean(), None);
+        [1.0, 3.0].into_iter().for_each(|x| moments.add(x));
+        assert_eq!(moments.mean(), Some(2.0));
+        assert!((moments.scv() - 0.25).abs() < 1e-12, "E[S²] = 5, E[S]² = 4");
+        (0..40).for_each(|_| moments.add(10.0));
+        assert!((moments.mean().expect("samples") - 10.0).abs() < 0.01);
+        assert!(moments.scv() < 0.01);
+    }
+}

@@ -1,0 +1,169 @@
+//! How many workers large requests may hold at once.
+
+use crate::decide::queueing::mean_wait;
+
+/// What one side of the split offers to the workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Offered {
+    /// Workers kept busy on average, in Erlang: rate times worker-held time.
+    pub load: f64,
+    /// Squared coefficient of variation of the worker-held time.
+    pub scv: f64,
+    /// Wait of the oldest request in the queue, in units of the mean worker-held time.
+    pub oldest_wait: f64,
+}
+
+/// What the cap is reckoned with.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CapParams {
+    /// Mean wait that large requests are to have at most, in units of their own worker-held time;
+    /// between 0.05 and 0.2 it makes no difference.
+    pub target_wait: f64,
+    /// Multiplies the small requests' load where the slack is shared; above 1 favours them.
+    pub small_bias: f64,
+    /// Standard deviations above its mean that the number of small requests in service is given.
+    pub reserve: f64,
+    /// Wait from which on large requests get one more worker, in units of their worker-held time,
+    /// with few workers and with more.
+    pub unstable_wait: f64,
+    /// Age of the oldest waiter, in the same unit, from which on it is starving.
+    pub starving: f64,
+}
+
+impl Default for CapParams {
+    /// Source: algorithms.md 3.9.
+    fn default() -> Self {
+        Self { target_wait: 0.1, small_bias: 1.0, reserve: 3.0, unstable_wait: 5.0, starving: 30.0 }
+    }
+}
+
+/// Workers that large requests may hold: `base` of them at once, up to `high` when one has waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cap {
+    pub base: usize,
+    pub high: usize,
+}
+
+/// The cap on large requests for `workers` workers. `previous`: the `high` cap in force.
+///
+/// The slack is shared in proportion to the loads, so that both sides are equally utilised; large
+/// requests get fewer if fewer are enough, and more if small ones can spare them at 3 standard
+/// deviations. Source: algorithms.md 3.5.
+pub fn cap(workers: usize, previous: usize, small: Offered, large: Offered, params: &CapParams) -> Cap {
+    if workers <= 1 || small.load <= 0.0 {
+        return Cap { base: workers, high: workers };
+    }
+    let spare = spared(workers, small, params);
+    if large.load <= 0.0 {
+        return Cap { base: spare.max(1), high: spare.max(1) };
+    }
+    let high = share(workers, small, large, params);
+    let needed = (1..high).find(|c| mean_wait(*c, large.load, large.scv) <= params.target_wait);
+    let needed = needed.unwrap_or(high);
+    let base = if spare > needed { spare.min(high) } else { needed };
+    let more = usize::from(is_unstable(workers, previous, high, small, large, params));
+    let starving =
+        usize::from(large.oldest_wait > params.starving && small.load + large.load < workers as f64);
+    let raise = more + starving;
+    Cap { base: if raise > 0 { high + raise } else { base }.min(workers), high: (high + raise).min(workers) }
+}
+
+/// Workers that small requests hardly ever need at the same time.
+fn spared(workers: usize, small: Offered, params: &CapParams) -> usize {
+    workers.saturating_sub((small.load + params.reserve * small.load.sqrt()).ceil() as usize)
+}
+
+/// The large requests' share of the workers if both sides are to be equally utilised. In overload,
+/// small ones are protected first.
+fn share(workers: usize, small: Offered, large: Offered, params: &CapParams) -> usize {
+    let m = workers as f64;
+    let total = small.load + large.load;
+    let overload = total > 1.15 * m;
+    let for_small =
+        if overload { small.load / 0.9 } else { small.load * params.small_bias * m / total.min(m) };
+    let up = (for_small.ceil() as usize).max(1);
+    let down = (for_small.floor() as usize).max(1);
+    let room = workers.saturating_sub(up) as f64;
+    let round_up =
+        up < workers && (large.load <= 0.75 * room || (overload && small.load > 0.95 * down as f64));
+    workers.saturating_sub(if round_up { up } else { down }).max(1)
+}
+
+/// Whether whole workers leave the large side (nearly) unstable although all together is not.
+fn is_unstable(
+    workers: usize,
+    previous: usize,
+    high: usize,
+    small: Offered,
+    large: Offered,
+    params: &CapParams,
+) -> bool {
+    if high >= workers || small.load + large.load >= 0.98 * workers as f64 {
+        return false;
+    }
+    let wait = mean_wait(high, large.load, large.scv);
+    if workers <= 3 {
+        let keep = previous > high && wait > 0.4 * params.unstable_wait;
+        wait > params.unstable_wait || keep
+    } else {
+        wait > 2.0 * params.unstable_wait && large.oldest_wait > 3.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offered(load: f64) -> Offered {
+        Offered { load, scv: 0.3, oldest_wait: 0.0 }
+    }
+
+    fn of(workers: usize, small: f64, large: f64) -> (usize, usize) {
+        let cap = cap(workers, workers, offered(small), offered(large), &CapParams::default());
+        (cap.base, cap.high)
+    }
+
+    #[test]
+    fn both_sides_are_served() {
+        for (case, workers, small, large, expected) in [
+            ("one worker serves all", 1, 0.3, 0.3, (1, 1)),
+            ("no small requests", 4, 0.0, 2.0, (4, 4)),
+            ("no large requests yet", 16, 4.0, 0.0, (6, 6)),
+            ("workload (a) at 70 %: 3.8 + 7.5 of 16", 16, 3.8, 7.4, (10, 10)),
+            ("workload (a) at 85 %", 16, 4.6, 9.0, (11, 11)),
+            ("plenty of workers: all but the reserve", 200, 10.0, 10.0, (100, 100)),
+            ("exports of design.md: 1.5 + 0.9 of 4", 4, 1.5, 0.9, (2, 2)),
+            ("overload: small first", 16, 8.0, 20.0, (7, 7)),
+        ] {
+            assert_eq!(of(workers, small, large), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_starving_large_request_gets_one_more() {
+        let starving = Offered { oldest_wait: 31.0, ..offered(1.0) };
+        let params = CapParams::default();
+        let normal = cap(8, 8, offered(4.0), offered(1.0), &params);
+        assert_eq!(cap(8, 8, offered(4.0), starving, &params).high, normal.high + 1);
+    }
+
+    /// I7 of algorithms.md: more large work never lowers its cap by more than one, below saturation.
+    #[test]
+    fn more_large_work_never_means_fewer_workers() {
+        let params = CapParams::default();
+        for workers in [2, 3, 4, 8, 16, 100] {
+            for small in 1..10 {
+                let small = offered(workers as f64 * f64::from(small) / 10.0);
+                let mut highest = 0;
+                for step in 1..100 {
+                    let load = (workers as f64 - small.load) * f64::from(step) / 100.0;
+                    let high = cap(workers, workers, small, offered(load), &params).high;
+                    assert!(high + 1 >= highest, "{workers} workers, {small:?}, {load}: {high} < {highest}");
+                    assert!((1..=workers).contains(&high));
+                    highest = highest.max(high);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Everything that decides about the requests of one service, put together.
+//!
+//! ```text
+//!  request ─► Predictor ─► lane ─► Dispatcher ─► slot ─► released ─► Learner, Predictor
+//!                            ▲          ▲                               │
+//!                          bounds      rules ◄──── plan ◄── snapshot ◄──┘      once a second
+//! ```
+//!
+//! A value without clock, lock or I/O: the balancer runs it behind a lock, the simulation drives it
+//! in virtual time.
+
+mod ask;
+mod observe;
+#[cfg(test)]
+mod tests;
+mod tick;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+pub use ask::{Ask, Judgement};
+pub use observe::Outcome;
+pub use tick::Named;
+
+use crate::decide::dispatch::{
+    Arrival, Backlog, ClassId, Dispatcher, Grant, InstanceId, Lane, Occupancy, PickParams, RunId, Ticket,
+};
+use crate::decide::learn::Learner;
+use crate::decide::plan::{PlanParams, ServicePlan};
+use crate::decide::predict::{Counted, Predictor, UrlSeed};
+
+/// Bounds and tuning of one service.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// The most requests that wait at a time.
+    pub queue_length: usize,
+    /// The longest that a small request, and a large one, may be expected to wait.
+    pub small_wait: Duration,
+    pub large_wait: Duration,
+    /// After the start: how long requests wait for a first instance.
+    pub startup_hold: Duration,
+    /// URLs to remember.
+    pub urls: usize,
+    pub pick: PickParams,
+    pub plan: PlanParams,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            queue_length: 1000,
+            small_wait: Duration::from_secs(30),
+            large_wait: Duration::from_secs(60),
+            startup_hold: Duration::ZERO,
+            urls: Predictor::URLS,
+            pick: PickParams::default(),
+            plan: PlanParams::default(),
+        }
+    }
+}
+
+/// The decisions of one service. `W` is whatever the caller wakes a waiter by.
+pub struct Scheduler<W> {
+    settings: Settings,
+    predictor: Predictor,
+    learner: Learner,
+    dispatcher: Dispatcher<W>,
+    plan: ServicePlan,
+    /// Running requests from which something was learned already, as they took so long.
+    counted: HashMap<RunId, Counted>,
+}
+
+impl<W> Scheduler<W> {
+    pub fn new(now: Instant, settings: Settings, mut rng: fastrand::Rng) -> Self {
+        let predictor = Predictor::new(settings.urls, UrlSeed::random(&mut rng));
+        let hold_until = now + settings.startup_hold;
+        Self {
+            settings,
+            predictor,
+            learner: Learner::default(),
+            dispatcher: Dispatcher::new(now, settings.queue_length, hold_until, settings.pick, rng),
+            plan: ServicePlan::default(),
+            counted: HashMap::new(),
+        }
+    }
+
+    /// The seed that every URL key must be made with.
+    pub fn url_seed(&self) -> UrlSeed {
+        self.predictor.seed()
+    }
+
+    /// See [`Dispatcher::arrive`]. `retry`: the request was counted when it came first.
+    pub fn arrive(
+        &mut self,
+        now: Instant,
+        ask: &Ask,
+        avoid: &[InstanceId],
+        waiter: impl FnOnce() -> W,
+    ) -> (Arrival, Judgement) {
+        let judgement = self.judge(ask);
+        if avoid.is_empty() {
+            self.learner.arrived(ask.key.class, judgement.lane);
+        }
+        if let Some(wait) = self.expected_refusal(judgement.lane) {
+            return (Arrival::Refused(wait), judgement);
+        }
+        let demand = self.demand(now, ask, &judgement);
+        (self.dispatcher.arrive(now, demand, avoid, waiter), judgement)
+    }
+
+    /// See [`Dispatcher::leave`].
+    pub fn leave(&mut self, ticket: Ticket) -> Option<W> {
+        self.dispatcher.leave(ticket)
+    }
+
+    /// See [`Dispatcher::next_grant`].
+    pub fn next_grant(&mut self, now: Instant) -> Option<Grant<W>> {
+        self.look_at_late_ones(now);
+        self.dispatcher.next_grant(now)
+    }
+
+    /// Forgets a class, whose id will be another's.
+    pub fn forget_class(&mut self, class: ClassId) {
+        self.predictor.forget_class(class);
+        self.learner.forget(class);
+        self.dispatcher.forget_class(class);
+    }
+
+    pub fn set_instance(&mut self, id: InstanceId, workers: u32, routable: bool, now: Instant) {
+        self.dispatcher.set_instance(id, workers, routable, now);
+    }
+
+    pub fn set_foreign(&mut self, id: InstanceId, workers: u32) {
+        self.dispatcher.set_foreign(id, workers);
+    }
+
+    pub fn remove_instance(&mut self, id: InstanceId) {
+        self.dispatcher.remove_instance(id);
+    }
+
+    pub fn reached(&mut self, id: InstanceId) {
+        self.dispatcher.reached(id);
+    }
+
+    pub fn unreachable(&mut self, id: InstanceId, now: Instant) {
+        self.dispatcher.unreachable(id, now);
+    }
+
+    pub fn occupancy(&self, id: InstanceId) -> Option<Occupancy> {
+        self.dispatcher.occupancy(id)
+    }
+
+    pub fn queued(&self) -> usize {
+        self.dispatcher.queued()
+    }
+
+    pub fn backlog(&self, lane: Lane, now: Instant) -> Backlog {
+        self.dispatcher.backlog(lane, now)
+    }
+
+    pub fn has_instance(&self, now: Instant) -> bool {
+        self.dispatcher.has_instance(now)
+    }
+
+    pub fn plan(&self) -> &ServicePlan {
+        &self.plan
+    }
+
+    pub fn learner(&self) -> &Learner {
+        &self.learner
+    }
+
+    pub fn predictor(&self) -> &Predictor {
+        &self.predictor
+    }
+}

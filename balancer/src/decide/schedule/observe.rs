@@ -1,0 +1,98 @@
+//! What becomes of a request is learned from.
+
+use std::time::{Duration, Instant};
+
+use super::Scheduler;
+use crate::decide::dispatch::{Lane, Released, RunId};
+use crate::decide::learn::Hold;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The instance answered in full: its time says what such a request costs.
+    pub answered: bool,
+    /// Body bytes that the instance sent, if it sent all.
+    pub bytes: Option<u64>,
+    /// Its worker was held until the last byte, and sent the body itself.
+    pub held_to_the_end: bool,
+}
+
+impl Outcome {
+    /// Nothing came of it: no answer, or not the whole of one.
+    pub const NONE: Self = Self { answered: false, bytes: None, held_to_the_end: false };
+}
+
+impl<W> Scheduler<W> {
+    /// The worker is free though the response goes on. `bytes`: how long the response says it is.
+    pub fn first_byte(&mut self, run: RunId, bytes: Option<u64>, now: Instant) {
+        if let Some(released) = self.dispatcher.first_byte(run, now) {
+            self.learn(run, released, Outcome { answered: true, bytes, held_to_the_end: false }, now);
+        }
+    }
+
+    /// A request is over.
+    pub fn end(&mut self, run: RunId, outcome: Outcome, now: Instant) {
+        if let Some(released) = self.dispatcher.end(run, now) {
+            self.learn(run, released, outcome, now);
+        }
+    }
+
+    /// The head of a response is there, and says how long its body is: a large body that the worker
+    /// sends itself is a large request, though it was not known.
+    pub fn head(&mut self, run: RunId, bytes: u64, holds_worker: bool, now: Instant) {
+        self.dispatcher.head(run, now);
+        let lane = self.learner.bounds().lane(self.learner.transfer(bytes).as_secs_f64());
+        if holds_worker && lane.is_large() {
+            self.count_as(run, lane);
+        }
+    }
+
+    fn learn(&mut self, run: RunId, released: Released, outcome: Outcome, now: Instant) {
+        let counted = self.counted.remove(&run);
+        let clean = released.had_worker && outcome.answered;
+        if clean {
+            self.predictor.observe(released.key, released.held, outcome.bytes, counted);
+        }
+        let hold = Hold {
+            class: released.key.class,
+            lane: released.lane,
+            held: released.held,
+            clean,
+            large_beside: released.large_beside,
+            at_home: released.at_home,
+            sent: outcome.bytes.filter(|_| outcome.held_to_the_end).zip(released.sending),
+        };
+        if let Some(ratio) = self.learner.released(hold) {
+            self.dispatcher.judge(released.instance, ratio, now);
+        }
+    }
+
+    /// Small requests that hold their workers for too long are counted as what they are.
+    pub(super) fn look_at_late_ones(&mut self, now: Instant) {
+        while let Some(late) = self.dispatcher.next_late(now) {
+            let so_far = self.counted.get(&late.run).copied();
+            let counted = self.predictor.reclassified(late.key, late.age, so_far);
+            self.counted.insert(late.run, counted);
+            let lane = self.learner.bounds().lane(late.age.as_secs_f64()).max(Lane::LARGE);
+            self.count_as(late.run, lane);
+        }
+    }
+
+    fn count_as(&mut self, run: RunId, lane: Lane) {
+        if self.dispatcher.lane_of(run).is_some_and(|now| now < lane)
+            && let Some(from) = self.dispatcher.reclassify(run, lane)
+        {
+            self.learner.moved(from, lane);
+        }
+    }
+
+    /// When the next small request becomes late; `None` if none runs.
+    pub fn next_late_at(&self) -> Option<Instant> {
+        self.dispatcher.next_late_at()
+    }
+
+    /// How long a large request waits before it may use one more worker.
+    pub fn patience(&self, lane: Lane) -> Duration {
+        self.dispatcher.rules().lanes[lane.index()].patience
+    }
+}

@@ -1,0 +1,129 @@
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::decide::dispatch::Granted;
+use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
+
+const PAGE: u32 = 1;
+const EXPORT: u32 = 2;
+
+struct Site {
+    scheduler: Scheduler<u32>,
+    now: Instant,
+    named: Named,
+    urls: u64,
+}
+
+impl Site {
+    fn new(instances: u64) -> Self {
+        let now = Instant::now();
+        let mut scheduler = Scheduler::new(now, Settings::default(), fastrand::Rng::with_seed(7));
+        let mut named = Named::default();
+        for id in 0..instances {
+            scheduler.set_instance(InstanceId(id), 1, true, now);
+            named.instances.push((InstanceId(id), format!("i{id}").parse().expect("a name"), None));
+        }
+        Self { scheduler, now, named, urls: 0 }
+    }
+
+    fn ask(&mut self, class: u32) -> Ask {
+        self.urls += 1;
+        let key = RequestKey { class: ClassId(class), url: UrlKey(self.urls), extension: ExtensionKey::Bare };
+        Ask::new(key)
+    }
+
+    fn send(&mut self, class: u32) -> (Granted, Judgement) {
+        let ask = self.ask(class);
+        match self.scheduler.arrive(self.now, &ask, &[], || 0) {
+            (Arrival::Slot(granted), judgement) => (granted, judgement),
+            (other, _) => panic!("expected a slot: {other:?}"),
+        }
+    }
+
+    fn serve(&mut self, class: u32, ms: u64) -> Judgement {
+        let (granted, judgement) = self.send(class);
+        self.pass(ms);
+        self.end(granted);
+        judgement
+    }
+
+    fn serve_many(&mut self, times: usize, class: u32, ms: u64) {
+        for _ in 0..times {
+            self.serve(class, ms);
+        }
+    }
+
+    fn end(&mut self, granted: Granted) {
+        self.scheduler.end(
+            granted.run,
+            Outcome { answered: true, bytes: Some(1000), held_to_the_end: true },
+            self.now,
+        );
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now += Duration::from_millis(ms);
+    }
+
+    fn tick(&mut self) {
+        self.scheduler.tick(self.now, 0, self.named.clone());
+    }
+}
+
+#[test]
+fn a_class_that_was_large_once_is_large_the_next_time() {
+    let mut site = Site::new(4);
+    site.serve_many(50, PAGE, 10);
+    assert_eq!(site.serve(EXPORT, 1500).lane, Lane::SMALL, "unknown starts optimistic");
+    assert_eq!(site.serve(EXPORT, 1500).lane, Lane::LARGE);
+    assert_eq!(site.serve(PAGE, 10).lane, Lane::SMALL);
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_large_while_it_runs() {
+    let mut site = Site::new(4);
+    site.serve_many(50, PAGE, 10);
+    let (running, _) = site.send(EXPORT);
+    site.pass(300);
+    assert!(site.scheduler.next_grant(site.now).is_none());
+    assert_eq!(site.scheduler.backlog(Lane::LARGE, site.now).running, 1);
+    let ask = site.ask(EXPORT);
+    assert!(site.scheduler.judge(&ask).lane.is_large(), "its class is remembered at once");
+    site.end(running);
+    assert_eq!(site.scheduler.backlog(Lane::LARGE, site.now).running, 0);
+}
+
+#[test]
+fn the_plan_caps_exports_and_dedicates_instances_to_them() {
+    let mut site = Site::new(4);
+    for second in 0..30 {
+        site.serve_many(60, PAGE, 10);
+        if second % 2 == 0 {
+            site.serve(EXPORT, 1500);
+        }
+        site.tick();
+    }
+    let plan = site.scheduler.plan().clone();
+    assert!(plan.lanes[1].high < 4, "{plan:?}");
+    assert!(!plan.dedicated.instances.is_empty(), "{plan:?}");
+    let dedicated = plan.instances.iter().find(|e| e.role == sluice_proto::Role::Large).expect("one");
+    assert!(dedicated.reason.contains("1.5 s each"), "{}", dedicated.reason);
+}
+
+#[test]
+fn a_request_that_would_wait_too_long_is_told_at_once() {
+    let mut site = Site::new(1);
+    site.serve_many(10, EXPORT, 10_000);
+    let mut refused = None;
+    for waiter in 0..20 {
+        let ask = Ask { lane: Some(Lane::LARGE), ..site.ask(EXPORT) };
+        if let (Arrival::Refused(refusal), _) = site.scheduler.arrive(site.now, &ask, &[], || waiter) {
+            refused = Some((waiter, refusal));
+            break;
+        }
+    }
+    let (waiter, refusal) = refused.expect("60 s is the most");
+    assert_eq!(refusal, crate::decide::dispatch::Refusal::TooLate);
+    // One runs, and seven of 10 s each wait: the eighth would wait for 70 s.
+    assert!((7..=9).contains(&waiter), "{waiter}");
+}

@@ -1,0 +1,60 @@
+//! Baselines, one file each, and the table of their names.
+//!
+//! They are told the true kind of each class ([`crate::policy::ClassTruth`]) where their authors' results
+//! assume as much, and count connections until the response is over, as their originals do.
+
+mod central;
+mod darc;
+mod groups;
+mod least_connections;
+mod p2c;
+mod peak_ewma;
+mod placement;
+mod priority;
+mod random;
+mod resume;
+mod round_robin;
+mod sita;
+mod split;
+
+use crate::policy::{Policy, Setup};
+
+/// Makes a policy for one run.
+pub type Factory = fn(&Setup) -> Box<dyn Policy>;
+
+/// A policy by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub name: &'static str,
+    /// In a line.
+    pub about: &'static str,
+    pub make: Factory,
+}
+
+/// Every policy. To add one: implement [`Policy`], add a line here.
+pub const ALL: [Entry; 13] = [
+    entry("random", "any instance, at once", |s| Box::new(random::Random::new(s))),
+    entry("rr", "round robin", |s| Box::new(round_robin::RoundRobin::new(s))),
+    entry("p2c", "fewer connections of two random instances", |s| Box::new(p2c::TwoChoices::new(s))),
+    entry("lc", "fewest connections, at once", |s| Box::new(least_connections::LeastConnections::new(s))),
+    entry("ewma", "Peak EWMA of two random instances", |s| Box::new(peak_ewma::PeakEwma::new(s))),
+    entry("resume", "zc.resumelb", |s| Box::new(resume::Resume::new(s))),
+    entry("central", "one FIFO, one job per worker (HAProxy, maxconn = workers)", |s| {
+        Box::new(central::Central::new(s, 0))
+    }),
+    entry("central+1", "the same with one more job per instance", |s| Box::new(central::Central::new(s, 1))),
+    entry("prio", "central queue, small first, told the kinds", |s| Box::new(priority::Priority::new(s))),
+    entry("split", "an expert's static split in HAProxy", |s| Box::new(split::Split::new(s))),
+    entry("sita-e", "instances split by load, told the kinds", |s| Box::new(sita::Sita::new(s, false))),
+    entry("sita-cs", "the same, and small jobs may steal", |s| Box::new(sita::Sita::new(s, true))),
+    entry("darc", "workers reserved by measured demand, told the kinds", |s| Box::new(darc::Darc::new(s))),
+];
+
+const fn entry(name: &'static str, about: &'static str, make: Factory) -> Entry {
+    Entry { name, about, make }
+}
+
+/// The policy of that name; `None`: there is none.
+pub fn named(name: &str) -> Option<Entry> {
+    ALL.into_iter().find(|entry| entry.name == name)
+}
