@@ -84,6 +84,10 @@ impl ClassTable {
             let Some(name) = renamed(&entry.name, &templates) else { continue };
             let mut index = self.write();
             index.by_name.remove(&entry.name);
+            // This list alone holds it, so nothing is under way: its label is for what it becomes.
+            if Arc::strong_count(&entry) == 1 {
+                entry.metrics.retire();
+            }
             let target = match index.by_name.get(&name) {
                 Some(target) => target.clone(),
                 None => self.add(&mut index, name, now),
@@ -109,6 +113,7 @@ impl ClassTable {
         for entry in gone {
             let mut index = self.write();
             index.by_name.remove(&entry.name);
+            entry.metrics.retire();
             index.leaving.push(Leaving { entry, into: None });
         }
     }
