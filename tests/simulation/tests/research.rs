@@ -29,6 +29,7 @@ fn separation_keeps_small_requests_fast_beside_blobs() {
         ("prio", 80.0, 220.0),
         ("darc", 48.0, 65.0),
         ("sita-cs", 46.0, 56.0),
+        ("cap11", 46.0, 58.0),
     ];
     for (policy, least, most) in bands {
         let found = p99(policy);

@@ -81,7 +81,7 @@ impl Belief {
     }
 
     pub(super) fn estimate(&self) -> Estimate {
-        Estimate { mean: f64::from(self.log_mean()).exp(), samples: f64::from(self.samples), from: self.from }
+        Estimate { mean: f64::from(self.log_mean().exp()), samples: f64::from(self.samples), from: self.from }
     }
 }
 

@@ -53,14 +53,10 @@ impl ExtensionKey {
 
     /// The family of a path without its query, by the last segment's extension, in any case.
     pub fn of_path(path: &str) -> Self {
-        let segment = path.rsplit('/').next().unwrap_or(path);
-        let Some((stem, extension)) = segment.rsplit_once('.') else { return Self::Bare };
-        if stem.is_empty() || extension.is_empty() || extension.len() > LONGEST {
-            return Self::Bare; // `.well-known`, `v1.`, `mr.smith-and-co`
-        }
+        let Some(extension) = extension(path.as_bytes()) else { return Self::Bare };
         let mut lower = [0; LONGEST];
         let lower = &mut lower[..extension.len()];
-        lower.copy_from_slice(extension.as_bytes());
+        lower.copy_from_slice(extension);
         lower.make_ascii_lowercase();
         Self::of_lower_case(lower)
     }
@@ -152,6 +148,15 @@ impl ExtensionKey {
             .or_else(|| find(&SUFFIXES, ends_with))
             .unwrap_or(Self::Other)
     }
+}
+
+/// What follows the last dot of the last segment, if something goes before and after it. Looks at
+/// no more than the end of the path: `.well-known`, `v1.` and `mr.smith-and-co` have none.
+fn extension(path: &[u8]) -> Option<&[u8]> {
+    let least = path.len().saturating_sub(LONGEST + 1);
+    let at = (least..path.len()).rev().find(|at| matches!(path[*at], b'.' | b'/'))?;
+    let has_stem = at > 0 && path[at - 1] != b'/';
+    (path[at] == b'.' && has_stem && at + 1 < path.len()).then(|| &path[at + 1..])
 }
 
 fn starts_with(text: &str, prefix: &str) -> bool {

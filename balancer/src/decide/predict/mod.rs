@@ -14,8 +14,8 @@
 //! well known on the next night.
 //!
 //! No time passes here and nothing is drawn: a [`Predictor`] is a value. One per service, under the
-//! service's lock. A prediction and an observation each take well under 200 ns and allocate nothing once
-//! the class is known and the first URL is remembered.
+//! service's lock. A prediction takes about 0.1 µs and an observation 0.2 µs (`benches/predict.rs`, on a
+//! busy machine); neither allocates once the class is known and the first URL is remembered.
 
 mod belief;
 mod bulk;

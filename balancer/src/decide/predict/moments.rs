@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// Twenty times less than a quick page: below it, a held time is noise of the measurement.
-const LEAST_SECONDS: f64 = 10e-6;
+const LEAST_SECONDS: f32 = 10e-6;
 /// Longer than any request is allowed to take.
-const MOST_SECONDS: f64 = 7.0 * 86_400.0;
+const MOST_SECONDS: f32 = 7.0 * 86_400.0;
 /// A body smaller than a response head costs what its head costs.
 const LEAST_BYTES: u64 = 64;
 const MOST_BYTES: u64 = 1 << 50;
@@ -66,11 +66,11 @@ impl Moments {
 }
 
 pub(super) fn log_seconds(held: Duration) -> f32 {
-    held.as_secs_f64().clamp(LEAST_SECONDS, MOST_SECONDS).ln() as f32
+    held.as_secs_f32().clamp(LEAST_SECONDS, MOST_SECONDS).ln()
 }
 
 pub(super) fn log_bytes(bytes: u64) -> f32 {
-    (bytes.clamp(LEAST_BYTES, MOST_BYTES) as f64).ln() as f32
+    (bytes.clamp(LEAST_BYTES, MOST_BYTES) as f32).ln()
 }
 
 #[cfg(test)]

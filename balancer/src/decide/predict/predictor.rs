@@ -140,10 +140,11 @@ impl Predictor {
     /// observed here is not changed by it, and among the remembered URLs it is the first to go
     /// until it is asked for.
     pub fn hint(&mut self, class: ClassId, url: UrlKey, bytes: u64) {
-        let (Some(cell), x) = (self.class_or_new(class), log_bytes(bytes)) else { return };
-        let belief = self.beliefs(Some(&cell), ExtensionKey::Other).bytes;
-        if self.urls.get(url, cell.stamp).is_none() && (belief.is_mixed() || !belief.explains(x)) {
-            self.urls.insert(url, cell.stamp).bytes.apply(Sample::New(x), &belief);
+        let Some(stamp) = self.class_or_new(class).map(|class| class.stamp) else { return };
+        let belief = self.beliefs(self.class(class), ExtensionKey::Other).bytes;
+        let x = log_bytes(bytes);
+        if self.urls.get(url, stamp).is_none() && (belief.is_mixed() || !belief.explains(x)) {
+            self.urls.insert(url, stamp).bytes.apply(Sample::New(x), &belief);
         }
     }
 
@@ -179,16 +180,16 @@ impl Predictor {
     fn learn(&mut self, request: RequestKey, samples: Both<Option<Sample>>) -> u32 {
         let before = self.beliefs(self.class(request.class), request.extension);
         self.learn_common(request.extension, samples);
-        let Some(mut cell) = self.class_or_new(request.class) else { return 0 };
+        let Some(cell) = self.class_or_new(request.class) else { return 0 };
         if let Some(sample) = samples.held {
             cell.evidence.held.apply(sample);
         }
         if let Some(sample) = samples.bytes {
             cell.evidence.bytes.apply(sample);
         }
-        self.classes[request.class.0 as usize] = Some(cell);
-        self.learn_url(request.url, cell.stamp, samples, &before);
-        cell.stamp
+        let stamp = cell.stamp;
+        self.learn_url(request.url, stamp, samples, &before);
+        stamp
     }
 
     /// Corrections are not worth making here: both values are beyond the reach of these levels.
@@ -225,7 +226,7 @@ impl Predictor {
         }
     }
 
-    pub(super) fn class_or_new(&mut self, class: ClassId) -> Option<ClassCell> {
+    pub(super) fn class_or_new(&mut self, class: ClassId) -> Option<&mut ClassCell> {
         if class > ClassId(ClassId::MOST) {
             return None;
         }
@@ -233,7 +234,7 @@ impl Predictor {
         if place >= self.classes.len() {
             self.classes.resize(place + 1, None);
         }
-        Some(*self.classes[place].get_or_insert_with(|| {
+        Some(self.classes[place].get_or_insert_with(|| {
             self.last_stamp = self.last_stamp.wrapping_add(1).max(1); // 0 marks a free place
             ClassCell { stamp: self.last_stamp, evidence: Both::default() }
         }))

@@ -86,15 +86,15 @@ impl Predictor {
     }
 
     fn restore_class(&mut self, id: ClassId, row: ClassRow) {
-        let Some(mut cell) = self.class_or_new(id) else { return };
+        let Some(cell) = self.class_or_new(id) else { return };
         let evidence = checked(&row.evidence);
         cell.evidence = Both { held: Tracker::of(evidence.held), bytes: Tracker::of(evidence.bytes) };
-        self.classes[id.0 as usize] = Some(cell);
+        let stamp = cell.stamp;
         for (url, saved) in row.urls {
             let saved = checked(&saved);
             let (held, bytes) = (Remembered::of(saved.held), Remembered::of(saved.bytes));
-            if self.urls.get(url, cell.stamp).is_none() {
-                let entry = self.urls.insert(url, cell.stamp);
+            if self.urls.get(url, stamp).is_none() {
+                let entry = self.urls.insert(url, stamp);
                 (entry.held, entry.bytes) = (held, bytes);
             }
         }

@@ -75,10 +75,11 @@ impl Tracker {
 
     fn has_changed(&self) -> bool {
         let off = (self.run.mean - self.before.mean).abs();
-        let chance = ERRORS_OFF * (self.before.spread() / self.run.n).sqrt();
+        let chance = || ERRORS_OFF * (self.before.spread() / self.run.n).sqrt();
         self.run.n >= SHORTEST_RUN
             && self.before.n >= LEAST_EVIDENCE
-            && off > chance.max(std::f32::consts::LN_2)
+            && off > std::f32::consts::LN_2
+            && off > chance()
     }
 }
 

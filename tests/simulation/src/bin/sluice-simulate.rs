@@ -70,7 +70,7 @@ fn main() -> ExitCode {
 fn list() {
     println!("scenarios of the research: {}", RESEARCH.join(" "));
     println!("rows of design.md: {}", EMULATED.join(" "));
-    for Entry { name, about, .. } in policies::ALL {
+    for Entry { name, about, .. } in policies::ALL.into_iter().chain(policies::CAPS) {
         println!("{name:10} {about}");
     }
 }

@@ -61,7 +61,7 @@ impl Instance {
         if occupies(job, kind) {
             self.large += 1;
         }
-        let (factor, extra) = self.look_up(job.site, sites);
+        let (factor, extra) = self.look_up(job.site, sites.filter(|sites| sites.cached));
         ((job.work as f64 * factor + extra * 1e9) * slowdown / self.speed) as Nanos
     }
 

@@ -1,7 +1,8 @@
 //! DARC (Demoulin et al., SOSP 2021): worker slots reserved for each kind in proportion to its measured demand;
 //! cheaper kinds may use the slots of dearer ones, never the other way round.
 //!
-//! Reservations are counts of slots and not particular ones, recomputed each second.
+//! Reservations are counts of slots and not particular ones, recomputed each second; or, as an oracle's
+//! reference, fixed once.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(super) struct Darc {
     instances: Group,
     workers: usize,
     slots: usize,
+    /// Reservations follow the demand.
+    measured: bool,
     round_trip_s: f64,
     placement: Placement,
     rng: Rng,
@@ -71,10 +74,19 @@ impl Darc {
             instances: Group::new(0..setup.instances.len()),
             workers: setup.workers(),
             slots,
+            measured: true,
             round_trip_s: setup.round_trip.as_secs_f64(),
             placement: Placement::default(),
             rng: Rng::with_seed(setup.seed),
         }
+    }
+
+    /// Dearer kinds may hold `cap` slots together, whatever comes.
+    pub(super) fn fixed(setup: &Setup, cap: usize) -> Self {
+        let mut policy = Self::new(setup);
+        policy.measured = false;
+        policy.lanes.iter_mut().for_each(|lane| lane.cap = cap.max(1));
+        policy
     }
 
     fn drain(&mut self, now: Duration, out: &mut Vec<Dispatch>) {
@@ -135,7 +147,7 @@ impl Policy for Darc {
     }
 
     fn timer(&mut self, now: Duration, out: &mut Vec<Dispatch>) {
-        if now.subsec_nanos() == 0 {
+        if self.measured && now.subsec_nanos() == 0 {
             self.lanes.iter_mut().for_each(Lane::end_second);
             self.reserve();
             self.drain(now, out);

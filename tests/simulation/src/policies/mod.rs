@@ -7,6 +7,7 @@ mod central;
 mod darc;
 mod groups;
 mod least_connections;
+mod ncq;
 mod p2c;
 mod peak_ewma;
 mod placement;
@@ -16,6 +17,10 @@ mod resume;
 mod round_robin;
 mod sita;
 mod split;
+
+use std::time::Duration;
+
+use sluice_balancer::decide::schedule::Settings;
 
 use crate::policy::{Policy, Setup};
 
@@ -31,8 +36,8 @@ pub struct Entry {
     pub make: Factory,
 }
 
-/// Every policy. To add one: implement [`Policy`], add a line here.
-pub const ALL: [Entry; 13] = [
+/// Every policy that needs no tuning. To add one: implement [`Policy`], add a line here.
+pub const ALL: [Entry; 15] = [
     entry("random", "any instance, at once", |s| Box::new(random::Random::new(s))),
     entry("rr", "round robin", |s| Box::new(round_robin::RoundRobin::new(s))),
     entry("p2c", "fewer connections of two random instances", |s| Box::new(p2c::TwoChoices::new(s))),
@@ -48,6 +53,28 @@ pub const ALL: [Entry; 13] = [
     entry("sita-e", "instances split by load, told the kinds", |s| Box::new(sita::Sita::new(s, false))),
     entry("sita-cs", "the same, and small jobs may steal", |s| Box::new(sita::Sita::new(s, true))),
     entry("darc", "workers reserved by measured demand, told the kinds", |s| Box::new(darc::Darc::new(s))),
+    entry("ncq", "Sluice: the balancer's own code, which learns the kinds", |s| {
+        Box::new(ncq::Ncq::new(s, settings(), ncq::Label::Learned))
+    }),
+    entry("ncq-oracle", "the same, told the kinds", |s| {
+        Box::new(ncq::Ncq::new(s, settings(), ncq::Label::Oracle))
+    }),
+];
+
+/// As the balancer's, but nobody is turned away: what a policy does to a backlog must show.
+fn settings() -> Settings {
+    let unbounded = Duration::MAX;
+    Settings { queue_length: usize::MAX, small_wait: unbounded, large_wait: unbounded, ..Settings::default() }
+}
+
+/// Static caps on the slots of all that is not small: with the right number, chosen by hand for a scenario of 16
+/// slots, the best that is possible without preemption (algorithms.md, part 4). Not among [`ALL`].
+pub const CAPS: [Entry; 5] = [
+    entry("cap8", "small first, all else in 8 slots at most", |s| Box::new(darc::Darc::fixed(s, 8))),
+    entry("cap9", "the same with 9", |s| Box::new(darc::Darc::fixed(s, 9))),
+    entry("cap10", "the same with 10", |s| Box::new(darc::Darc::fixed(s, 10))),
+    entry("cap11", "the same with 11", |s| Box::new(darc::Darc::fixed(s, 11))),
+    entry("cap12", "the same with 12", |s| Box::new(darc::Darc::fixed(s, 12))),
 ];
 
 const fn entry(name: &'static str, about: &'static str, make: Factory) -> Entry {
@@ -56,5 +83,5 @@ const fn entry(name: &'static str, about: &'static str, make: Factory) -> Entry 
 
 /// The policy of that name; `None`: there is none.
 pub fn named(name: &str) -> Option<Entry> {
-    ALL.into_iter().find(|entry| entry.name == name)
+    ALL.into_iter().chain(CAPS).find(|entry| entry.name == name)
 }

@@ -54,6 +54,7 @@ fn spec(class: &ClassLoad, stretch: f64) -> ClassSpec {
                 Pick::Uniform => SiteLaw::Uniform,
                 Pick::Zipf(exponent) => SiteLaw::Zipf(exponent),
             },
+            cached: true,
             miss_factor: 1.0,
             miss_extra_s: class.miss_ms / 1e3,
         }),

@@ -93,11 +93,13 @@ pub enum Rate {
     },
 }
 
-/// Which cached object a request needs.
+/// Which site a request belongs to, and the cached object of it that it needs.
 #[derive(Clone, Debug)]
 pub struct Sites {
     pub count: usize,
     pub law: SiteLaw,
+    /// Whether requests need the site's object; if not, the site is only part of their URL.
+    pub cached: bool,
     /// A miss multiplies the work by this ...
     pub miss_factor: f64,
     /// ... and then adds this many seconds.

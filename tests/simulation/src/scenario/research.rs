@@ -125,11 +125,9 @@ fn classes(row: &Row, work: f64, duration_s: f64) -> Vec<ClassSpec> {
             continue;
         }
         spec.rate = rate(row, kind, before, after, duration_s);
-        if kind == Kind::Small
-            && let Special::Sites(law) = &row.special
-        {
-            spec.name = "GET /section-{section}/page/{n}".to_owned();
-            spec.sites = Some(sites(law));
+        if let Special::Sites(law) = &row.special {
+            spec.name = spec.name.replace("GET /", "GET /section-{section}/");
+            spec.sites = Some(sites(law, kind));
         }
         classes.push(spec);
     }
@@ -145,9 +143,10 @@ fn rate(row: &Row, kind: Kind, before: f64, after: f64, duration_s: f64) -> Rate
     }
 }
 
-fn sites(law: &Law) -> Sites {
+/// Only small requests use the caches.
+fn sites(law: &Law, kind: Kind) -> Sites {
     let law = if *law == Law::Zipf { SiteLaw::Zipf(1.0) } else { SiteLaw::Nested };
-    Sites { count: 200, law, miss_factor: 3.0, miss_extra_s: 0.0 }
+    Sites { count: 200, law, cached: kind == Kind::Small, miss_factor: 3.0, miss_extra_s: 0.0 }
 }
 
 fn class(kind: Kind, streaming: bool) -> ClassSpec {

@@ -1,0 +1,192 @@
+//! Sluice's own decisions: the code that the balancer runs, driven in virtual time.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use sluice_balancer::decide::dispatch::{Arrival, ClassId, Granted, InstanceId, Lane, RunId};
+use sluice_balancer::decide::foreign::Foreign;
+use sluice_balancer::decide::predict::{ExtensionKey, RequestKey, UrlKey};
+use sluice_balancer::decide::schedule::{Ask, Named, Outcome, Scheduler, Settings};
+use sluice_proto::{ClassName, InstanceName};
+
+use crate::policy::{
+    Dispatch, Head, Hold, InstanceReport, Job, JobId, OverCommit, Policy, Promise, Setup, World,
+};
+use crate::scenario::Kind;
+
+/// What the scheduler is told of a job's kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Label {
+    /// Nothing: it learns.
+    Learned,
+    /// The truth, as the baselines are.
+    Oracle,
+}
+
+/// Seconds after which classes are known.
+const LEARNED_AFTER: Duration = Duration::from_secs(10);
+
+pub(super) struct Ncq {
+    scheduler: Scheduler<JobId>,
+    label: Label,
+    setup: Setup,
+    /// Virtual time 0.
+    start: Instant,
+    classes: HashMap<String, ClassId>,
+    named: Named,
+    /// By job index.
+    runs: Vec<Option<RunId>>,
+    bytes: Vec<u64>,
+    foreign: Vec<Foreign>,
+    /// By instance, by its own count.
+    held: Vec<usize>,
+    instance_of: HashMap<RunId, usize>,
+}
+
+impl Ncq {
+    pub(super) fn new(setup: &Setup, settings: Settings, label: Label) -> Self {
+        let start = Instant::now();
+        let mut scheduler = Scheduler::new(start, settings, fastrand::Rng::with_seed(setup.seed));
+        let mut named = Named::default();
+        for (index, instance) in setup.instances.iter().enumerate() {
+            let id = InstanceId(index as u64);
+            let workers = u32::try_from(instance.workers).expect("few workers");
+            scheduler.set_instance(id, workers, true, start);
+            let name: InstanceName = format!("i{index}").parse().expect("letters and digits");
+            named.instances.push((id, name, None));
+        }
+        let instances = setup.instances.len();
+        Self {
+            scheduler,
+            label,
+            setup: setup.clone(),
+            start,
+            classes: HashMap::new(),
+            named,
+            runs: Vec::new(),
+            bytes: Vec::new(),
+            foreign: vec![Foreign::default(); instances],
+            held: vec![0; instances],
+            instance_of: HashMap::new(),
+        }
+    }
+
+    fn at(&self, now: Duration) -> Instant {
+        self.start + now
+    }
+
+    fn class(&mut self, job: &Job) -> ClassId {
+        let name = self.setup.class_name(job);
+        if let Some(id) = self.classes.get(&name) {
+            return *id;
+        }
+        let id = ClassId(u32::try_from(self.classes.len() + 1).expect("few classes"));
+        self.named.classes.push((id, ClassName::parse(&name).unwrap_or_else(ClassName::other)));
+        self.classes.insert(name, id);
+        id
+    }
+
+    fn ask(&mut self, job: &Job) -> Ask {
+        let key = RequestKey { class: self.class(job), url: UrlKey(job.url), extension: ExtensionKey::Bare };
+        let lane = match (self.label, self.setup.classes[job.class].oracle.kind) {
+            (Label::Learned, _) => None,
+            (Label::Oracle, Kind::Small) => Some(Lane::SMALL),
+            (Label::Oracle, _) => Some(Lane::LARGE),
+        };
+        Ask { lane, ..Ask::new(key) }
+    }
+
+    fn sent(&mut self, job: JobId, granted: Granted, out: &mut Vec<Dispatch>) {
+        if self.runs.len() <= job.index() {
+            self.runs.resize(job.index() + 1, None);
+            self.bytes.resize(job.index() + 1, 0);
+        }
+        let instance = usize::try_from(granted.instance.0).expect("an index");
+        self.runs[job.index()] = Some(granted.run);
+        self.held[instance] += 1;
+        self.instance_of.insert(granted.run, instance);
+        out.push(Dispatch { job, instance });
+    }
+
+    fn hand_out(&mut self, now: Duration, out: &mut Vec<Dispatch>) {
+        while let Some(grant) = self.scheduler.next_grant(self.at(now)) {
+            self.sent(grant.waiter, grant.granted, out);
+        }
+    }
+}
+
+impl Policy for Ncq {
+    fn arrive(&mut self, now: Duration, job: &Job, out: &mut Vec<Dispatch>) {
+        let ask = self.ask(job);
+        let (arrival, _) = self.scheduler.arrive(self.at(now), &ask, &[], || job.id);
+        match arrival {
+            Arrival::Slot(granted) => self.sent(job.id, granted, out),
+            Arrival::Waiting(_) => self.hand_out(now, out),
+            Arrival::Refused(refusal) => unreachable!("the simulation's queue has no bound: {refusal:?}"),
+        }
+    }
+
+    fn head(&mut self, _now: Duration, job: JobId, head: Head) {
+        self.bytes[job.index()] = head.bytes;
+    }
+
+    fn released(&mut self, now: Duration, job: JobId, out: &mut Vec<Dispatch>) {
+        let Some(run) = self.runs[job.index()] else { return };
+        let at = self.at(now);
+        self.scheduler.first_byte(run, Some(self.bytes[job.index()]), at);
+        if let Some(instance) = self.instance_of.remove(&run) {
+            self.held[instance] -= 1;
+        }
+        self.hand_out(now, out);
+    }
+
+    fn ended(&mut self, now: Duration, job: JobId, out: &mut Vec<Dispatch>) {
+        let Some(run) = self.runs[job.index()].take() else { return };
+        let bytes = Some(self.bytes[job.index()]);
+        let at = self.at(now);
+        self.scheduler.end(run, Outcome { answered: true, bytes, held_to_the_end: false }, at);
+        self.hand_out(now, out);
+    }
+
+    fn timer(&mut self, now: Duration, out: &mut Vec<Dispatch>) {
+        if now.subsec_nanos() == 0 {
+            let at_ms = u64::try_from(now.as_millis()).expect("a short simulation");
+            self.scheduler.tick(self.at(now), at_ms, self.named.clone());
+        }
+        self.hand_out(now, out);
+    }
+
+    fn report(&mut self, now: Duration, reports: &[InstanceReport]) {
+        let at = self.at(now);
+        for report in reports {
+            let id = InstanceId(report.instance as u64);
+            let own = self.scheduler.occupancy(id).map_or(0, |occupancy| occupancy.load.working);
+            let busy = u32::try_from(report.busy).unwrap_or(u32::MAX);
+            let others = self.foreign[report.instance].report(busy, own);
+            let workers = u32::try_from(report.workers).unwrap_or(u32::MAX);
+            self.scheduler.set_instance(id, workers, true, at);
+            self.scheduler.set_foreign(id, others);
+        }
+    }
+
+    fn promise(&self) -> Promise {
+        Promise::Slots {
+            until: Hold::Released,
+            over: 1,
+            over_for: OverCommit::SmallBesideSmall { after: LEARNED_AFTER },
+            // A slow worker, or one that is not the class's home, may be worth waiting beside.
+            small_never_waits_beside_a_free_slot: false,
+        }
+    }
+
+    fn check(&self, world: &World<'_>) -> Result<(), String> {
+        let queued = self.scheduler.queued();
+        if queued != world.queued {
+            return Err(format!("{queued} are queued by its own count, {} in truth", world.queued));
+        }
+        if self.held != world.held {
+            return Err(format!("{:?} are held by its own count, {:?} in truth", self.held, world.held));
+        }
+        Ok(())
+    }
+}
