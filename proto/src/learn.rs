@@ -111,6 +111,9 @@ impl Learner<'_> {
         level: &Level,
         words: &BTreeSet<String>,
     ) -> Option<Node> {
+        if seen.children.is_empty() && old.is_none() {
+            return None;
+        }
         let below = self.words_below(&seen);
         let earlier = old.and_then(|old| old.collapse.as_ref());
         let collapse = match earlier {

@@ -109,6 +109,64 @@ async fn the_operators_rules_go_first_and_a_client_is_told_where_its_session_is(
 }
 
 #[tokio::test]
+async fn rules_decide_which_instance_serves() {
+    let config = file(
+        r#"
+        [[rule]]
+        name = "only-b"
+        path = "^/only-b"
+        instances = "b"
+
+        [[rule]]
+        name = "own"
+        path = "^/own"
+        sticky = { cookie = "S" }
+
+        [[rule]]
+        name = "session"
+        path = "^/session"
+        sticky = { cookie = "__ac", set = false }
+        "#,
+    );
+    let (a, b) = (Answering::named("a").await, Answering::named("b").await);
+    let flags = format!("--instance {},name=a --instance {},name=b", a.address(), b.address());
+    let balancer = Balancer::start(&format!("--config {} {flags}", config.path().display()));
+    let act = async |name: &str, word: &str| {
+        let answer = admin::post(balancer.admin, &format!("/v1/instances/{name}/{word}"), "", "").await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+    };
+    let asked = async |path: &str, cookie: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\ncookie: {cookie}\r\n\r\n");
+        ask(balancer.address, request).await
+    };
+    for _ in 0..10 {
+        assert_eq!(asked("/only-b", "").await.text(), "b");
+    }
+    for (name, other) in [("a", "b"), ("b", "a")] {
+        act(other, "drain").await;
+        let first = asked("/own", "").await;
+        assert_eq!(first.text(), name);
+        let set = first.head.get("set-cookie").expect("a session").to_owned();
+        act(other, "ready").await;
+        for _ in 0..10 {
+            let again = asked("/own", set.split(';').next().expect("a pair")).await;
+            assert_eq!((again.text().as_str(), again.head.get("set-cookie")), (name, None));
+        }
+    }
+    let mut homes = std::collections::HashSet::new();
+    for user in 0..20 {
+        let cookie = format!("__ac=user-{user}");
+        let home = asked("/session", &cookie).await.text();
+        assert_eq!(asked("/session", &cookie).await.text(), home, "{cookie}");
+        homes.insert(home);
+    }
+    assert_eq!(homes.len(), 2, "sessions spread");
+    act("b", "drain").await;
+    assert_eq!(asked("/only-b", "").await.status(), 503, "nobody else may serve it");
+    assert_eq!(asked("/session", "__ac=user-1").await.text(), "a");
+}
+
+#[tokio::test]
 async fn a_passive_agent_is_told_once_how_requests_are_classified() {
     let config = file(RULES);
     let balancer = Balancer::start(&format!("--config {}", config.path().display()));

@@ -99,7 +99,8 @@ impl ClassTable {
     /// take the place of classes that requests really have.
     pub fn report(&self, report: &ClassReport, now: Instant) {
         let name = renamed(&report.class, &self.templates.load()).unwrap_or_else(|| report.class.clone());
-        self.entry_within(&name, self.capacity / 2, now).merge(report, now);
+        let known = self.get(name.as_str());
+        known.unwrap_or_else(|| self.entry_within(&name, self.capacity / 2, now)).merge(report, now);
     }
 
     fn entry_within(&self, name: &ClassName, capacity: usize, now: Instant) -> Arc<ClassEntry> {
