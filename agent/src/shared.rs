@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use prometheus::{GaugeVec, Registry};
-use sluice_proto::Now;
+use sluice_proto::{Classifier, Now, report::MAX_CLASSIFICATIONS};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -47,6 +47,17 @@ impl Shared {
             queued: clamped(occupancy.queued),
             spooled_bytes: 0,
         }
+    }
+
+    /// How requests are classified, as the first balancer that has said so does it. The same one for
+    /// as long as it is there, so that a class keeps its name.
+    pub fn classifier(&self) -> Arc<Classifier> {
+        self.links.iter().find_map(|link| link.classifier()).unwrap_or_default()
+    }
+
+    /// The versions that balancers need not send again.
+    pub fn classifications(&self) -> Vec<u64> {
+        self.links.iter().filter_map(|link| link.classification()).take(MAX_CLASSIFICATIONS).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the balancer counts. Every handle is resolved before the request that uses it.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry};
@@ -62,8 +62,7 @@ impl Outcome {
 #[derive(Clone, Debug)]
 pub struct RequestMetrics {
     service: Arc<str>,
-    /// How many further classes get a label of their own; the rest is `other`.
-    labels_left: Arc<AtomicUsize>,
+    labels: Arc<Mutex<Labels>>,
     requests: IntCounterVec,
     queue: HistogramVec,
     ttfb: HistogramVec,
@@ -73,9 +72,27 @@ pub struct RequestMetrics {
     retries: IntCounterVec,
 }
 
+/// Which classes have a label of their own; the rest is `other`. Of all services together.
+#[derive(Debug)]
+struct Labels {
+    /// How many further classes get one.
+    left: usize,
+    /// By service and class: how many [`Label`]s there are.
+    holders: HashMap<[Arc<str>; 2], usize>,
+}
+
+/// A class' hold on its label. With the last one its series go, and another class gets the label.
+#[derive(Debug)]
+struct Label {
+    metrics: RequestMetrics,
+    names: [Arc<str>; 2],
+}
+
 /// The handles of one class.
 #[derive(Debug)]
 pub struct ClassMetrics {
+    /// `None`: it is counted as `other`.
+    label: Mutex<Option<Label>>,
     requests: IntCounterVec,
     labels: [Arc<str>; 2],
     outcomes: [OnceLock<IntCounter>; 8 + Failure::ALL.len()],
@@ -94,7 +111,7 @@ impl RequestMetrics {
     pub fn register(registry: &Registry, max_classes: usize) -> Self {
         Self {
             service: "".into(),
-            labels_left: Arc::new(AtomicUsize::new(max_classes)),
+            labels: Arc::new(Mutex::new(Labels { left: max_classes, holders: HashMap::new() })),
             requests: counters(
                 registry,
                 "sluice_requests_total",
@@ -150,10 +167,14 @@ impl RequestMetrics {
 
     /// Resolves the handles of a class.
     pub fn class(&self, name: &ClassName) -> ClassMetrics {
-        let taken = self.labels_left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
-        let class = if taken.is_ok() { name.as_str() } else { ClassName::OTHER };
+        // Held to the end: a label that is given back meanwhile would take the new series with it.
+        let mut labels = self.labels();
+        let label = labels.take([self.service.clone(), name.as_str().into()]);
+        let class = if label.is_some() { name.as_str() } else { ClassName::OTHER };
         let by_class = [self.service.as_ref(), class];
+        let label = label.map(|names| Label { metrics: self.clone(), names });
         ClassMetrics {
+            label: Mutex::new(label),
             requests: self.requests.clone(),
             labels: [self.service.clone(), class.into()],
             outcomes: std::array::from_fn(|_| OnceLock::new()),
@@ -165,12 +186,67 @@ impl RequestMetrics {
         }
     }
 
+    fn labels(&self) -> MutexGuard<'_, Labels> {
+        self.labels.lock().expect("no code panics while holding it")
+    }
+
+    /// Removes what [`RequestMetrics::class`] made. Series that were never used are not there.
+    fn remove(&self, [service, class]: &[Arc<str>; 2]) {
+        let by_class = [service.as_ref(), class.as_ref()];
+        let histograms = [&self.queue, &self.ttfb, &self.duration];
+        histograms.iter().for_each(|of| drop(of.remove_label_values(&by_class)));
+        let counters = [&self.response_bytes, &self.request_bytes];
+        counters.iter().for_each(|of| drop(of.remove_label_values(&by_class)));
+        let answered = [100, 200, 300, 400, 500].map(Outcome::Answered);
+        let broken = [End::CutShort, End::Stalled, End::ClientGone].map(Outcome::Broken);
+        let failed = Failure::ALL.map(Outcome::Failed);
+        for outcome in answered.into_iter().chain(broken).chain(failed) {
+            drop(self.requests.remove_label_values(&[by_class[0], by_class[1], outcome.label()]));
+        }
+    }
+
     pub fn retried(&self, failure: Failure) {
         self.retries.with_label_values(&[self.service.as_ref(), failure.label()]).inc();
     }
 }
 
+impl Labels {
+    /// The label of a class, if it has one or there is one left.
+    fn take(&mut self, names: [Arc<str>; 2]) -> Option<[Arc<str>; 2]> {
+        if &*names[1] == ClassName::OTHER {
+            return None;
+        }
+        if let Some(holders) = self.holders.get_mut(&names) {
+            *holders += 1;
+        } else {
+            self.left = self.left.checked_sub(1)?;
+            self.holders.insert(names.clone(), 1);
+        }
+        Some(names)
+    }
+}
+
+impl Drop for Label {
+    fn drop(&mut self) {
+        let mut labels = self.metrics.labels();
+        let holders = labels.holders.get_mut(&self.names).map(|holders| {
+            *holders -= 1;
+            *holders
+        });
+        if holders == Some(0) {
+            labels.holders.remove(&self.names);
+            labels.left += 1;
+            self.metrics.remove(&self.names);
+        }
+    }
+}
+
 impl ClassMetrics {
+    /// Gives the label back before the handles go, as nothing is counted with them any more.
+    pub fn retire(&self) {
+        self.label.lock().expect("no code panics while holding it").take();
+    }
+
     /// A request got its slot, or was turned away, after this time.
     pub fn waited(&self, wait: Duration) {
         self.queue.observe(wait.as_secs_f64());
@@ -190,5 +266,42 @@ impl ClassMetrics {
         self.duration.observe(duration.as_secs_f64());
         self.request_bytes.inc_by(request_bytes);
         self.response_bytes.inc_by(response_bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(registry: &Registry, class: &str) -> usize {
+        let families = registry.gather();
+        let metrics = families.iter().flat_map(|family| family.get_metric());
+        metrics.filter(|metric| metric.get_label().iter().any(|label| label.value() == class)).count()
+    }
+
+    #[test]
+    fn a_class_that_goes_leaves_its_label_to_another() {
+        let registry = Registry::new();
+        let metrics = RequestMetrics::register(&registry, 1).for_service("default");
+        let class = |name: &str| {
+            let class = metrics.class(&ClassName::parse(name).expect("valid"));
+            for outcome in [Outcome::Answered(204), Outcome::Failed(Failure::QueueFull)] {
+                class.ended(outcome, Duration::ZERO, 1, 1);
+            }
+            class
+        };
+        // Two outcomes, three histograms, two counters of bytes.
+        let first = class("GET /a");
+        assert_eq!((series(&registry, "GET /a"), series(&registry, "other")), (7, 0));
+        let second = class("GET /b");
+        assert_eq!((series(&registry, "GET /b"), series(&registry, "other")), (0, 7));
+        let again = class("GET /a");
+        first.retire();
+        drop(first);
+        assert_eq!(series(&registry, "GET /a"), 7, "another holds it");
+        drop((again, second));
+        assert_eq!((series(&registry, "GET /a"), series(&registry, "other")), (0, 7));
+        let _third = class("GET /c");
+        assert_eq!(series(&registry, "GET /c"), 7);
     }
 }

@@ -94,7 +94,8 @@ impl Running {
 fn directory(config: &Config, registry: &Registry) -> Directory {
     let metrics = RequestMetrics::register(registry, config.metric_classes);
     let service = |spec: &ServiceSpec| {
-        let classes = ClassTable::new(config.max_classes, metrics.for_service(spec.name.as_str()), now());
+        let metrics = metrics.for_service(spec.name.as_str());
+        let classes = ClassTable::new(config.max_classes, metrics, spec.class_rules.clone(), now());
         Service::new(spec.name.clone(), config.service_limits, classes, fastrand::Rng::new())
     };
     Directory::new(routes(&config.services), config.services.iter().map(service))

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::template::write_template;
-
-/// The longest class name; what is longer is cut at a character.
+/// The longest class name, in bytes.
 pub const MAX_LEN: usize = 200;
 
-/// Name of a class: a method and a path template, such as `GET /news/{n}/image.jpg`.
+/// Name of a class: an operator's rule, such as `report year=2024`, or a method, a path template and
+/// a kind, such as `GET /news/{n}/image.jpg [range]`. See [`crate::classify`].
 ///
 /// Printable ASCII without quotes or backslashes, so that it goes unescaped into a header, a
 /// metric label and a log line.
@@ -26,7 +25,7 @@ impl ClassName {
         Self(Self::OTHER.into())
     }
 
-    /// Takes a name that came over the wire; `None` if it is not one that [`write_name`] writes.
+    /// Takes a name that came over the wire; `None` if it is not one that may be shown as it is.
     pub fn parse(text: &str) -> Option<Self> {
         let valid = (1..=MAX_LEN).contains(&text.len()) && text.bytes().all(is_name_byte);
         valid.then(|| Self(text.into()))
@@ -35,34 +34,40 @@ impl ClassName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
 
-/// Writes the class name of a request to `out`, which is cleared first.
-///
-/// `path` is the request target's path; a query, if there is one, is ignored. The caller keeps
-/// `out` between requests, so that a request of a known class allocates nothing.
-pub fn write_name(method: &str, path: &str, out: &mut String) {
-    out.clear();
-    out.push_str(method);
-    out.push(' ');
-    let path = path.split(['?', '#']).next().unwrap_or_default();
-    write_template(path, out);
-    sanitize(out);
-}
-
-/// Cuts to [`MAX_LEN`] and replaces what a header, label or log line would have to escape.
-fn sanitize(name: &mut String) {
-    if name.bytes().any(|b| !is_name_byte(b)) {
-        *name = name.chars().map(|c| if is_name_char(c) { c } else { '~' }).collect();
+    /// The parts of the name.
+    pub fn parts(&self) -> Parts<'_> {
+        Parts::of(&self.0)
     }
-    name.truncate(MAX_LEN);
 }
 
-fn is_name_char(c: char) -> bool {
-    u8::try_from(c).is_ok_and(is_name_byte)
+/// A class name taken apart: `before` + `template` + `after`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts<'a> {
+    /// The rule's name and groups, the method, and the space before the template.
+    pub before: &'a str,
+    /// From its slash on. Empty: the class is named by a rule alone.
+    pub template: &'a str,
+    /// The kind, and the space before it.
+    pub after: &'a str,
 }
 
-fn is_name_byte(b: u8) -> bool {
+impl<'a> Parts<'a> {
+    /// Nothing but what parts them has a space: see [`crate::segment::push_clean`].
+    pub(crate) fn of(name: &'a str) -> Self {
+        let Some(slash) = name.find(" /") else { return Self { before: name, template: "", after: "" } };
+        let (before, rest) = name.split_at(slash + 1);
+        let (template, after) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
+        Self { before, template, after }
+    }
+
+    /// The rule that names the class, if one does, else the method: a rule's name is never a method's.
+    pub fn first_word(&self) -> &'a str {
+        self.before.split(' ').next().unwrap_or_default()
+    }
+}
+
+pub(crate) fn is_name_byte(b: u8) -> bool {
     matches!(b, b' '..=b'~') && b != b'"' && b != b'\\'
 }
 
@@ -102,52 +107,24 @@ impl std::borrow::Borrow<str> for ClassName {
 mod tests {
     use super::*;
 
-    fn name(method: &str, path: &str) -> String {
-        let mut out = String::from("left over");
-        write_name(method, path, &mut out);
-        out
-    }
-
-    #[test]
-    fn what_numbers_a_thing_goes_and_what_names_it_stays() {
-        for (path, class) in [
-            ("/", "GET /"),
-            ("", "GET /"),
-            ("/news", "GET /news"),
-            ("/news/", "GET /news/"),
-            ("/news/17", "GET /news/{n}"),
-            ("/news/17?page=2", "GET /news/{n}"),
-            ("/news/17/image.jpg", "GET /news/{n}/image.jpg"),
-            ("/img/0012345.jpg", "GET /img/{n}.jpg"),
-            ("/u/1b4e28ba-2fa1-11d2-883f-0016d3cca427", "GET /u/{uuid}"),
-            ("/blob/deadbeef01", "GET /blob/{hex}"),
-            ("/decade/face", "GET /decade/face"),
-            ("/api/v2/users/81234", "GET /api/v2/users/{n}"),
-            ("/plone5/front-page", "GET /plone5/front-page"),
-            ("/a/@@images/1b4e28ba-2fa1-11d2-883f-0016d3cca427.png", "GET /a/@@images/{uuid}.png"),
-            ("/a/@@images/image/preview", "GET /a/@@images/image/preview"),
-            ("/++api++/news/@search", "GET /++api++/news/@search"),
-            ("/s/QmFzZTY0dGV4dCBvZiBzb21l12", "GET /s/{id}"),
-            ("/1/2/3/4/5/6/7/8/9/x.pdf", "GET /{n}/{n}/{n}/{n}/{n}/{n}/{n}/{n}/{rest}.pdf"),
-            ("/caf\u{e9}", "GET /caf~"),
-            ("/a\"b", "GET /a~b"),
-        ] {
-            assert_eq!(name("GET", path), class, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_written_name_is_always_one_that_can_be_read_back() {
-        for path in ["/", "/é/ü", &"/x".repeat(500), &format!("/{}", "é".repeat(300)), "/a\\b\"c\n"] {
-            let written = name("PROPFIND", path);
-            assert_eq!(ClassName::parse(&written).expect(&written).as_str(), written);
-        }
-    }
-
     #[test]
     fn names_from_the_wire_are_checked() {
         for bad in ["", "a\nb", "a\"b", "caf\u{e9}", &"x".repeat(MAX_LEN + 1)] {
             assert_eq!(ClassName::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_parts() {
+        for (name, before, template, after) in [
+            ("GET /news/{n}", "GET ", "/news/{n}", ""),
+            ("GET /a [range]", "GET ", "/a", " [range]"),
+            ("report year=2024 [head]", "report year=2024 [head]", "", ""),
+            ("editors GET /a [conditional]", "editors GET ", "/a", " [conditional]"),
+            ("other", "other", "", ""),
+        ] {
+            let name = ClassName::parse(name).expect(name);
+            assert_eq!(name.parts(), Parts { before, template, after });
         }
     }
 }

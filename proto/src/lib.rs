@@ -12,24 +12,36 @@
 #![forbid(unsafe_code)]
 
 pub mod class;
+pub mod classify;
 pub mod headers;
 pub mod heavy;
+pub mod host;
+mod kind;
+pub mod learn;
 pub mod names;
 pub mod plan;
 pub mod report;
+pub mod rules;
+mod segment;
 pub mod sketch;
 pub mod sums;
 mod template;
+mod templates;
 
 pub use class::ClassName;
+pub use classify::{Classification, Classifier};
 pub use heavy::{Heavy, HeavyHitters};
+pub use host::HostPattern;
+pub use kind::Kind;
 pub use names::{BootId, InstanceName, NameError, ServiceName, Target};
 pub use plan::{PlanReply, Role};
 pub use report::{
     ClassReport, HeavyUrl, Mode, Now, Release, ReleaseFound, ReleasePoint, Report, ReportError, State,
 };
+pub use rules::{HeaderSpec, RuleError, RuleSpec, Rules};
 pub use sketch::Sketch;
 pub use sums::ClassSums;
+pub use templates::Templates;
 
 /// Version of the report and of its reply. A reader refuses any other.
 pub const SCHEMA: u32 = 1;

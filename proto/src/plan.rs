@@ -1,6 +1,10 @@
 //! The balancer's answer to a report: what it means this instance to be.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
+use crate::Classification;
 
 /// The plan for the reporting instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +18,10 @@ pub struct PlanReply {
     pub reason: String,
     /// Whether the balancer sends requests to this instance, and if not, why.
     pub routed: bool,
+    /// How requests are classified, for a passive agent that does not have it: see
+    /// [`crate::Report::classifications`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classification: Option<Arc<Classification>>,
 }
 
 /// What an instance is for.

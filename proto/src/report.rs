@@ -15,6 +15,8 @@ pub const MAX_CLASSES: usize = 1000;
 pub const MAX_URLS: usize = 100;
 /// The longest URL in a report, in bytes; an agent cuts longer ones.
 pub const MAX_URL_LEN: usize = 512;
+/// The most classification versions in one report: more balancers than anyone runs side by side.
+pub const MAX_CLASSIFICATIONS: usize = 64;
 const MAX_WORKERS: u32 = 10_000;
 const MAX_TEXT: usize = 256;
 const DAY_US: u64 = 24 * 3600 * 1_000_000;
@@ -57,6 +59,10 @@ pub struct Report {
     pub classes: Vec<ClassReport>,
     #[serde(default)]
     pub heavy_urls: Vec<HeavyUrl>,
+    /// Versions of the [`crate::Classification`]s that a passive agent got, one per balancer: they are
+    /// not sent again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classifications: Vec<u64>,
 }
 
 /// When the instance's worker is free again.
@@ -194,6 +200,8 @@ impl Report {
         within("now.spooled_bytes", self.now.spooled_bytes, 0, PEBIBYTE)?;
         within("classes.len", self.classes.len() as u64, 0, MAX_CLASSES as u64)?;
         within("heavy_urls.len", self.heavy_urls.len() as u64, 0, MAX_URLS as u64)?;
+        let versions = self.classifications.len() as u64;
+        within("classifications.len", versions, 0, MAX_CLASSIFICATIONS as u64)?;
         text("version_label", self.version_label.as_deref())?;
         text("reason", self.reason.as_deref())?;
         self.classes.iter().enumerate().try_for_each(|(i, class)| class.check(i))?;

@@ -59,7 +59,7 @@ async fn observe(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
             "this agent is in mode inline and sees the requests itself; start it with --mode passive\n";
         return (StatusCode::CONFLICT, text).into_response();
     }
-    match observe::parse(&body) {
+    match observe::parse(&body, &shared.classifier()) {
         Ok(observations) => {
             shared.recorder.record_all(observations.iter().map(observe::Checked::observation));
             observations.iter().for_each(|observation| observation.count(&shared.metrics));

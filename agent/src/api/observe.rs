@@ -1,10 +1,10 @@
 //! What an application says of its own requests, in mode passive: checked here, counted like what the agent sees.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use sluice_proto::{ClassName, class::write_name};
+use sluice_proto::{ClassName, Classifier, Kind, classify::Request};
 
 use crate::{
     measure::Observation,
@@ -23,6 +23,11 @@ struct Raw {
     method: Option<String>,
     /// With or without the query.
     path: Option<String>,
+    /// For rules that look at it.
+    host: Option<String>,
+    /// Of the request, for rules that look at them, and to tell ranges and conditional requests.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
     status: u16,
     /// Time that it held a worker, in microseconds.
     held_us: u64,
@@ -52,18 +57,20 @@ pub(super) enum ObserveError {
 }
 
 /// Reads one observation or a list of them; all are good, or none is taken.
-pub(super) fn parse(body: &[u8]) -> Result<Vec<Checked>, ObserveError> {
+pub(super) fn parse(body: &[u8], classifier: &Classifier) -> Result<Vec<Checked>, ObserveError> {
     // Untagged enums lose the name of the field that is wrong, so the shape is told apart by hand.
     match serde_json::from_slice(body).map_err(ObserveError::Malformed)? {
-        Value::Array(list) => {
-            list.into_iter().enumerate().map(|(i, one)| Checked::read(one, &format!("[{i}]."))).collect()
-        }
-        one => Ok(vec![Checked::read(one, "")?]),
+        Value::Array(list) => list
+            .into_iter()
+            .enumerate()
+            .map(|(i, one)| Checked::read(one, &format!("[{i}]."), classifier))
+            .collect(),
+        one => Ok(vec![Checked::read(one, "", classifier)?]),
     }
 }
 
 impl Checked {
-    fn read(value: Value, prefix: &str) -> Result<Self, ObserveError> {
+    fn read(value: Value, prefix: &str, classifier: &Classifier) -> Result<Self, ObserveError> {
         let raw: Raw = typed(value, prefix)?;
         let within = |name: &str, value: u64, least: u64, most: u64| {
             if (least..=most).contains(&value) {
@@ -77,7 +84,7 @@ impl Checked {
         let ttfb = raw.ttfb_us.map(|ttfb| within("ttfb_us", ttfb, 0, LONGEST_US)).transpose()?;
         let bytes = within("bytes", raw.bytes, 0, LARGEST)?;
         Ok(Self {
-            class: class(raw.class, raw.method.as_deref(), raw.path.as_deref(), prefix)?,
+            class: class(&raw, prefix, classifier)?,
             url: raw.path.filter(|path| path.starts_with('/')),
             outcome: if status >= 500 { Outcome::Error } else { Outcome::Ok },
             held: Duration::from_micros(held),
@@ -109,23 +116,27 @@ impl Checked {
     }
 }
 
-fn class(
-    given: Option<ClassName>,
-    method: Option<&str>,
-    path: Option<&str>,
-    prefix: &str,
-) -> Result<ClassName, ObserveError> {
+fn class(raw: &Raw, prefix: &str, classifier: &Classifier) -> Result<ClassName, ObserveError> {
     let missing = |name: &str| ObserveError::Field {
         field: format!("{prefix}{name}"),
         problem: "is missing: give class, or method and path".to_owned(),
     };
-    if let Some(class) = given {
-        return Ok(class);
+    if let Some(class) = &raw.class {
+        return Ok(class.clone());
     }
-    let method = method.ok_or_else(|| missing("method"))?;
-    let path = path.ok_or_else(|| missing("path"))?;
+    let method = raw.method.as_deref().ok_or_else(|| missing("method"))?;
+    let path = raw.path.as_deref().ok_or_else(|| missing("path"))?;
+    // Applications write field names in whatever case.
+    let field = |name: &str| {
+        raw.headers
+            .iter()
+            .find(|(given, _)| given.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    };
+    let kind = Kind::of(method, |name| field(name).is_some());
+    let host = raw.host.as_deref().unwrap_or_default();
     let mut name = String::new();
-    write_name(method, path, &mut name);
+    classifier.classify(&Request { method, host, path, kind, field: &field }, &mut name);
     Ok(ClassName::parse(&name).unwrap_or_else(ClassName::other))
 }
 
@@ -143,7 +154,7 @@ mod tests {
     use super::*;
 
     fn read(value: &Value) -> Result<Vec<Checked>, ObserveError> {
-        parse(value.to_string().as_bytes())
+        parse(value.to_string().as_bytes(), &Classifier::default())
     }
 
     fn valid() -> Value {
@@ -163,6 +174,31 @@ mod tests {
         assert_eq!((many.len(), many[1].class.as_str()), (2, "export"));
         assert!(many[1].observation().failed && !many[0].observation().failed);
         assert!(read(&json!([])).expect("nothing is fine").is_empty());
+    }
+
+    #[test]
+    fn what_the_balancer_says_of_classes_holds_here() {
+        let classification = json!({
+            "version": 1,
+            "rules": [{"name": "reports", "hosts": ["intra.example"], "header": {"name": "x-batch"}}],
+            "templates": [{"path": "/docs", "names": 57, "share": 5, "extensions": true, "keep": {}}],
+        });
+        let classification: sluice_proto::Classification =
+            serde_json::from_value(classification).expect("a classification");
+        let classifier = Classifier::try_from(classification).expect("usable");
+        for (extra, class) in [
+            (json!({}), "GET /docs/*.pdf"),
+            (json!({"headers": {"If-None-Match": "x"}}), "GET /docs/*.pdf [conditional]"),
+            (json!({"headers": {"Range": "bytes=0-9"}}), "GET /docs/*.pdf [range]"),
+            (json!({"host": "intra.example:80", "headers": {"X-Batch": "1"}}), "reports"),
+            (json!({"host": "intra.example"}), "GET /docs/*.pdf"),
+        ] {
+            let mut value =
+                json!({"method": "GET", "path": "/docs/a.pdf", "status": 200, "held_us": 1, "bytes": 5});
+            value.as_object_mut().expect("an object").extend(extra.as_object().cloned().expect("an object"));
+            let read = parse(value.to_string().as_bytes(), &classifier).expect("valid");
+            assert_eq!(read[0].class.as_str(), class, "{extra}");
+        }
     }
 
     #[test]
@@ -199,8 +235,11 @@ mod tests {
     #[test]
     fn what_is_not_json_is_malformed() {
         for text in ["", "{", "NaN"] {
-            assert!(matches!(parse(text.as_bytes()), Err(ObserveError::Malformed(_))), "{text}");
+            assert!(
+                matches!(parse(text.as_bytes(), &Classifier::default()), Err(ObserveError::Malformed(_))),
+                "{text}"
+            );
         }
-        assert!(matches!(parse(b"7"), Err(ObserveError::Field { .. })));
+        assert!(matches!(read(&json!(7)), Err(ObserveError::Field { .. })));
     }
 }

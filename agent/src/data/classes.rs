@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use http::{HeaderMap, HeaderValue, request};
-use sluice_proto::{ClassName, class::write_name, headers, report::MAX_CLASSES};
+use sluice_proto::{ClassName, Classifier, Kind, classify::Request, headers, report::MAX_CLASSES};
 
 use crate::metrics::{AgentMetrics, ClassMetrics};
 
@@ -13,16 +13,23 @@ pub(super) struct Class {
     pub(super) metrics: ClassMetrics,
 }
 
-/// The classes that one data thread has seen, at most [`MAX_CLASSES`]; the rest are made anew for each request.
+/// The classes that one data thread has seen, at most [`MAX_CLASSES`].
 pub(super) struct ClassTable {
     known: RefCell<HashMap<ClassName, Rc<Class>>>,
     scratch: RefCell<String>,
+    /// For requests that came past the balancer: without what a balancer knows.
+    classifier: Classifier,
     metrics: AgentMetrics,
 }
 
 impl ClassTable {
     pub(super) fn new(metrics: AgentMetrics) -> Self {
-        Self { known: RefCell::default(), scratch: RefCell::default(), metrics }
+        Self {
+            known: RefCell::default(),
+            scratch: RefCell::default(),
+            classifier: Classifier::default(),
+            metrics,
+        }
     }
 
     /// The class that the balancer gave the request, else one by method and path.
@@ -31,7 +38,7 @@ impl ClassTable {
             Some(name) => self.named(name),
             None => {
                 let mut scratch = self.scratch.borrow_mut();
-                write_name(request.method.as_str(), request.uri.path(), &mut scratch);
+                self.classifier.classify(&view(request), &mut scratch);
                 self.named(&scratch)
             }
         }
@@ -44,11 +51,20 @@ impl ClassTable {
         }
         let name = ClassName::parse(name).unwrap_or_else(ClassName::other);
         let class = Rc::new(Class { metrics: self.metrics.class(&name), name: name.clone() });
-        if known.len() < MAX_CLASSES {
-            known.insert(name, class.clone());
+        // What the balancer learns gives classes new names: those that are in use come back at once.
+        if known.len() >= MAX_CLASSES {
+            known.clear();
         }
+        known.insert(name, class.clone());
         class
     }
+}
+
+fn view(request: &request::Parts) -> Request<'_> {
+    let method = request.method.as_str();
+    let kind = Kind::of(method, |name| request.headers.contains_key(name));
+    // No rules, so neither host nor fields are looked at.
+    Request { method, host: "", path: request.uri.path(), kind, field: &|_| None }
 }
 
 fn given(headers: &HeaderMap) -> Option<&str> {

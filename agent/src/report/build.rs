@@ -36,6 +36,8 @@ pub struct Moment {
     pub seq: u64,
     pub standing: Standing,
     pub now: Now,
+    /// Versions that balancers have sent: see [`Report::classifications`].
+    pub classifications: Vec<u64>,
 }
 
 /// The report on `window`, the classes with the most requests first.
@@ -65,6 +67,7 @@ pub fn build(identity: &Identity, moment: Moment, window: WindowData) -> Report 
         now: moment.now,
         classes: class_reports(window.classes),
         heavy_urls: heavy_urls.collect(),
+        classifications: moment.classifications,
     }
 }
 
@@ -145,7 +148,12 @@ mod tests {
     }
 
     fn moment() -> Moment {
-        Moment { seq: 7, standing: Standing::default(), now: Now { in_flight: 1, ..Now::default() } }
+        Moment {
+            seq: 7,
+            standing: Standing::default(),
+            now: Now { in_flight: 1, ..Now::default() },
+            classifications: vec![u64::MAX],
+        }
     }
 
     fn window(classes: impl IntoIterator<Item = (String, ClassSums)>) -> WindowData {

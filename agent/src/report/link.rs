@@ -1,9 +1,9 @@
 //! What is known of one balancer: how the last reports went, and what it answered.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::IntCounter;
-use sluice_proto::PlanReply;
+use sluice_proto::{Classification, Classifier, PlanReply};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{config::BalancerUrl, metrics::AgentMetrics};
@@ -59,9 +59,17 @@ impl SendOutcome {
 pub struct Link {
     pub url: BalancerUrl,
     status: Mutex<LinkStatus>,
+    held: Mutex<Option<Held>>,
     /// The last report that was tried, whatever became of it.
     settled: watch::Sender<u64>,
     counters: [IntCounter; SendOutcome::ALL.len()],
+}
+
+/// A classification that the balancer sent.
+struct Held {
+    version: u64,
+    /// `None`: it is not one that this agent can use.
+    classifier: Option<Arc<Classifier>>,
 }
 
 /// For the status page and the gauges.
@@ -80,14 +88,42 @@ impl Link {
     pub fn new(url: BalancerUrl, metrics: &AgentMetrics, now: Instant) -> Self {
         let counters = metrics.reports_to(url.as_str());
         let status = LinkStatus { last: None, acknowledged_seq: 0, acknowledged_at: now, plan: None };
-        Self { url, status: Mutex::new(status), settled: watch::Sender::new(0), counters }
+        Self {
+            url,
+            status: Mutex::new(status),
+            held: Mutex::default(),
+            settled: watch::Sender::new(0),
+            counters,
+        }
     }
 
     pub fn status(&self) -> LinkStatus {
         self.locked().clone()
     }
 
-    pub(super) fn acknowledged(&self, seq: u64, plan: PlanReply, now: Instant) {
+    /// How the balancer classifies, if it has said so.
+    pub fn classifier(&self) -> Option<Arc<Classifier>> {
+        self.held().as_ref().and_then(|held| held.classifier.clone())
+    }
+
+    /// The version of what the balancer has said of that.
+    pub fn classification(&self) -> Option<u64> {
+        self.held().as_ref().map(|held| held.version)
+    }
+
+    fn hold(&self, classification: &Classification) {
+        let classifier = Classifier::try_from(classification.clone()).inspect_err(|error| {
+            tracing::warn!(balancer = self.url.as_str(), %error, "its rules can not be used");
+        });
+        let version = classification.version;
+        // One that can not be used is held as well, or it would come again with every plan.
+        *self.held() = Some(Held { version, classifier: classifier.ok().map(Arc::new) });
+    }
+
+    pub(super) fn acknowledged(&self, seq: u64, mut plan: PlanReply, now: Instant) {
+        if let Some(classification) = plan.classification.take() {
+            self.hold(&classification);
+        }
         {
             let mut status = self.locked();
             status.acknowledged_seq = seq;
@@ -123,6 +159,10 @@ impl Link {
             SendOutcome::Acknowledged => tracing::info!(balancer, "reports are taken"),
             _ => tracing::warn!(balancer, outcome = now.label(), detail, "reports are not taken; trying on"),
         }
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, LinkStatus> {

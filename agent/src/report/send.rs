@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::{Response, StatusCode, header};
 use sluice_process::TokenFile;
-use sluice_proto::{PlanReply, SCHEMA};
+use sluice_proto::{Classification, PlanReply, SCHEMA};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Link, Published, SendOutcome};
@@ -13,8 +13,9 @@ use super::{Link, Published, SendOutcome};
 /// bounded on both sides: a report that waited for 5 s is better replaced by the next.
 const TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
-/// A plan is a few hundred bytes. More comes from something that is no balancer.
-const LARGEST_REPLY: usize = 64 * 1024;
+/// A plan is a few hundred bytes, and what classifies requests is bounded. More comes from something that is no
+/// balancer.
+const LARGEST_REPLY: usize = 64 * 1024 + Classification::MAX_BYTES;
 
 /// One per balancer.
 pub struct Sender {

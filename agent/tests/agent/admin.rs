@@ -40,6 +40,27 @@ async fn passive_counts_what_the_application_tells() {
 }
 
 #[tokio::test]
+async fn passive_classifies_as_its_balancer_does() {
+    let instance = FakeInstance::start().await;
+    let mut balancer = FakeBalancer::start().await;
+    let classification = json!({
+        "version": 7,
+        "rules": [{"name": "exports", "path": "^/export/(?P<kind>.*)"}],
+        "templates": [{"path": "/docs", "names": 57, "share": 5, "extensions": true, "keep": {}}],
+    });
+    balancer.set_classification(serde_json::from_value(classification).expect("a classification"));
+    let agent = Agent::start(instance.address, &[balancer.address], "--mode passive --interval 200ms");
+    balancer.report_with("the version that it got", |report| report.classifications == [7]).await;
+    let told = |path: &str, headers| json!({"method": "GET", "path": path, "headers": headers, "status": 200, "held_us": 1, "bytes": 5});
+    let body = json!([told("/docs/a.pdf", json!({"Range": "bytes=0-1"})), told("/export/xml", json!({}))]);
+    assert_eq!(agent.admin_post("/v1/observe", body.to_string()).await.status, 200);
+    let report = balancer.report_with("classes", |report| !report.classes.is_empty()).await;
+    let mut classes: Vec<_> = report.classes.iter().map(|class| class.class.as_str()).collect();
+    classes.sort_unstable();
+    assert_eq!(classes, ["GET /docs/*.pdf [range]", "exports kind=xml"]);
+}
+
+#[tokio::test]
 async fn inline_sees_the_requests_itself() {
     let instance = FakeInstance::start().await;
     let balancer = FakeBalancer::start().await;

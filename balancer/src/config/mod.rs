@@ -5,6 +5,7 @@
 
 mod instance;
 mod options;
+mod rule;
 mod service;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use sluice_relay::listen::ListenSpec;
 
 pub use instance::InstanceSpec;
 pub use options::Options;
+pub use rule::{HeaderOptions, RuleOptions, StickyOptions};
 pub use service::{ServiceOptions, ServiceSpec, routes};
 
 use crate::data::Reveal;
@@ -54,7 +56,7 @@ impl TryFrom<Options> for Config {
         refuse_zero(&options)?;
         let admin = options.admin.expect("set by with_defaults");
         check_admin(admin, options.token_file.is_some())?;
-        let services = service::check(&options.service)?;
+        let services = service::check(&options.service, &options.rule)?;
         instance::check(&options.instance, &services)?;
         Ok(Self {
             listen: options.listen,
@@ -124,6 +126,8 @@ fn refuse_zero(options: &Options) -> Result<(), ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::sticky::{CookieSource, StickySpec};
+    use crate::decide::treatment::LanePin;
     use clap::Parser;
     use std::io::Write;
 
@@ -141,6 +145,59 @@ mod tests {
         let options = sluice_process::config::over_file(cli.options, Some(path.path()));
         options.and_then(Config::try_from).map_err(|error| error.to_string())
     }
+
+    fn with_rule(line: &str) -> String {
+        format!("[[rule]]\nname = \"slow\"\n{line}\n")
+    }
+
+    #[test]
+    fn rules_are_those_of_the_file() {
+        let config = from(&[], RULES).expect("valid");
+        let service = |name: &str| {
+            let spec = config.services.iter().find(|spec| spec.name.as_str() == name).expect("there");
+            spec.class_rules.clone()
+        };
+        let class = |name: &str| sluice_proto::ClassName::parse(name).expect("valid");
+        let rules = service("default");
+        let (index, treatment) = rules.of_class(&class("reports year=2024")).expect("a rule");
+        assert_eq!((index, treatment.lane), (0, Some(LanePin::Large)));
+        assert_eq!((treatment.deadline, treatment.priority), (Some(Duration::from_secs(2)), -3));
+        let names: Vec<_> = treatment.instances.iter().flat_map(|list| list.iter()).collect();
+        assert_eq!(names.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["zope-1", "zope-2"]);
+        let rules = service("shop");
+        let (_, cart) = rules.of_class(&class("cart")).expect("a rule");
+        let sticky = cart.sticky.as_ref().expect("sticky");
+        assert_eq!((sticky.cookie(), sticky.source()), ("SLUICE", CookieSource::Sluice));
+        let (_, session) = rules.of_class(&class("session GET /a")).expect("a rule");
+        assert_eq!(session.sticky.as_ref().map(StickySpec::source), Some(CookieSource::Application));
+        assert!(rules.of_class(&class("GET /a")).is_none());
+    }
+
+    const RULES: &str = r#"
+        [[rule]]
+        name = "reports"
+        hosts = ["intra.example", "*.intra.example"]
+        methods = "GET"
+        path = '^/reports/(?P<year>\d{4})'
+        header = { name = "X-Batch", value = "yes" }
+        lane = "large"
+        deadline = "2s"
+        priority = -3
+        instances = ["zope-1", "zope-2"]
+
+        [service.shop]
+        hosts = "shop.example"
+
+        [[service.shop.rule]]
+        name = "cart"
+        path = "^/cart"
+        sticky = { cookie = "SLUICE" }
+
+        [[service.shop.rule]]
+        name = "session"
+        learned = true
+        sticky = { cookie = "__ac", set = false }
+    "#;
 
     #[test]
     fn defaults_are_those_of_the_contract() {
@@ -178,6 +235,30 @@ mod tests {
             (&[], "[service.shop]\npath-prefixes = [\"x\"]\n", &["service.shop.path-prefixes", "x", "/"]),
             (&[], "[service.shop]\n", &["service.shop", "hosts"]),
             (&[], "[service.shop]\nhost = [\"a\"]\n", &["host", "hosts"]),
+            (&[], "[[rule]]\n", &["rule.1.name", "1 to 64"]),
+            (&[], "[[rule]]\nname = \"a\"\nlanes = \"small\"\n", &["lanes", "lane"]),
+            (&[], &with_rule("lane = \"medium\""), &["rule.slow.lane", "medium", "small or large"]),
+            (&[], &with_rule("deadline = \"0s\""), &["rule.slow.deadline", "0s", "above zero"]),
+            (&[], &with_rule("deadline = \"soon\""), &["deadline", "soon", "500ms"]),
+            (&[], &with_rule("priority = 11"), &["rule.slow.priority", "11", "-10 to 10"]),
+            (&[], &with_rule("instances = \"a b\""), &["rule.slow.instances", "a b", "A-Z"]),
+            (&[], &with_rule("path = \"(\""), &["rule.slow.path", "(", "regular expression", "unclosed"]),
+            (&[], &with_rule("methods = \"get\""), &["rule.slow.methods", "get", "capitals"]),
+            (&[], &with_rule("hosts = \"a b\""), &["rule.slow.hosts", "a b", "host name"]),
+            (&[], &with_rule("header = { name = \"a b\" }"), &["rule.slow.header.name", "a b"]),
+            (&[], &with_rule("header = { value = \"a\" }"), &["header", "name"]),
+            (&[], &with_rule("sticky = { cookie = \"a b\" }"), &["rule.slow.sticky.cookie", "a b", "__ac"]),
+            (&[], &with_rule("[[rule]]\nname = \"slow\""), &["rule.2.name", "slow", "no earlier"]),
+            (
+                &[],
+                &with_rule("[service.default]\n[[service.default.rule]]\nname = \"b\""),
+                &["service.default.rule", "one place"],
+            ),
+            (
+                &[],
+                "[service.shop]\nhosts = \"a\"\n[[service.shop.rule]]\nname = \"r\"\nlane = \"L\"\n",
+                &["service.shop.rule.r.lane", "L"],
+            ),
             (&[], "[service.\"a b\"]\nhosts = [\"a\"]\n", &["service", "a b"]),
         ] {
             let error = from(args, file).expect_err("refused");
@@ -191,10 +272,13 @@ mod tests {
     fn the_effective_configuration_reads_back_as_itself() {
         let file = "reveal = \"server-timing\"\ninstance = [\"127.0.0.1:80,workers=2,release=first-byte\"]\n\
             [service.shop]\nhosts = [\"shop.example\"]\npath-prefixes = [\"/shop\"]\n";
+        let file =
+            &format!("{file}{}", RULES.replace("[service.shop]\n        hosts = \"shop.example\"", ""));
         let options =
             |text: &str| -> Options { toml::from_str::<Options>(text).expect("valid").with_defaults() };
         let effective = sluice_process::config::to_toml(&options(file));
         assert_eq!(sluice_process::config::to_toml(&options(&effective)), effective);
+        assert_eq!(options(&effective), options(file), "nothing is lost");
         assert!(effective.contains("queue-timeout = \"30s\""), "{effective}");
     }
 }

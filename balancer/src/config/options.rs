@@ -17,7 +17,7 @@ use sluice_process::{LogFormat, Span, layered};
 use sluice_relay::limits::{ClientLimits, UpstreamLimits};
 use sluice_relay::listen::ListenSpec;
 
-use crate::config::{InstanceSpec, ServiceOptions};
+use crate::config::{InstanceSpec, RuleOptions, ServiceOptions};
 
 /// What can be asked of the balancer. Flag beats environment beats file.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE", env = "SLUICE_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// A TOML file with the same keys as these flags, and [service.NAME] tables
+    /// A TOML file with the same keys as these flags, and [[rule]] and [service.NAME] tables
     #[arg(long, value_name = "FILE", env = "SLUICE_CONFIG")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
@@ -141,6 +141,11 @@ pub struct Options {
     #[arg(long, value_name = "FORMAT", env = "SLUICE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
 
+    /// Rules for requests of the default service; only in the file.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rule: Vec<RuleOptions>,
+
     /// Services by name; only in the file.
     #[arg(skip)]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -184,6 +189,7 @@ layered!(Options {
     instance_keep_alive,
     tunnel_timeout,
     log_format,
+    rule,
     service,
 });
 

@@ -1,12 +1,15 @@
 //! `[service.NAME]` tables: which hosts and path prefixes lead to which application.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sluice_process::config::{ConfigError, one_or_many};
-use sluice_proto::ServiceName;
+use sluice_proto::{HostPattern, ServiceName};
 
-use crate::decide::route::{HostPattern, Routes, Rule};
+use crate::config::rule::{self, RuleOptions};
+use crate::decide::route::{Routes, Rule};
+use crate::decide::treatment::ServiceRules;
 
 /// One service as the file has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,22 +21,39 @@ pub struct ServiceOptions {
     /// Path prefixes, in whole segments. None: any path.
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub path_prefixes: Vec<String>,
+    /// What the operator knows of its requests, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rule: Vec<RuleOptions>,
 }
 
 /// One service, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ServiceSpec {
     pub name: ServiceName,
     /// Empty for the service that gets what no rule matches.
     pub rules: Vec<Rule>,
+    /// How its requests are classified and treated.
+    pub class_rules: Arc<ServiceRules>,
 }
 
-/// Checks the tables and adds the default service, if it is not among them.
-pub(super) fn check(services: &BTreeMap<String, ServiceOptions>) -> Result<Vec<ServiceSpec>, ConfigError> {
+/// Checks the tables and adds the default service, if it is not among them. `rules` are those that
+/// stand outside of all services: the default one's.
+pub(super) fn check(
+    services: &BTreeMap<String, ServiceOptions>,
+    rules: &[RuleOptions],
+) -> Result<Vec<ServiceSpec>, ConfigError> {
     let mut specs =
         services.iter().map(|(name, options)| spec(name, options)).collect::<Result<Vec<_>, _>>()?;
-    if !specs.iter().any(|spec| spec.name == ServiceName::default()) {
-        specs.push(ServiceSpec { name: ServiceName::default(), rules: Vec::new() });
+    let class_rules = rule::check("rule", rules)?;
+    match specs.iter_mut().find(|spec| spec.name == ServiceName::default()) {
+        None => specs.push(ServiceSpec { name: ServiceName::default(), rules: Vec::new(), class_rules }),
+        Some(_) if rules.is_empty() => {}
+        Some(default) if default.class_rules.rules().specs().is_empty() => default.class_rules = class_rules,
+        Some(_) => {
+            let accepted =
+                "rules of the default service in one place, in [[rule]] or in [[service.default.rule]]";
+            return Err(ConfigError::value("service.default.rule", "and rule", accepted));
+        }
     }
     Ok(specs)
 }
@@ -59,7 +79,8 @@ fn spec(key: &str, options: &ServiceOptions) -> Result<ServiceSpec, ConfigError>
             rules.push(Rule { service: name.clone(), host: pattern.clone(), path_prefix: prefix.clone() });
         }
     }
-    Ok(ServiceSpec { name, rules })
+    let class_rules = rule::check(&format!("service.{key}.rule"), &options.rule)?;
+    Ok(ServiceSpec { name, rules, class_rules })
 }
 
 fn or_any(values: &[String], any: &str) -> Vec<String> {

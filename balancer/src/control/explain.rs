@@ -6,10 +6,11 @@ use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use sluice_proto::{ClassName, Kind};
 
 use crate::control::ControlState;
 use crate::control::view::{self, ClassView};
-use crate::decide::classify::{RequestLine, classify};
+use crate::decide::classify::{Request, classify};
 use crate::decide::ids::ClassId;
 use crate::decide::membership::{Key, Member};
 use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
@@ -39,6 +40,10 @@ fn get_method() -> String {
 pub struct Explanation {
     pub service: String,
     pub class: String,
+    /// As in [`ClassView::by`].
+    pub class_by: String,
+    /// Why the class is as it is, in words: its rule, or what was learned.
+    pub class_reason: Option<String>,
     /// What is known of the class; `None` if it was never seen.
     pub known: Option<ClassView>,
     /// Requests waiting before it.
@@ -67,15 +72,21 @@ async fn explain(
 ) -> Json<Explanation> {
     let path = question.path.split('?').next().unwrap_or_default();
     let service = state.directory.route(&question.host, path);
-    let mut class = String::new();
-    classify(RequestLine { method: &question.method.to_ascii_uppercase(), path }, &mut class);
-    let known = service.classes.get(&class).map(|entry| view::class(service.name.as_str(), &entry, now()));
+    let class = class(service, &question, path);
+    let (by, learned) = view::origin(service, &class);
+    let rule = service.classes.rules().of_class(&class);
+    let class_reason = rule.map(|(_, treatment)| treatment.to_string()).or(learned);
+    let known = service.classes.get(class.as_str()).map(|entry| view::class(service, &entry, now()));
     let key = RequestKey {
-        class: service.classes.get(&class).map_or(ClassId(0), |entry| entry.id),
+        class: service.classes.get(class.as_str()).map_or(ClassId::OTHER, |entry| entry.id),
         url: UrlKey::of(service.url_seed(), &question.method, &question.host, &question.path),
         extension: ExtensionKey::of_path(path),
     };
-    let (_judgement, instance) = service.preview(&Ask::new(key));
+    let mut ask = Ask::new(key);
+    if let Some((_, treatment)) = rule {
+        service.treat(&mut ask, treatment, None);
+    }
+    let (_judgement, instance) = service.preview(&ask);
     let instance = instance.map(|instance| instance.name.to_string());
     let members = state.members();
     let candidates: Vec<_> = members
@@ -87,13 +98,25 @@ async fn explain(
     let queued = service.queued();
     Json(Explanation {
         service: service.name.to_string(),
-        class,
+        class: class.to_string(),
+        class_by: by.to_owned(),
+        class_reason,
         known,
         queued,
         instance,
         decision,
         candidates,
     })
+}
+
+fn class(service: &Service, question: &Question, path: &str) -> ClassName {
+    let method = &*question.method.to_ascii_uppercase();
+    // Nobody asks about header fields: kinds and rules that look at them are left out.
+    let kind = Kind::of(method, |_| false);
+    let request = Request { method, host: &question.host, path, kind, field: &|_| None };
+    let mut name = String::new();
+    classify(&request, service.classes.rules().rules(), &service.classes.templates(), &mut name);
+    ClassName::parse(&name).unwrap_or_else(ClassName::other)
 }
 
 fn candidate(state: &ControlState, key: &Key, member: &Member) -> Candidate {

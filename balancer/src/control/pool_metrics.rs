@@ -28,6 +28,7 @@ const REPORT_OUTCOMES: [&str; 8] = [
 pub struct ControlMetrics {
     pub reports: IntCounterVec,
     pub plan_changes: IntCounter,
+    pub classes_retired: IntCounter,
 }
 
 impl ControlMetrics {
@@ -43,7 +44,12 @@ impl ControlMetrics {
         }
         let plan_changes =
             counter(registry, "sluice_plan_changes_total", "Plans that differed from the one before.");
-        Self { reports, plan_changes }
+        let classes_retired = counter(
+            registry,
+            "sluice_classes_retired_total",
+            "Classes that were merged into another or forgotten. Steadily growing by the hundred: see --max-classes.",
+        );
+        Self { reports, plan_changes, classes_retired }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arc_swap::ArcSwap;
 use prometheus::Registry;
 use sluice_process::Readiness;
-use sluice_proto::{InstanceName, PlanReply, Report, Role, SCHEMA, ServiceName};
+use sluice_proto::{Classification, InstanceName, Mode, PlanReply, Report, Role, SCHEMA, ServiceName};
 
 use crate::config::InstanceSpec;
 use crate::control::events::{Event, Events};
@@ -83,7 +83,8 @@ impl ControlState {
             self.reached(service, accepted.id());
             self.replan();
         }
-        Ok(self.reply(&key))
+        let classification = missing_classification(service, report);
+        Ok(PlanReply { classification, ..self.reply(&key) })
     }
 
     /// The operator's word on an instance; `None` if there is none of that name.
@@ -150,6 +151,19 @@ impl ControlState {
             }
         }
         self.plan.store(Arc::new(next));
+    }
+
+    /// Learns of classes from what was seen, and keeps their tables small.
+    pub fn tend_classes(&self) {
+        for service in self.directory.iter() {
+            let tended = service.classes.tend(now());
+            if tended.learned {
+                let places = service.classes.templates().len();
+                tracing::info!(service = %service.name, places, "learned where names are one class");
+            }
+            tended.freed.iter().for_each(|freed| service.forget_class(freed.id));
+            self.metrics.classes_retired.inc_by(tended.freed.len() as u64);
+        }
     }
 
     pub fn plan(&self) -> Arc<Plan> {
@@ -246,6 +260,7 @@ impl ControlState {
             role: entry.map_or(Role::General, |entry| entry.role.clone()),
             reason: entry.map_or_else(|| "not planned yet".to_owned(), |entry| entry.reason.clone()),
             routed: entry.is_some_and(|entry| entry.routed),
+            classification: None,
         }
     }
 
@@ -267,6 +282,13 @@ impl ControlState {
 fn merge_classes(service: &Service, report: &Report) {
     let now = now();
     for class in &report.classes {
-        service.classes.entry(class.class.as_str(), now).merge(class, now);
+        service.classes.report(class, now);
     }
+}
+
+/// How the service's requests are classified, if the agent does that itself and does not have it.
+fn missing_classification(service: &Service, report: &Report) -> Option<Arc<Classification>> {
+    let wanted = service.classes.classification();
+    let has_it = report.classifications.contains(&wanted.version);
+    (report.mode == Mode::Passive && !has_it).then_some(wanted)
 }

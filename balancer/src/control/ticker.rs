@@ -1,4 +1,4 @@
-//! What happens by itself: leases end, plans are made, instances in doubt are tried again.
+//! What happens by itself: leases end, classes are learned, plans are made, instances in doubt are tried again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ pub async fn run(state: Arc<ControlState>, stop: Watch) {
         state.directory.iter().for_each(|service| service.hand_out());
         if count.is_multiple_of(PLAN_EVERY) {
             state.expire();
+            state.tend_classes();
             state.tick();
         }
         count = count.wrapping_add(1);

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sluice_proto::report::Release;
-use sluice_proto::{ClassSums, Sketch, State};
+use sluice_proto::{ClassName, ClassSums, Sketch, State, classify};
 
 use crate::control::ControlState;
 use crate::decide::breaker::Breaker;
 use crate::decide::dispatch::Occupancy;
 use crate::decide::membership::{Key, Member};
-use crate::pool::{ClassEntry, now};
+use crate::pool::{ClassEntry, Service, now};
 
 /// One instance: what it says, what is done with it, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,11 @@ pub struct InstanceView {
 pub struct ClassView {
     pub service: String,
     pub class: String,
+    /// `rule` if the operator's rule names it, `learned` if names were replaced by what was learned,
+    /// else `path`.
+    pub by: String,
+    /// Why names were replaced.
+    pub reason: Option<String>,
     pub seen: Figures,
     pub reported: Figures,
 }
@@ -89,7 +94,7 @@ pub fn classes(state: &ControlState) -> Vec<ClassView> {
     let mut views = Vec::new();
     for service in state.directory.iter() {
         let entries = service.classes.all(now);
-        views.extend(entries.iter().map(|entry| class(service.name.as_str(), entry, now)));
+        views.extend(entries.iter().map(|entry| class(service, entry, now)));
     }
     views.sort_by(|a, b| (&a.service, &a.class).cmp(&(&b.service, &b.class)));
     views
@@ -130,13 +135,27 @@ pub(super) fn instance(state: &ControlState, key: &Key, member: &Member, now: In
 }
 
 /// The view of one class.
-pub(super) fn class(service: &str, entry: &ClassEntry, now: Instant) -> ClassView {
+pub(super) fn class(service: &Service, entry: &ClassEntry, now: Instant) -> ClassView {
+    let (by, reason) = origin(service, &entry.name);
     ClassView {
-        service: service.to_owned(),
+        service: service.name.to_string(),
         class: entry.name.to_string(),
+        by: by.to_owned(),
+        reason,
         seen: figures(entry.seen(now)),
         reported: figures(entry.reported(now)),
     }
+}
+
+/// Where the name of a class comes from, and why what was learned is in it.
+pub(super) fn origin(service: &Service, class: &ClassName) -> (&'static str, Option<String>) {
+    let reason = classify::reason(class, &service.classes.templates());
+    let by = match service.classes.rules().of_class(class) {
+        Some(_) => "rule",
+        None if reason.is_some() => "learned",
+        None => "path",
+    };
+    (by, reason)
 }
 
 fn figures((sums, window): (ClassSums, Duration)) -> Figures {

@@ -15,6 +15,7 @@ use sluice_relay::{ClientBody, Failure, ReplyBody, SendError, Upstreams, splice_
 
 use crate::data::DataPath;
 use crate::data::exchange::{Exchange, Record};
+use crate::data::sticky::Session;
 use crate::decide::dispatch::InstanceId;
 use crate::decide::retry::{MAX_ATTEMPTS, Trace, may_repeat};
 use crate::decide::schedule::Ask;
@@ -30,6 +31,8 @@ pub(super) struct Forwarding<'a> {
     pub(super) ask: Ask,
     /// The request's class, which its agent is told.
     pub(super) class: HeaderValue,
+    /// If the operator wants the request's session to stay at one instance.
+    pub(super) session: Option<Session>,
     /// The client's side of a possible upgrade.
     pub(super) upgrade: Option<OnUpgrade>,
 }
@@ -183,6 +186,9 @@ fn respond(
             return invalid(record);
         }
         path.reveal.add_to(&mut head.headers, id, queue, app);
+        if let Some(session) = &forwarding.session {
+            session.mark(&slot.instance().name, &mut head.headers);
+        }
         let exchange = Exchange::new(record, slot, status.as_u16(), body.size_hint().exact());
         let body = ReplyBody::relayed(body, lease, upload, path.limits.upstream.body_stall, exchange);
         return Response::from_parts(head, body);

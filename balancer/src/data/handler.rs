@@ -5,15 +5,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderValue, Request, Response, header, request};
+use http::{HeaderMap, HeaderValue, Request, Response, header, request};
 use hyper::upgrade::OnUpgrade;
+use sluice_proto::Kind;
 use sluice_relay::head::{Origin, prepare_request};
 use sluice_relay::{Client, ClientBody, Failure, ReplyBody, Upstreams};
 
 use crate::data::DataPath;
 use crate::data::exchange::{Exchange, Record};
 use crate::data::forward::{Forwarding, forward};
-use crate::decide::classify::{RequestLine, classify};
+use crate::data::sticky::Session;
+use crate::decide::classify;
 use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
 use crate::decide::schedule::Ask;
 use crate::metrics::Outcome;
@@ -38,18 +40,19 @@ impl Handler {
         Self { path, upstreams, scratch }
     }
 
-    /// The service and class of a request, and what it asks for.
+    /// The service and class of a request, and what it asks for, but for its session.
     fn sort(&self, parts: &request::Parts) -> (Arc<Service>, Arc<ClassEntry>, Ask) {
-        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let path = parts.uri.path();
+        let field = |name: &str| text(&parts.headers, name);
+        let host = field(header::HOST.as_str()).unwrap_or_default();
+        let (method, path) = (parts.method.as_str(), parts.uri.path());
         let service = self.path.directory.route(host, path);
-        let mut scratch = self.scratch.borrow_mut();
-        classify(RequestLine { method: parts.method.as_str(), path }, &mut scratch.class_name);
-        let class = service.classes.entry(&scratch.class_name, now());
+        let kind = Kind::of(method, |name| parts.headers.contains_key(name));
+        let request = classify::Request { method, host, path, kind, field: &field };
+        let class = service.classes.sort(&request, &mut self.scratch.borrow_mut().class_name, now());
         let target = parts.uri.path_and_query().map_or(path, |target| target.as_str());
         let key = RequestKey {
             class: class.id,
-            url: UrlKey::of(service.url_seed(), parts.method.as_str(), host, target),
+            url: UrlKey::of(service.url_seed(), method, host, target),
             extension: ExtensionKey::of_path(path),
         };
         (service.clone(), class, Ask::new(key))
@@ -59,6 +62,10 @@ impl Handler {
         let origin = Origin { peer: client.address.ip(), scheme: client.scheme, arrived: SystemTime::now() };
         prepare_request(parts, &self.path.position, origin, &mut self.scratch.borrow_mut().rng)
     }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 impl sluice_relay::Handler for Handler {
@@ -72,21 +79,25 @@ impl sluice_relay::Handler for Handler {
         let arrived = now();
         let (mut parts, body) = request.into_parts();
         let policed = self.police(&mut parts, client);
-        let (service, class, ask) = self.sort(&parts);
+        let (service, class, mut ask) = self.sort(&parts);
         let record = Record::new(class.clone(), arrived, body.progress());
         if let Err(problem) = policed {
             let failure = Failure::BadRequest(problem);
             record.finish(Outcome::Failed(failure), 0);
             return failure.response();
         }
-        let class = HeaderValue::from_str(class.name.as_str()).expect("class names are printable ASCII");
+        let session = Session::of(&class, &parts.headers);
+        let preference = session.as_ref().and_then(|session| session.preference);
+        service.treat(&mut ask, &class.treatment, preference);
+        let name = HeaderValue::from_str(class.name.as_str()).expect("class names are printable ASCII");
         let upgrade = parts.extensions.remove::<OnUpgrade>();
         let forwarding = Forwarding {
             path: &self.path,
             upstreams: &self.upstreams,
             service: &service,
             ask,
-            class,
+            class: name,
+            session,
             upgrade,
         };
         forward(forwarding, Request::from_parts(parts, body), record).await

@@ -4,6 +4,7 @@ mod exchange;
 mod forward;
 mod handler;
 mod reveal;
+mod sticky;
 
 use std::net::TcpListener;
 use std::rc::Rc;

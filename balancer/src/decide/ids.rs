@@ -16,6 +16,9 @@ impl ClassId {
     /// does, at 32 times its default size.
     pub const MOST: u32 = 65_535;
 
+    /// What does not fit the table of classes.
+    pub const OTHER: Self = Self(0);
+
     pub fn index(self) -> usize {
         self.0 as usize
     }

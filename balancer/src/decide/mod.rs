@@ -18,4 +18,6 @@ pub mod queueing;
 pub mod retry;
 pub mod route;
 pub mod schedule;
+pub mod sticky;
+pub mod treatment;
 pub mod window;

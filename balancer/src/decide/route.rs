@@ -1,6 +1,7 @@
 //! Which service a request belongs to, by host and path prefix. **A routing rule goes here.**
 
-use sluice_proto::ServiceName;
+use sluice_proto::host::without_port;
+use sluice_proto::{HostPattern, ServiceName};
 
 /// One service's claim on requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,16 +10,6 @@ pub struct Rule {
     pub host: HostPattern,
     /// Matches whole segments: `/app` matches `/app` and `/app/x`, not `/apple`. Empty: every path.
     pub path_prefix: String,
-}
-
-/// Which hosts a rule is for. Written in lower case, without a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostPattern {
-    Any,
-    /// `www.example.org`
-    Exact(String),
-    /// `*.example.org`: any host below it, held here as `.example.org`.
-    Below(String),
 }
 
 /// The rules, most specific first.
@@ -42,55 +33,6 @@ impl Routes {
         let matching =
             self.rules.iter().find(|rule| rule.host.matches(host) && has_prefix(path, &rule.path_prefix));
         matching.map_or(&self.fallback, |rule| &rule.service)
-    }
-}
-
-impl HostPattern {
-    fn matches(&self, host: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Exact(exact) => exact.eq_ignore_ascii_case(host),
-            Self::Below(suffix) => {
-                host.len() > suffix.len()
-                    && host
-                        .get(host.len() - suffix.len()..)
-                        .is_some_and(|end| end.eq_ignore_ascii_case(suffix))
-            }
-        }
-    }
-
-    fn specificity(&self) -> (u8, usize) {
-        match self {
-            Self::Any => (0, 0),
-            Self::Below(suffix) => (1, suffix.len()),
-            Self::Exact(exact) => (2, exact.len()),
-        }
-    }
-}
-
-impl std::str::FromStr for HostPattern {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let lower = text.to_ascii_lowercase();
-        let name = lower.strip_prefix("*.").unwrap_or(&lower);
-        let valid =
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
-        match (lower.as_str(), valid) {
-            ("*", _) => Ok(Self::Any),
-            (_, false) => {
-                Err("a host name such as www.example.org, *.example.org or *, without a port".to_owned())
-            }
-            (lower, true) if lower.starts_with("*.") => Ok(Self::Below(lower[1..].to_owned())),
-            (lower, true) => Ok(Self::Exact(lower.to_owned())),
-        }
-    }
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rfind(':') {
-        Some(colon) if !host[colon..].contains(']') => &host[..colon],
-        _ => host,
     }
 }
 
@@ -138,13 +80,6 @@ mod tests {
             ("", "/", "default"),
         ] {
             assert_eq!(routes.service(host, path).as_str(), service, "{host} {path}");
-        }
-    }
-
-    #[test]
-    fn hosts_are_checked() {
-        for bad in ["", "a b", "http://x", "*.", "a/b"] {
-            assert!(bad.parse::<HostPattern>().is_err(), "{bad:?}");
         }
     }
 }

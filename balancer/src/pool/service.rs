@@ -9,6 +9,7 @@ use sluice_proto::ServiceName;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::decide::breaker::Breaker;
 use crate::decide::dispatch::{
     Arrival, Backlog, ClassId, Granted, InstanceId, Lane, Occupancy, Refusal, RunId, Ticket,
 };
@@ -17,6 +18,8 @@ use crate::decide::plan::snapshot::Snapshot;
 use crate::decide::predict::UrlSeed;
 use crate::decide::retry::RetryBudget;
 use crate::decide::schedule::{Ask, Judgement, Named, Outcome, Scheduler, Settings};
+use crate::decide::sticky::Preference;
+use crate::decide::treatment::{LanePin, Treatment};
 use crate::pool::{ClassTable, Instance, Slot, now};
 use sluice_relay::Failure;
 
@@ -256,6 +259,29 @@ impl Service {
         self.live().scheduler.unreachable(instance.id, now());
     }
 
+    /// Puts a rule's treatment, and the instance that the request's session prefers, into what it asks
+    /// for. Takes the lock only for rules about instances.
+    pub fn treat(&self, ask: &mut Ask, treatment: &Treatment, session: Option<Preference>) {
+        ask.lane = treatment.lane.map(LanePin::lane);
+        (ask.priority, ask.deadline) = (treatment.priority, treatment.deadline);
+        let names = treatment.instances.as_deref();
+        if names.is_none() && session.is_none() {
+            return;
+        }
+        let live = self.live();
+        let allowed: Vec<_> = live
+            .instances
+            .values()
+            .filter(|instance| names.is_none_or(|names| names.contains(&instance.name)))
+            .collect();
+        ask.only = names.map(|_| allowed.iter().map(|instance| instance.id).collect());
+        // Only among those that are up: else a session's requests would spread while its home is down.
+        let up = allowed.iter().filter(|instance| live.is_up(instance.id)).map(|instance| &instance.name);
+        let home = session.and_then(|session| session.among(up));
+        let home = home.and_then(|home| allowed.iter().find(|instance| instance.name == *home));
+        ask.sticky = home.map(|instance| instance.id);
+    }
+
     /// Whether one more attempt is within the retry budget; takes it out.
     pub fn take_retry(&self) -> bool {
         self.live().retries.take(now())
@@ -293,6 +319,13 @@ impl Service {
 
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().expect("no code panics while holding it")
+    }
+}
+
+impl Live {
+    fn is_up(&self, id: InstanceId) -> bool {
+        let up = |occupancy: Occupancy| occupancy.routable && occupancy.breaker == Breaker::Closed;
+        self.scheduler.occupancy(id).is_some_and(up)
     }
 }
 

@@ -15,7 +15,7 @@ use axum::{
 };
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use sluice_proto::{PlanReply, Report, Role, SCHEMA};
+use sluice_proto::{Classification, PlanReply, Report, Role, SCHEMA};
 use tokio::{
     net::TcpListener,
     sync::mpsc,
@@ -44,6 +44,7 @@ struct Desk {
     manner: Mutex<Manner>,
     reports: mpsc::UnboundedSender<Report>,
     authorization: Mutex<Option<String>>,
+    classification: Mutex<Option<Arc<Classification>>>,
 }
 
 impl FakeBalancer {
@@ -55,8 +56,12 @@ impl FakeBalancer {
         let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (sender, reports) = mpsc::unbounded_channel();
-        let desk =
-            Arc::new(Desk { manner: Mutex::new(manner), reports: sender, authorization: Mutex::default() });
+        let desk = Arc::new(Desk {
+            manner: Mutex::new(manner),
+            reports: sender,
+            authorization: Mutex::default(),
+            classification: Mutex::default(),
+        });
         let router = Router::new().route("/v1/report", post(take)).with_state(desk.clone());
         let serving = tokio::spawn(serve(listener, router));
         Self { address, reports, desk, serving }
@@ -64,6 +69,11 @@ impl FakeBalancer {
 
     pub fn set_manner(&self, manner: Manner) {
         *self.desk.manner.lock().expect("no panic") = manner;
+    }
+
+    /// From now on sent to whoever does not say that it has it.
+    pub fn set_classification(&self, classification: Classification) {
+        *self.desk.classification.lock().expect("no panic") = Some(Arc::new(classification));
     }
 
     /// The `Authorization` field of the last report.
@@ -107,13 +117,22 @@ async fn take(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) ->
     let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().expect("ASCII"));
     *desk.authorization.lock().expect("no panic") = authorization.map(str::to_owned);
     let plan = report.seq;
+    let classification = desk.classification.lock().expect("no panic").clone();
+    let classification = classification.filter(|it| !report.classifications.contains(&it.version));
     desk.reports.send(report).ok();
     let manner = *desk.manner.lock().expect("no panic");
     match manner {
         Manner::Plan => {
             let reason = "all are".to_owned();
-            Json(PlanReply { schema: SCHEMA, plan, role: Role::General, reason, routed: true })
-                .into_response()
+            Json(PlanReply {
+                schema: SCHEMA,
+                plan,
+                role: Role::General,
+                reason,
+                routed: true,
+                classification,
+            })
+            .into_response()
         }
         Manner::Status(status) => {
             (StatusCode::from_u16(status).expect("a status"), "no, thank you\n").into_response()

@@ -1,0 +1,170 @@
+//! The bounded table of classes: from a request to its class, and what is known of each.
+
+mod entry;
+mod ids;
+#[cfg(test)]
+pub(crate) mod tests;
+mod upkeep;
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use sluice_proto::classify::renamed;
+use sluice_proto::{ClassName, ClassReport, Classification, Templates};
+
+pub use entry::{ClassEntry, Observation};
+pub use upkeep::{Freed, Tended};
+
+use crate::decide::classify::{Request, classify};
+use crate::decide::ids::ClassId;
+use crate::decide::treatment::ServiceRules;
+use crate::metrics::RequestMetrics;
+
+/// Classes of one service. At most `capacity`; what comes later is counted as `other`, or as its
+/// rule's own class, until [`ClassTable::tend`] has made room.
+#[derive(Debug)]
+pub struct ClassTable {
+    capacity: usize,
+    metrics: RequestMetrics,
+    rules: Arc<ServiceRules>,
+    /// What requests are sorted by now.
+    templates: ArcSwap<Templates>,
+    /// The same for agents that sort by themselves.
+    classification: ArcSwap<Classification>,
+    index: RwLock<Index>,
+    other: Arc<ClassEntry>,
+    /// Each rule's own class, so that no request misses its treatment for want of room.
+    by_rule: Vec<Arc<ClassEntry>>,
+    /// The templates with their ages. The control plane's alone.
+    learned: Mutex<Templates>,
+}
+
+/// Behind the one lock; read by each request, written when a class comes or goes.
+#[derive(Debug, Default)]
+struct Index {
+    by_name: HashMap<ClassName, Arc<ClassEntry>>,
+    ids: ids::Ids,
+    /// Out of the table, but requests of them are under way.
+    leaving: Vec<upkeep::Leaving>,
+}
+
+impl ClassTable {
+    /// `capacity` is the most classes, those of the rules included.
+    pub fn new(capacity: usize, metrics: RequestMetrics, rules: Arc<ServiceRules>, now: Instant) -> Self {
+        let mut index = Index::default();
+        let other = ClassName::other();
+        let other = ClassEntry::new(index.ids.take(), other.clone(), metrics.class(&other), None, now);
+        let classification = Classification::new(rules.rules().specs(), &Templates::default());
+        let mut table = Self {
+            capacity,
+            metrics,
+            rules,
+            templates: ArcSwap::default(),
+            classification: ArcSwap::from_pointee(classification),
+            index: RwLock::new(index),
+            other,
+            by_rule: Vec::new(),
+            learned: Mutex::default(),
+        };
+        let names = table.rules.rules().specs().iter().filter_map(|spec| ClassName::parse(&spec.name));
+        table.by_rule = names.map(|name| table.add(&mut table.write(), name, now)).collect();
+        table
+    }
+
+    /// The class of a request. `scratch` holds its name afterwards.
+    pub fn sort(&self, request: &Request<'_>, scratch: &mut String, now: Instant) -> Arc<ClassEntry> {
+        classify(request, self.rules.rules(), &self.templates.load(), scratch);
+        let entry = self.entry(scratch, now);
+        entry.sorted.fetch_add(1, Relaxed);
+        entry
+    }
+
+    /// The entry of a class, made if there is room.
+    pub fn entry(&self, name: &str, now: Instant) -> Arc<ClassEntry> {
+        if let Some(entry) = self.read().by_name.get(name) {
+            return entry.clone();
+        }
+        match ClassName::parse(name) {
+            Some(name) => self.entry_within(&name, self.capacity, now),
+            None => self.other.clone(),
+        }
+    }
+
+    /// Counts what an agent reported of a class, under the name that it has here by now.
+    ///
+    /// Names that only agents know get no more than half the table: one that makes them up must not
+    /// take the place of classes that requests really have.
+    pub fn report(&self, report: &ClassReport, now: Instant) {
+        let name = renamed(&report.class, &self.templates.load()).unwrap_or_else(|| report.class.clone());
+        let known = self.get(name.as_str());
+        known.unwrap_or_else(|| self.entry_within(&name, self.capacity / 2, now)).merge(report, now);
+    }
+
+    fn entry_within(&self, name: &ClassName, capacity: usize, now: Instant) -> Arc<ClassEntry> {
+        let mut index = self.write();
+        if let Some(entry) = index.by_name.get(name) {
+            return entry.clone();
+        }
+        if index.by_name.len() < capacity && name.as_str() != ClassName::OTHER {
+            return self.add(&mut index, name.clone(), now);
+        }
+        let rule = self.rules.of_class(name).and_then(|(rule, _)| self.by_rule.get(rule));
+        rule.unwrap_or(&self.other).clone()
+    }
+
+    fn add(&self, index: &mut Index, name: ClassName, now: Instant) -> Arc<ClassEntry> {
+        let rule = self.rules.of_class(&name).map(|(rule, treatment)| (rule, treatment.clone()));
+        let entry = ClassEntry::new(index.ids.take(), name.clone(), self.metrics.class(&name), rule, now);
+        index.by_name.insert(name, entry.clone());
+        entry
+    }
+
+    /// An attempt of one of this service's requests is being made again.
+    pub fn retried(&self, failure: sluice_relay::Failure) {
+        self.metrics.retried(failure);
+    }
+
+    /// The class of this name, if it is known.
+    pub fn get(&self, name: &str) -> Option<Arc<ClassEntry>> {
+        self.read().by_name.get(name).cloned()
+    }
+
+    /// Ids and names of all classes.
+    pub fn ids(&self) -> Vec<(ClassId, ClassName)> {
+        self.read().by_name.values().map(|entry| (entry.id, entry.name.clone())).collect()
+    }
+
+    /// All entries that were used, by name; `other` last.
+    pub fn all(&self, now: Instant) -> Vec<Arc<ClassEntry>> {
+        let mut all: Vec<_> = self.read().by_name.values().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all.push(self.other.clone());
+        all.retain(|entry| entry.is_used(now));
+        all
+    }
+
+    pub fn rules(&self) -> &ServiceRules {
+        &self.rules
+    }
+
+    /// What was learned of the service's paths.
+    pub fn templates(&self) -> Arc<Templates> {
+        self.templates.load_full()
+    }
+
+    /// What an agent needs to sort requests as this table does.
+    pub fn classification(&self) -> Arc<Classification> {
+        self.classification.load_full()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().expect("no code panics while holding it")
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().expect("no code panics while holding it")
+    }
+}
