@@ -320,6 +320,11 @@ impl<W> Dispatcher<W> {
         self.homes.forget(class, &mut self.table);
     }
 
+    /// Whether a class is so busy that it is at home everywhere.
+    pub fn set_everywhere(&mut self, class: ClassId, everywhere: bool) {
+        self.homes.set_everywhere(class, everywhere, &mut self.table);
+    }
+
     pub fn homes_of(&self, class: ClassId) -> &[InstanceId] {
         self.homes.of(class)
     }
