@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+mod connection;
 pub mod failure;
 pub mod head;
 mod instance_io;
@@ -29,7 +30,9 @@ pub mod listen;
 pub mod metrics;
 mod peer;
 pub mod police;
+mod relayed;
 pub mod server;
+mod splice;
 pub mod threads;
 pub mod trace;
 mod tunnel;
@@ -40,5 +43,6 @@ pub use failure::Failure;
 pub use limits::Limits;
 pub use peer::Client;
 pub use server::Handler;
+pub use splice::Chunk;
 pub use tunnel::{is_upgrade, splice_upgrade};
 pub use upstream::{SendError, Upstreams};
