@@ -48,7 +48,8 @@ pub enum End {
 pub trait Observer: 'static {
     /// The first byte of the body came from the instance; not called if there is none.
     fn first_byte(&mut self);
-    /// The last byte came, or none will. `bytes`: body bytes that the instance sent.
+    /// The last byte has arrived at this host, or none will: the instance is done. `bytes`: body bytes that it sent.
+    /// Some of them may be on their way to the client for a while.
     fn ended(&mut self, end: End, bytes: u64);
 }
 

@@ -32,6 +32,7 @@ mod peer;
 pub mod police;
 mod relayed;
 pub mod server;
+mod sockets;
 mod splice;
 pub mod threads;
 pub mod trace;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::body::{BodyError, End, Observer, Progress};
 use crate::connection::Taken;
-use crate::splice::{self, Chunk, Feeding, Inlet, Next, Outlet};
+use crate::splice::{self, Chunk, Inlet, Next, Outlet, Way};
 use crate::upstream::Lease;
 
 type Polled = Poll<Option<Result<Frame<Chunk>, BodyError>>>;
@@ -26,8 +26,10 @@ pub(crate) struct Relayed<O: Observer> {
     lease: Option<Lease>,
     progress: Rc<Progress>,
     bytes: u64,
-    /// `None` once it was told the end.
+    /// Dropped when the response is over.
     observer: Option<O>,
+    /// The observer knows the end.
+    told: bool,
     stall: Duration,
     /// Since when the instance owes the next bytes. Not set while the client is the slow one.
     waiting_since: Option<Instant>,
@@ -36,7 +38,7 @@ pub(crate) struct Relayed<O: Observer> {
 
 /// Where the body comes from.
 enum Source {
-    /// The HTTP library, which copies. `fresh`: none of it was asked for yet.
+    /// The HTTP library. `fresh`: none of it was asked for yet.
     Library { body: Incoming, fresh: bool },
     /// On the way from the library to the socket.
     TakingOver(Box<TakingOver>),
@@ -49,7 +51,7 @@ enum Source {
 struct TakingOver {
     body: Incoming,
     taken: oneshot::Receiver<Taken>,
-    feeding: Feeding,
+    way: Way,
 }
 
 impl<O: Observer> Relayed<O> {
@@ -66,6 +68,7 @@ impl<O: Observer> Relayed<O> {
             progress,
             bytes: 0,
             observer: Some(observer),
+            told: false,
             stall,
             waiting_since: None,
             alarm: None,
@@ -96,7 +99,7 @@ impl<O: Observer> Relayed<O> {
 
     /// `outlet`: the way past the HTTP library, if the client's connection has one.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>, outlet: Option<&Arc<Outlet>>) -> Polled {
-        if self.observer.is_none() {
+        if self.lease.is_none() {
             return Poll::Ready(None);
         }
         match self.poll_source(cx, outlet) {
@@ -107,6 +110,7 @@ impl<O: Observer> Relayed<O> {
             }
             Poll::Ready(Some(Ok(Next::ClientIsSlow))) => {
                 self.waiting_since = None;
+                self.note_arrival();
                 Poll::Pending
             }
             Poll::Ready(Some(Err(error))) => {
@@ -145,7 +149,7 @@ impl<O: Observer> Relayed<O> {
         }
     }
 
-    /// Before anything was read: asks for the connection if this body is to be spliced.
+    /// Before anything was read: asks for the connection if this is a long body.
     fn begin(&mut self, outlet: Option<&Arc<Outlet>>) {
         let Source::Library { body, fresh: fresh @ true } = &mut self.source else { return };
         *fresh = false;
@@ -153,10 +157,11 @@ impl<O: Observer> Relayed<O> {
         // The library may have something of a request's body in a buffer that is yet to be written.
         let is_asked = self.progress.is_done() && !self.progress.has_started();
         let Some(lease) = self.lease.as_mut().filter(|_| is_long && is_asked) else { return };
-        let Some(feeding) = outlet.and_then(|outlet| outlet.open()) else { return };
         let taken = lease.take_over();
+        let way =
+            outlet.and_then(|outlet| outlet.open()).map_or_else(|| Way::Copy(BytesMut::new()), Way::Splice);
         self.replace(|source| match source {
-            Source::Library { body, .. } => Source::TakingOver(Box::new(TakingOver { body, taken, feeding })),
+            Source::Library { body, .. } => Source::TakingOver(Box::new(TakingOver { body, taken, way })),
             other => other,
         });
     }
@@ -165,12 +170,12 @@ impl<O: Observer> Relayed<O> {
     fn taken_over(&mut self, taken: Option<Taken>) {
         self.replace(|source| {
             let Source::TakingOver(step) = source else { return source };
-            let TakingOver { mut body, feeding, .. } = *step;
+            let TakingOver { mut body, way, .. } = *step;
             let Some(taken) = taken else { return Source::Library { body, fresh: false } };
             let length = body.size_hint().exact().unwrap_or(0);
             let mut ahead = passed_on(&mut body);
             ahead.push_back(taken.ahead);
-            Source::Socket(Inlet::new(taken.io, ahead, length, feeding))
+            Source::Socket(Inlet::new(taken.io, ahead, length, way))
         });
     }
 
@@ -187,9 +192,27 @@ impl<O: Observer> Relayed<O> {
             }
             self.bytes += data.remaining() as u64;
         }
-        // At once: the instance is done, however long the client takes for what is on its way.
         if self.is_end_stream() {
             self.end(End::Complete);
+        } else {
+            self.note_arrival();
+        }
+    }
+
+    /// Tells the end as soon as the last byte is here: the instance is done, however long the client takes.
+    fn note_arrival(&mut self) {
+        if let Source::Socket(inlet) = &self.source
+            && !self.told
+            && inlet.has_arrived()
+        {
+            self.tell(End::Complete, self.bytes + inlet.left());
+        }
+    }
+
+    fn tell(&mut self, end: End, bytes: u64) {
+        if let Some(observer) = self.observer.as_mut().filter(|_| !self.told) {
+            observer.ended(end, bytes);
+            self.told = true;
         }
     }
 
@@ -211,9 +234,8 @@ impl<O: Observer> Relayed<O> {
         if let Some(lease) = self.lease.take() {
             self.give_back(lease, end);
         }
-        if let Some(mut observer) = self.observer.take() {
-            observer.ended(end, self.bytes);
-        }
+        self.tell(end, self.bytes);
+        self.observer = None;
     }
 
     /// First the connection, then the word: the next request finds it.

@@ -8,7 +8,6 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use sluice_proto::Target;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -19,6 +18,7 @@ use crate::head::is_persistent;
 use crate::instance_io::InstanceIo;
 use crate::limits::UpstreamLimits;
 use crate::metrics::RelayMetrics;
+use crate::sockets;
 
 /// Which kept connections a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Upstreams {
     }
 
     async fn connect(&self, target: &Target) -> Result<Connection, Failure> {
-        let tcp = match timeout(self.limits.connect, connect_tcp(target)).await {
+        let tcp = match timeout(self.limits.connect, sockets::connect(target)).await {
             Ok(Ok(tcp)) => tcp,
             Ok(Err(error)) => {
                 tracing::debug!(%target, %error, "connect failed");
@@ -211,16 +211,6 @@ pub fn spare(request: &Request<ClientBody>) -> Option<Request<ClientBody>> {
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     Some(copy)
-}
-
-async fn connect_tcp(target: &Target) -> std::io::Result<TcpStream> {
-    let tcp = match target.literal() {
-        Some(address) => TcpStream::connect(address).await?,
-        None => TcpStream::connect(target.as_str()).await?,
-    };
-    // Requests are written whole; waiting for more to send only delays them.
-    tcp.set_nodelay(true)?;
-    Ok(tcp)
 }
 
 /// Resolves when the request has not moved and not been answered for `limit`.

@@ -129,7 +129,8 @@ async fn an_instance_may_write_in_pieces_of_any_size() {
     let mut next: u64 = seed;
     let mut piece = move || {
         next = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        1 + usize::try_from(next >> 33).expect("31 bits") % [3, 100, 9_000, 200_000][(next >> 20) as usize % 4]
+        1 + usize::try_from(next >> 33).expect("31 bits")
+            % [3, 100, 9_000, 200_000][(next >> 20) as usize % 4]
     };
     for chain in BOTH {
         let (site, mut instance) = raw_site(chain, Settings::default()).await;
@@ -178,7 +179,10 @@ async fn a_client_may_take_it_as_slowly_as_it_likes() {
         let mut block = vec![0; 3_001];
         while taken < LENGTH {
             let n = tcp.read(&mut block).await.expect("it goes on");
-            assert!(n > 0 && block[..n] == expected[taken..taken + n], "other bytes than sent, after {taken}");
+            assert!(
+                n > 0 && block[..n] == expected[taken..taken + n],
+                "other bytes than sent, after {taken}"
+            );
             taken += n;
         }
         drop(tcp);
@@ -251,10 +255,8 @@ async fn a_client_that_leaves_ends_the_instances_work() {
 /// The instance's fault or the client's: told apart even when the pipe is full.
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_cut_off_and_the_instance_is_not_blamed() {
-    let settings = Settings {
-        balancer: "--client-write-timeout 500ms --stream-timeout 100ms",
-        ..Settings::default()
-    };
+    let settings =
+        Settings { balancer: "--client-write-timeout 500ms --stream-timeout 100ms", ..Settings::default() };
     for chain in BOTH {
         let (site, mut instance) = raw_site(chain, settings).await;
         let mut client = Conn::open(site.address()).await;

@@ -93,20 +93,22 @@ impl Drop for Record {
 /// Watches a response pass, and gives the slot back when the worker is free.
 pub struct Exchange {
     record: Option<Record>,
-    slot: Slot,
+    /// `None` once the instance is done.
+    slot: Option<Slot>,
     status: u16,
 }
 
 impl Exchange {
     pub(super) fn new(record: Record, slot: Slot, status: u16) -> Self {
-        Self { record: Some(record), slot, status }
+        Self { record: Some(record), slot: Some(slot), status }
     }
 }
 
 impl Observer for Exchange {
     fn first_byte(&mut self) {
-        self.slot.first_byte();
-        if self.slot.instance().release_point() == ReleasePoint::FirstByte
+        let Some(slot) = &mut self.slot else { return };
+        slot.first_byte();
+        if slot.instance().release_point() == ReleasePoint::FirstByte
             && let Some(record) = &mut self.record
         {
             record.released();
@@ -121,5 +123,6 @@ impl Observer for Exchange {
         if let Some(record) = self.record.take() {
             record.finish(outcome, bytes);
         }
+        self.slot = None;
     }
 }

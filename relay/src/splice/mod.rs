@@ -18,11 +18,13 @@ mod chunk;
 mod inlet;
 mod outlet;
 mod pipe;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use chunk::Chunk;
 pub(crate) use chunk::{Piped, is_stand_in};
-pub(crate) use inlet::{Inlet, Next};
+pub(crate) use inlet::{Inlet, Next, Way};
 pub(crate) use outlet::{Feeding, Fill, Outlet};
 pub(crate) use pipe::CAPACITY;
 pub(crate) use write::write;
