@@ -26,10 +26,18 @@ pub(crate) struct Connection {
     /// Drives the socket; ends it when aborted.
     driver: AbortHandle,
     takeover: Option<oneshot::Sender<oneshot::Sender<Taken>>>,
-    /// The request under way asks for another protocol, so that HTTP's end is not the connection's.
-    upgrading: Rc<Cell<bool>>,
+    stage: Rc<Stage>,
     pub(crate) since: Instant,
     pub(crate) used: bool,
+}
+
+/// What the connection and its driver tell each other.
+#[derive(Default)]
+struct Stage {
+    /// The request under way asks for another protocol, so that HTTP's end is not the connection's.
+    upgrading: Cell<bool>,
+    /// HTTP is over, and what follows is for the one who takes over.
+    over: Cell<bool>,
 }
 
 /// A connection's socket, taken from the HTTP library, and what that had read of it and not passed on.
@@ -46,10 +54,10 @@ impl Connection {
             return None;
         };
         let (takeover, asked) = oneshot::channel();
-        let upgrading = Rc::new(Cell::new(false));
-        let driver = Driver { http: Some(http), over: false, asked, upgrading: upgrading.clone() };
+        let stage = Rc::new(Stage::default());
+        let driver = Driver { http: Some(http), asked, stage: stage.clone() };
         let driver = tokio::task::spawn_local(driver).abort_handle();
-        Some(Self { sender, driver, takeover: Some(takeover), upgrading, since: Instant::now(), used: false })
+        Some(Self { sender, driver, takeover: Some(takeover), stage, since: Instant::now(), used: false })
     }
 
     /// Sends a request; what comes of it is [`SendRequest::try_send_request`]'s.
@@ -57,12 +65,12 @@ impl Connection {
         &mut self,
         request: Request<ClientBody>,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<ClientBody>>>> + use<> {
-        self.upgrading.set(is_upgrade(&request));
+        self.stage.upgrading.set(is_upgrade(&request));
         self.sender.try_send_request(request)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.sender.is_closed() || self.stage.over.get()
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -71,7 +79,7 @@ impl Connection {
 
     /// From now on it may be given out again.
     pub(crate) fn rest(&mut self) {
-        self.upgrading.set(false);
+        self.stage.upgrading.set(false);
         self.since = Instant::now();
         self.used = true;
     }
@@ -100,10 +108,8 @@ type Http = http1::Connection<TokioIo<InstanceIo>, ClientBody>;
 struct Driver {
     /// `None` once taken over.
     http: Option<Http>,
-    /// HTTP is over, and what follows is for the one who takes over.
-    over: bool,
     asked: oneshot::Receiver<oneshot::Sender<Taken>>,
-    upgrading: Rc<Cell<bool>>,
+    stage: Rc<Stage>,
 }
 
 impl Future for Driver {
@@ -120,10 +126,10 @@ impl Future for Driver {
             Poll::Ready(Err(_)) => return Poll::Ready(()),
             Poll::Pending => {}
         }
-        let Some(http) = this.http.as_mut().filter(|_| !this.over) else { return Poll::Pending };
+        let Some(http) = this.http.as_mut().filter(|_| !this.stage.over.get()) else { return Poll::Pending };
         match http.poll_without_shutdown(cx) {
-            Poll::Ready(Ok(())) if this.upgrading.get() => {
-                this.over = true;
+            Poll::Ready(Ok(())) if this.stage.upgrading.get() => {
+                this.stage.over.set(true);
                 Poll::Pending
             }
             Poll::Ready(_) => Poll::Ready(()),

@@ -153,6 +153,9 @@ impl Peer {
     fn next_deadline(&self, limits: &ClientLimits) -> Option<(Instant, Overdue)> {
         let at = |since: &AtomicU64, limit: Duration, overdue: Overdue| {
             let since = since.load(Relaxed);
+            // Idle is who neither asks nor still takes the end of what was asked for.
+            let since =
+                if overdue == Overdue::Idle { since.max(self.last_write.load(Relaxed)) } else { since };
             (since != NEVER).then(|| (self.start + Duration::from_millis(since) + limit, overdue))
         };
         let in_flight = self.in_flight.load(Relaxed);

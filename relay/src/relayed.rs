@@ -30,6 +30,8 @@ pub(crate) struct Relayed<O: Observer> {
     observer: Option<O>,
     /// The observer knows the end.
     told: bool,
+    /// Why it broke off, to be passed on once what came before has been written.
+    broken: Option<BodyError>,
     stall: Duration,
     /// Since when the instance owes the next bytes. Not set while the client is the slow one.
     waiting_since: Option<Instant>,
@@ -69,6 +71,7 @@ impl<O: Observer> Relayed<O> {
             bytes: 0,
             observer: Some(observer),
             told: false,
+            broken: None,
             stall,
             waiting_since: None,
             alarm: None,
@@ -84,7 +87,7 @@ impl<O: Observer> Relayed<O> {
             Source::Library { body, .. } => body.is_end_stream(),
             Source::TakingOver(_) => false,
             Source::Socket(inlet) => inlet.left() == 0,
-            Source::Over => true,
+            Source::Over => self.broken.is_none(),
         }
     }
 
@@ -100,7 +103,7 @@ impl<O: Observer> Relayed<O> {
     /// `outlet`: the way past the HTTP library, if the client's connection has one.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>, outlet: Option<&Arc<Outlet>>) -> Polled {
         if self.lease.is_none() {
-            return Poll::Ready(None);
+            return Poll::Ready(self.broken.take().map(Err));
         }
         match self.poll_source(cx, outlet) {
             Poll::Ready(Some(Ok(Next::Frame(frame)))) => {
@@ -115,7 +118,11 @@ impl<O: Observer> Relayed<O> {
             }
             Poll::Ready(Some(Err(error))) => {
                 self.end(End::CutShort);
-                Poll::Ready(Some(Err(error)))
+                // At an error the library drops what it has not written: the client would get less than came, perhaps
+                // not even the head.
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Poll::Ready(None) => {
                 self.end(End::Complete);

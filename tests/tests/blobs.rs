@@ -1,12 +1,15 @@
 //! Long bodies of known length, which the kernel passes on without a copy: every byte as it was sent, and everything
 //! that holds for other responses holds for them.
 
+use std::time::Duration;
+
 use sluice_tests::admin;
 use sluice_tests::script::{Answering, RawInstance};
 use sluice_tests::site::{Chain, Settings, Site};
 use sluice_tests::wire::{Conn, Ending, Message, get, pattern};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::sleep;
 
 const BOTH: [Chain; 2] = [Chain::Balancer, Chain::Agent];
 const MIB: usize = 1024 * 1024;
@@ -27,6 +30,20 @@ async fn blob_site(chain: Chain) -> (Site, Answering) {
     })
     .await;
     (Site::start(chain, instance.address(), Settings::default()).await, instance)
+}
+
+/// A client with a small receive buffer, so that little is on its way to it, has asked for `length` bytes and read the
+/// head of the response.
+async fn slow_client(site: &Site, length: usize) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a descriptor");
+    socket.set_recv_buffer_size(8 * 1024).expect("a socket takes the option");
+    let mut tcp = socket.connect(site.address()).await.expect("it listens");
+    tcp.write_all(get(&format!("/{length}")).as_bytes()).await.expect("it is there");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(tcp.read_u8().await.expect("a head"));
+    }
+    tcp
 }
 
 async fn raw_site(chain: Chain, settings: Settings) -> (Site, RawInstance) {
@@ -166,14 +183,7 @@ async fn a_client_may_take_it_as_slowly_as_it_likes() {
     const LENGTH: usize = 12 * MIB;
     for chain in BOTH {
         let (site, _instance) = blob_site(chain).await;
-        let socket = TcpSocket::new_v4().expect("a descriptor");
-        socket.set_recv_buffer_size(8 * 1024).expect("a socket takes the option");
-        let mut tcp = socket.connect(site.address()).await.expect("it listens");
-        tcp.write_all(get(&format!("/{LENGTH}")).as_bytes()).await.expect("it is there");
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(tcp.read_u8().await.expect("a head"));
-        }
+        let mut tcp = slow_client(&site, LENGTH).await;
         let expected = pattern(LENGTH);
         let mut taken = 0;
         let mut block = vec![0; 3_001];
@@ -186,6 +196,27 @@ async fn a_client_may_take_it_as_slowly_as_it_likes() {
             taken += n;
         }
         drop(tcp);
+        site.until_idle().await;
+    }
+}
+
+/// The instance is done long before the client: a client that still takes is not idle.
+#[tokio::test]
+async fn the_end_may_take_longer_than_a_connection_may_idle() {
+    const LENGTH: usize = 6 * MIB;
+    const QUICKLY: usize = 3 * MIB;
+    let settings = Settings { balancer: "--client-keep-alive 500ms", ..Settings::default() };
+    for chain in BOTH {
+        let instance = Answering::with(|_| [head(LENGTH).as_bytes(), &pattern(LENGTH)].concat()).await;
+        let site = Site::start(chain, instance.address(), settings).await;
+        let mut client = slow_client(&site, LENGTH).await;
+        let mut body = vec![0; LENGTH];
+        client.read_exact(&mut body[..QUICKLY]).await.expect("it comes");
+        for slowly in body[QUICKLY..].chunks_mut(64 * 1024) {
+            sleep(Duration::from_millis(30)).await; // what makes it slow
+            client.read_exact(slowly).await.expect("it still comes");
+        }
+        assert!(body == pattern(LENGTH), "other bytes than sent");
         site.until_idle().await;
     }
 }
@@ -256,7 +287,7 @@ async fn a_client_that_leaves_ends_the_instances_work() {
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_cut_off_and_the_instance_is_not_blamed() {
     let settings =
-        Settings { balancer: "--client-write-timeout 500ms --stream-timeout 100ms", ..Settings::default() };
+        Settings { balancer: "--client-write-timeout 2s --stream-timeout 1s", ..Settings::default() };
     for chain in BOTH {
         let (site, mut instance) = raw_site(chain, settings).await;
         let mut client = Conn::open(site.address()).await;

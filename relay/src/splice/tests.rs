@@ -1,5 +1,6 @@
 //! What must hold whatever the HTTP library does with stand-ins: their own bytes never reach the client.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::{IoSlice, Read};
@@ -7,17 +8,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Buf;
+use bytes::{Buf, Bytes, BytesMut};
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use prometheus::IntGauge;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::pipe::Pipe;
-use super::{Chunk, Feeding, Fill, Outlet, Piped, write};
+use super::{Chunk, Feeding, Fill, Inlet, Next, Outlet, Piped, Way, write};
+use crate::instance_io::InstanceIo;
 use crate::peer::{ClientIo, Peer};
 
 /// Both ends of a connection.
@@ -119,6 +122,56 @@ async fn a_pipe_is_given_back_once_it_is_empty_and_not_before() {
     drop(unsent);
     outlet.check().expect_err("a body that was dropped in the middle");
     assert_eq!(Pipe::idle(), 0, "nobody else gets its rest");
+}
+
+/// Reads a body to its end or failure.
+async fn read_all(inlet: &mut Inlet) -> std::io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while inlet.left() > 0 {
+        match poll_fn(|cx| inlet.poll_next(cx)).await? {
+            Next::Frame(frame) => body.extend_from_slice(frame.into_data().expect("data").chunk()),
+            Next::ClientIsSlow => panic!("nothing is stood for"),
+        }
+    }
+    Ok(body)
+}
+
+#[tokio::test]
+async fn without_a_pipe_bytes_are_copied() {
+    let copy = || Way::Copy(BytesMut::new());
+    let open = IntGauge::new("open", "Connections.").expect("a name");
+    let (mut instance, socket) = connected().await;
+    instance.write_all(b"the body").await.expect("room");
+    let mut inlet =
+        Inlet::new(InstanceIo::new(socket, open.clone()), [Bytes::from("all ")].into(), 12, copy());
+    assert_eq!(read_all(&mut inlet).await.expect("all of it"), b"all the body");
+    let io = inlet.into_reusable().expect("nothing else came");
+
+    instance.write_all(b"cut sh").await.expect("room");
+    drop(instance);
+    let mut inlet = Inlet::new(io, VecDeque::new(), 9, copy());
+    let error = read_all(&mut inlet).await.expect_err("the instance closed in the middle");
+    assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+    assert!(inlet.into_reusable().is_none());
+    assert_eq!(open.get(), 0, "closed");
+}
+
+/// What the worker's release hangs on.
+#[tokio::test]
+async fn a_body_has_arrived_when_its_last_byte_has() {
+    let (mut instance, socket) = connected().await;
+    let io = InstanceIo::new(socket, IntGauge::new("open", "Connections.").expect("a name"));
+    let mut inlet = Inlet::new(io, [Bytes::from("ahead ")].into(), 14, Way::Copy(BytesMut::new()));
+    assert!(!inlet.has_arrived(), "the rest was not sent");
+    instance.write_all(b"the bod").await.expect("room");
+    poll_fn(|cx| inlet.poll_next(cx)).await.expect("what was read ahead");
+    assert!(!inlet.has_arrived(), "all but one");
+    instance.write_all(b"y").await.expect("room");
+    instance.shutdown().await.expect("open");
+    while !inlet.has_arrived() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(inlet.left(), 8, "and nothing of it was read");
 }
 
 /// One stand-in.
