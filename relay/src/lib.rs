@@ -8,7 +8,8 @@
 //!             Handler           the program's own: where does this request go, and may it now?
 //!                │ head         hop-by-hop out, forwarded, ids and trace in
 //!             upstream          connections per thread; one attempt, with its timeouts
-//!                │ body         streams back; tells an Observer the first byte and the end
+//!                │ relayed      streams back; tells an Observer the first byte and the end
+//!                │ splice       long bodies: from socket to socket, past the HTTP library
 //!  client ◄──────┘ tunnel       or bytes both ways, after a 101
 //! ```
 //!
