@@ -26,7 +26,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// The same when everything is to end at once: enough for a balancer that is there.
 const HASTY_FAREWELL: Duration = Duration::from_millis(200);
 
-/// For responses that are complete here to leave the sockets' buffers once the server stops.
+/// At least, for responses that are complete here to leave the sockets' buffers once the server stops.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// The threads of the data path: how to stop them, and how many have ended.
@@ -87,7 +87,7 @@ async fn gracefully(shared: &Arc<Shared>, data: &DataPath) {
     // From here on a late request is refused, so that the balancer sends it elsewhere.
     shared.gate.close();
     data.stop.trigger();
-    if timeout(FLUSH, data.all_ended()).await.is_err() {
+    if timeout_at(deadline.max(Instant::now() + FLUSH), data.all_ended()).await.is_err() {
         tracing::debug!("some connection was not closed in time");
     }
 }

@@ -11,9 +11,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::peer::Peer;
+use crate::relayed::Relayed;
+use crate::splice::Chunk;
 use crate::upstream::Lease;
 
 /// Why a body could not be passed on to its end.
@@ -21,6 +23,8 @@ use crate::upstream::Lease;
 pub enum BodyError {
     #[error("the instance's response broke off: {0}")]
     Upstream(#[source] hyper::Error),
+    #[error("the instance's response broke off: {0}")]
+    Socket(#[source] std::io::Error),
     #[error("the instance sent nothing more for {0:?}")]
     Stalled(Duration),
     #[error("the client's request broke off: {0}")]
@@ -44,7 +48,8 @@ pub enum End {
 pub trait Observer: 'static {
     /// The first byte of the body came from the instance; not called if there is none.
     fn first_byte(&mut self);
-    /// The last byte came, or none will. `bytes`: body bytes that the instance sent.
+    /// The last byte has arrived at this host, or none will: the instance is done. `bytes`: body bytes that it sent.
+    /// Some of them may be on their way to the client for a while.
     fn ended(&mut self, end: End, bytes: u64);
 }
 
@@ -83,35 +88,29 @@ impl<O: Observer> ReplyBody<O> {
         stall: Duration,
         observer: O,
     ) -> Self {
-        let mut relayed = Relayed {
-            body,
-            lease: Some(lease),
-            progress,
-            bytes: 0,
-            observer: Some(observer),
-            stall,
-            waiting_since: None,
-            alarm: None,
-        };
-        if relayed.body.is_end_stream() {
-            relayed.end(End::Complete);
-        }
+        let relayed = Relayed::new(body, lease, progress, stall, observer);
         Self { source: Source::Relayed(Box::new(relayed)), exchange: None }
     }
 }
 
 impl<O: Observer> Body for ReplyBody<O> {
-    type Data = Bytes;
+    type Data = Chunk;
     type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
         let this = self.get_mut();
         let frame = match &mut this.source {
-            Source::Text(text) => Pin::new(text).poll_frame(cx).map_err(|never| match never {}),
-            Source::Relayed(relayed) => relayed.poll_frame(cx),
+            Source::Text(text) => Pin::new(text)
+                .poll_frame(cx)
+                .map_ok(|frame| frame.map_data(Chunk::from))
+                .map_err(|never| match never {}),
+            Source::Relayed(relayed) => {
+                let outlet = this.exchange.as_ref().and_then(|mark| mark.peer.outlet());
+                relayed.poll_frame(cx, outlet)
+            }
         };
         if let (Poll::Ready(Some(Err(_))), Some(exchange)) = (&frame, &this.exchange) {
             exchange.cut_short();
@@ -122,104 +121,15 @@ impl<O: Observer> Body for ReplyBody<O> {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Text(text) => text.is_end_stream(),
-            Source::Relayed(relayed) => relayed.body.is_end_stream(),
+            Source::Relayed(relayed) => relayed.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Text(text) => text.size_hint(),
-            Source::Relayed(relayed) => relayed.body.size_hint(),
+            Source::Relayed(relayed) => relayed.size_hint(),
         }
-    }
-}
-
-/// A response on its way from an instance.
-struct Relayed<O: Observer> {
-    body: Incoming,
-    lease: Option<Lease>,
-    progress: Rc<Progress>,
-    bytes: u64,
-    /// `None` once it was told the end.
-    observer: Option<O>,
-    stall: Duration,
-    /// Since when the instance owes the next bytes. Not set while the client is the slow one.
-    waiting_since: Option<Instant>,
-    alarm: Option<Pin<Box<Sleep>>>,
-}
-
-impl<O: Observer> Relayed<O> {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.observer.is_none() {
-            return Poll::Ready(None);
-        }
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.waiting_since = None;
-                self.passed(&frame);
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.end(End::CutShort);
-                Poll::Ready(Some(Err(BodyError::Upstream(error))))
-            }
-            Poll::Ready(None) => {
-                self.end(End::Complete);
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                ready!(self.poll_stalled(cx));
-                self.end(End::Stalled);
-                Poll::Ready(Some(Err(BodyError::Stalled(self.stall))))
-            }
-        }
-    }
-
-    fn passed(&mut self, frame: &Frame<Bytes>) {
-        if let Some(data) = frame.data_ref().filter(|data| !data.is_empty()) {
-            if self.bytes == 0
-                && let Some(observer) = &mut self.observer
-            {
-                observer.first_byte();
-            }
-            self.bytes += data.len() as u64;
-        }
-        // At once: the instance is done, however long the client takes for what is on its way.
-        if self.body.is_end_stream() {
-            self.end(End::Complete);
-        }
-    }
-
-    /// One alarm for the whole body, set anew only when it goes off: most bodies never need it.
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        let deadline = since + self.stall;
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        loop {
-            ready!(alarm.as_mut().poll(cx));
-            if Instant::now() >= deadline {
-                return Poll::Ready(());
-            }
-            alarm.as_mut().reset(deadline);
-        }
-    }
-
-    fn end(&mut self, end: End) {
-        if let Some(mut observer) = self.observer.take() {
-            observer.ended(end, self.bytes);
-        }
-        if let Some(lease) = self.lease.take()
-            && end == End::Complete
-            && self.progress.is_done()
-        {
-            lease.give_back();
-        }
-    }
-}
-
-impl<O: Observer> Drop for Relayed<O> {
-    fn drop(&mut self) {
-        self.end(End::ClientGone);
     }
 }
 

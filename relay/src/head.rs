@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{StatusCode, Uri, Version, request, response, uri};
+use http::{Response, StatusCode, Uri, Version, request, response, uri};
 use ipnet::IpNet;
 use sluice_proto::headers as internal;
 
@@ -127,6 +127,12 @@ pub fn prepare_response(parts: &mut response::Parts) -> Result<(), &'static str>
     }
     parts.version = Version::HTTP_11;
     Ok(())
+}
+
+/// Whether the instance keeps the connection after this response (RFC 9112, 9.3).
+pub(crate) fn is_persistent<B>(response: &Response<B>) -> bool {
+    let says = |option: &str| names_in_connection(response.headers()).any(|name| name == option);
+    if response.version() < Version::HTTP_11 { says("keep-alive") && !says("close") } else { !says("close") }
 }
 
 /// RFC 9112, 3.2.2: "When a proxy receives a request with an absolute-form of request-target, the

@@ -8,18 +8,31 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use prometheus::IntGauge;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 pub(crate) struct InstanceIo {
     tcp: TcpStream,
+    _open: OpenGuard,
     /// Why a write failed. From then on what is written is dropped: nobody would take it.
     broken: Option<io::ErrorKind>,
 }
 
 impl InstanceIo {
-    pub(crate) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, broken: None }
+    /// Counts in `open` until it is dropped.
+    pub(crate) fn new(tcp: TcpStream, open: IntGauge) -> Self {
+        open.inc();
+        Self { tcp, _open: OpenGuard(open), broken: None }
+    }
+
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+
+    /// Everything that was written was taken.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.broken.is_none()
     }
 
     /// `length`: what was to be written.
@@ -28,6 +41,15 @@ impl InstanceIo {
             self.broken = Some(error.kind());
             Ok(length)
         }))
+    }
+}
+
+/// Counts a connection as open until dropped.
+struct OpenGuard(IntGauge);
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

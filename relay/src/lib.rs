@@ -8,7 +8,8 @@
 //!             Handler           the program's own: where does this request go, and may it now?
 //!                │ head         hop-by-hop out, forwarded, ids and trace in
 //!             upstream          connections per thread; one attempt, with its timeouts
-//!                │ body         streams back; tells an Observer the first byte and the end
+//!                │ relayed      streams back; tells an Observer the first byte and the end
+//!                │ splice       long bodies: from socket to socket, past the HTTP library
 //!  client ◄──────┘ tunnel       or bytes both ways, after a 101
 //! ```
 //!
@@ -21,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+mod connection;
 pub mod failure;
 pub mod head;
 mod instance_io;
@@ -29,7 +31,10 @@ pub mod listen;
 pub mod metrics;
 mod peer;
 pub mod police;
+mod relayed;
 pub mod server;
+mod sockets;
+mod splice;
 pub mod threads;
 pub mod trace;
 mod tunnel;
@@ -40,5 +45,6 @@ pub use failure::Failure;
 pub use limits::Limits;
 pub use peer::Client;
 pub use server::Handler;
+pub use splice::Chunk;
 pub use tunnel::{is_upgrade, splice_upgrade};
 pub use upstream::{SendError, Upstreams};

@@ -43,6 +43,7 @@ pub struct RelayMetrics {
     pub upstream_open: IntGauge,
     pub upstream_reuses: IntCounter,
     pub tunnels_open: IntGauge,
+    pub spliced_bytes: IntCounter,
 }
 
 impl RelayMetrics {
@@ -92,6 +93,11 @@ impl RelayMetrics {
                 registry,
                 "sluice_tunnels_open",
                 "Upgraded connections (WebSocket) open now.",
+            ),
+            spliced_bytes: counter(
+                registry,
+                "sluice_spliced_bytes_total",
+                "Body bytes of responses that the kernel passed on without a copy.",
             ),
         };
         for cutoff in Cutoff::ALL {

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::failure::Failure;
 use crate::limits::ClientLimits;
+use crate::splice::{self, Outlet};
 
 /// Who sent a request; cheap to clone into what handles it.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,8 @@ const NEVER: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Peer {
     tcp: TcpStream,
+    /// The way for bodies that are not copied.
+    outlet: Arc<Outlet>,
     start: Instant,
     /// Since when no request is under way and none has begun to arrive.
     idle_since: AtomicU64,
@@ -70,6 +73,7 @@ impl Peer {
     pub(crate) fn new(tcp: TcpStream) -> Self {
         Self {
             tcp,
+            outlet: Arc::default(),
             start: Instant::now(),
             idle_since: AtomicU64::new(0),
             head_since: AtomicU64::new(NEVER),
@@ -82,6 +86,11 @@ impl Peer {
             reset: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
         }
+    }
+
+    /// `None` where what is sent must pass through user space, as for TLS.
+    pub(crate) fn outlet(&self) -> Option<&Arc<Outlet>> {
+        Some(&self.outlet)
     }
 
     fn now(&self) -> u64 {
@@ -144,6 +153,9 @@ impl Peer {
     fn next_deadline(&self, limits: &ClientLimits) -> Option<(Instant, Overdue)> {
         let at = |since: &AtomicU64, limit: Duration, overdue: Overdue| {
             let since = since.load(Relaxed);
+            // Idle is who neither asks nor still takes the end of what was asked for.
+            let since =
+                if overdue == Overdue::Idle { since.max(self.last_write.load(Relaxed)) } else { since };
             (since != NEVER).then(|| (self.start + Duration::from_millis(since) + limit, overdue))
         };
         let in_flight = self.in_flight.load(Relaxed);
@@ -341,7 +353,7 @@ impl AsyncRead for ClientIo {
 
 impl AsyncWrite for ClientIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.note_written(self.poll_write_by(cx, |tcp| tcp.try_write(bytes)))
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -349,7 +361,9 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.note_written(self.poll_write_by(cx, |tcp| tcp.try_write_vectored(slices)))
+        let outlet = &self.peer.outlet;
+        outlet.check()?;
+        self.note_written(self.poll_write_by(cx, |tcp| splice::write(tcp, outlet, slices)))
     }
 
     fn is_write_vectored(&self) -> bool {

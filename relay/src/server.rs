@@ -20,6 +20,7 @@ use crate::body::{ClientBody, ExchangeMark, Observer, ReplyBody};
 use crate::limits::ClientLimits;
 use crate::metrics::{Cutoff, RelayMetrics};
 use crate::peer::{Client, ClientIo, Overdue, Peer};
+use crate::sockets::prepare_client;
 
 /// What a program does with a request. One value per data thread.
 pub trait Handler: 'static {
@@ -78,7 +79,7 @@ impl<H: Handler> Server<H> {
         self.metrics.client_connections.inc();
         self.metrics.client_open.inc();
         let open = OpenGuard(&self.metrics);
-        if let Err(error) = tcp.set_nodelay(true) {
+        if let Err(error) = prepare_client(&tcp, client.address) {
             tracing::debug!(%error, "client left before it was served");
             return;
         }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use http::{Request, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::body::{End, Observer};
+use crate::connection::Taken;
 use crate::metrics::RelayMetrics;
 use crate::upstream::Lease;
 
@@ -25,36 +25,36 @@ pub fn is_upgrade<B>(request: &Request<B>) -> bool {
 /// The observer is told the first byte at once: the protocol has changed.
 pub fn splice_upgrade<O: Observer>(
     client: OnUpgrade,
-    response: &mut Response<Incoming>,
-    lease: Lease,
+    mut lease: Lease,
     idle: Duration,
     mut observer: O,
     metrics: &RelayMetrics,
 ) {
-    debug_assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
-    let instance = hyper::upgrade::on(response);
+    let instance = lease.take_over();
     let open = metrics.tunnels_open.clone();
     observer.first_byte();
     open.inc();
     tokio::task::spawn_local(async move {
-        let connection = lease.hand_over();
+        let client = async { client.await.map_err(|error| format!("client: {error}")) };
+        let instance = async { instance.await.map_err(|_| "instance: closed".to_owned()) };
         let (end, bytes) = match tokio::try_join!(client, instance) {
             Ok((client, instance)) => run(client, instance, idle).await,
             Err(error) => {
-                tracing::debug!(%error, "upgrade was not completed");
+                tracing::debug!(error, "upgrade was not completed");
                 (End::ClientGone, 0)
             }
         };
         observer.ended(end, bytes);
         open.dec();
-        drop(connection);
+        drop(lease);
     });
 }
 
 /// Copies until both directions ended. Returns the bytes that the instance sent.
-async fn run(client: Upgraded, instance: Upgraded, idle: Duration) -> (End, u64) {
+async fn run(client: Upgraded, instance: Taken, idle: Duration) -> (End, u64) {
     let (mut client_in, mut client_out) = tokio::io::split(TokioIo::new(client));
-    let (mut instance_in, mut instance_out) = tokio::io::split(TokioIo::new(instance));
+    let (instance_in, mut instance_out) = tokio::io::split(instance.io);
+    let mut instance_in = instance.ahead.chain(instance_in);
     let activity = Activity::default();
     let mut received = 0;
     let mut sent = 0;

@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use sluice_proto::Target;
-use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::body::{ClientBody, Progress};
+use crate::connection::{Connection, Taken};
 use crate::failure::Failure;
+use crate::head::is_persistent;
 use crate::instance_io::InstanceIo;
 use crate::limits::UpstreamLimits;
 use crate::metrics::RelayMetrics;
+use crate::sockets;
 
 /// Which kept connections a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,19 +46,12 @@ pub struct Upstreams {
     metrics: RelayMetrics,
 }
 
-/// A connection that is no one's at the moment.
-struct Connection {
-    sender: SendRequest<ClientBody>,
-    /// Drives the socket; ends it when aborted.
-    driver: AbortHandle,
-    since: Instant,
-    used: bool,
-}
-
 /// A connection that carries a response. Dropped before the response ended, it is closed at once,
 /// which is how an instance learns that nobody wants the rest.
 pub struct Lease {
     connection: Option<Connection>,
+    /// The response is one after which the instance keeps the connection.
+    persistent: bool,
     target: Target,
     upstreams: Rc<Upstreams>,
 }
@@ -105,8 +98,10 @@ impl Upstreams {
         progress: &Progress,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         let stale = connection.used;
-        let response = connection.sender.try_send_request(request);
-        let lease = Lease { connection: Some(connection), target: target.clone(), upstreams: self.clone() };
+        let response = connection.send(request);
+        let connection = Some(connection);
+        let mut lease =
+            Lease { connection, persistent: false, target: target.clone(), upstreams: self.clone() };
         let refused = |failure, unsent| {
             // Only an end says nothing about the instance; a long silence does.
             let stale = stale && failure == Failure::ClosedEarly;
@@ -114,7 +109,10 @@ impl Upstreams {
         };
         tokio::select! {
             result = response => match result {
-                Ok(response) => Ok((response, lease)),
+                Ok(response) => {
+                    lease.persistent = is_persistent(&response);
+                    Ok((response, lease))
+                }
                 Err(mut error) => {
                     let unsent = error.take_message().map(Box::new);
                     let error = error.into_error();
@@ -127,7 +125,7 @@ impl Upstreams {
     }
 
     async fn connect(&self, target: &Target) -> Result<Connection, Failure> {
-        let tcp = match timeout(self.limits.connect, connect_tcp(target)).await {
+        let tcp = match timeout(self.limits.connect, sockets::connect(target)).await {
             Ok(Ok(tcp)) => tcp,
             Ok(Err(error)) => {
                 tracing::debug!(%target, %error, "connect failed");
@@ -136,32 +134,20 @@ impl Upstreams {
             Err(_) => return Err(Failure::ConnectTimeout),
         };
         self.metrics.upstream_connections.inc();
-        let handshake = http1::Builder::new().handshake(TokioIo::new(InstanceIo::new(tcp))).await;
-        let (sender, driver) = handshake.map_err(|_| Failure::ConnectFailed)?;
-        let open = self.metrics.upstream_open.clone();
-        open.inc();
-        let driver = tokio::task::spawn_local(async move {
-            // Its errors reach whoever waits for a response; an idle connection's end is no error.
-            let _reported_elsewhere = driver.with_upgrades().await;
-        });
-        let driver_end = driver.abort_handle();
-        tokio::task::spawn_local(async move {
-            let _aborted_or_done = driver.await;
-            open.dec();
-        });
-        Ok(Connection { sender, driver: driver_end, since: Instant::now(), used: false })
+        let io = InstanceIo::new(tcp, self.metrics.upstream_open.clone());
+        Connection::start(io).ok_or(Failure::ConnectFailed)
     }
 
     /// The most recently used connection that is open and ready.
     fn take(&self, target: &Target, reuse: Reuse) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let kept = idle.get_mut(target)?;
-        kept.retain(|connection| !connection.sender.is_closed());
+        kept.retain(|connection| !connection.is_closed());
         let oldest = match reuse {
             Reuse::Any => self.limits.idle,
             Reuse::Fresh => self.limits.unsafe_reuse,
         };
-        let usable = |c: &Connection| c.sender.is_ready() && c.since.elapsed() < oldest;
+        let usable = |c: &Connection| c.is_ready() && c.since.elapsed() < oldest;
         let position = kept.iter().rposition(usable)?;
         self.metrics.upstream_reuses.inc();
         Some(kept.swap_remove(position))
@@ -172,16 +158,10 @@ impl Upstreams {
         loop {
             sleep(self.limits.idle / 4).await;
             self.idle.borrow_mut().retain(|_, kept| {
-                kept.retain(|c| !c.sender.is_closed() && c.since.elapsed() < self.limits.idle);
+                kept.retain(|c| !c.is_closed() && c.since.elapsed() < self.limits.idle);
                 !kept.is_empty()
             });
         }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
     }
 }
 
@@ -189,16 +169,33 @@ impl Lease {
     /// Keeps the connection for the next request. It may still be busy with the end of this one;
     /// `Upstreams::take` passes over it until it is not.
     pub(crate) fn give_back(mut self) {
-        if let Some(mut connection) = self.connection.take().filter(|c| !c.sender.is_closed()) {
-            connection.since = Instant::now();
-            connection.used = true;
+        if let Some(connection) = self.connection.take() {
+            self.keep(connection);
+        }
+    }
+
+    /// Takes the connection from the HTTP library; see [`Connection::take_over`].
+    pub(crate) fn take_over(&mut self) -> oneshot::Receiver<Taken> {
+        self.connection.as_mut().expect("taken only by what consumes the lease").take_over()
+    }
+
+    /// Keeps a connection that was taken over and has come to the end of its response.
+    pub(crate) fn give_back_taken(self, io: InstanceIo) {
+        if let Some(connection) = Some(io).filter(|_| self.persistent).and_then(Connection::start) {
+            self.keep(connection);
+        }
+    }
+
+    fn keep(&self, mut connection: Connection) {
+        if !connection.is_closed() {
+            connection.rest();
             self.upstreams.idle.borrow_mut().entry(self.target.clone()).or_default().push(connection);
         }
     }
 
-    /// Lets the connection live on as a tunnel, which owns the socket.
-    pub(crate) fn hand_over(mut self) -> impl Drop {
-        self.connection.take().expect("taken only by give_back and here, which consume the lease")
+    /// Counts body bytes that were passed on without being copied.
+    pub(crate) fn count_spliced(&self, bytes: u64) {
+        self.upstreams.metrics.spliced_bytes.inc_by(bytes);
     }
 }
 
@@ -214,16 +211,6 @@ pub fn spare(request: &Request<ClientBody>) -> Option<Request<ClientBody>> {
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     Some(copy)
-}
-
-async fn connect_tcp(target: &Target) -> std::io::Result<TcpStream> {
-    let tcp = match target.literal() {
-        Some(address) => TcpStream::connect(address).await?,
-        None => TcpStream::connect(target.as_str()).await?,
-    };
-    // Requests are written whole; waiting for more to send only delays them.
-    tcp.set_nodelay(true)?;
-    Ok(tcp)
 }
 
 /// Resolves when the request has not moved and not been answered for `limit`.

@@ -113,12 +113,12 @@ impl AgentHandler {
     fn tunnel(
         &self,
         client: OnUpgrade,
-        mut response: Response<Incoming>,
+        response: Response<Incoming>,
         lease: Lease,
         exchange: Exchange,
     ) -> Reply {
         let idle = self.upstreams.limits().tunnel_idle;
-        splice_upgrade(client, &mut response, lease, idle, exchange, &self.relay);
+        splice_upgrade(client, lease, idle, exchange, &self.relay);
         response.map(|_empty| ReplyBody::text(String::new()))
     }
 

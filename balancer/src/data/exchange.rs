@@ -93,7 +93,7 @@ impl Drop for Record {
 /// Watches a response pass, and gives the slot back when the worker is free.
 pub struct Exchange {
     record: Option<Record>,
-    /// `None` once the response is over.
+    /// `None` once the instance is done.
     slot: Option<Slot>,
     status: u16,
     /// How long the response says its body is.

@@ -170,7 +170,7 @@ fn respond(
     mut record: Record,
     id: Option<HeaderValue>,
 ) -> Response<ReplyBody<Exchange>> {
-    let Answer { mut response, lease, slot } = answer;
+    let Answer { response, lease, slot } = answer;
     let path = forwarding.path;
     let app = record.answered();
     let queue = record.queued;
@@ -199,14 +199,8 @@ fn respond(
         return invalid(record);
     };
     let exchange = Exchange::new(record, slot, status.as_u16(), None);
-    splice_upgrade(
-        client,
-        &mut response,
-        lease,
-        path.limits.upstream.tunnel_idle,
-        exchange,
-        &path.relay_metrics,
-    );
+    let idle = path.limits.upstream.tunnel_idle;
+    splice_upgrade(client, lease, idle, exchange, &path.relay_metrics);
     let (mut head, _empty) = response.into_parts();
     match prepare_response(&mut head) {
         Ok(()) => Response::from_parts(head, ReplyBody::text(String::new())),

@@ -1,0 +1,282 @@
+//! A response's body on its way from an instance to a client.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::body::{BodyError, End, Observer, Progress};
+use crate::connection::Taken;
+use crate::splice::{self, Chunk, Inlet, Next, Outlet, Way};
+use crate::upstream::Lease;
+
+type Polled = Poll<Option<Result<Frame<Chunk>, BodyError>>>;
+
+/// Watches what passes, tells the observer, and gives the connection back at the end.
+pub(crate) struct Relayed<O: Observer> {
+    source: Source,
+    lease: Option<Lease>,
+    progress: Rc<Progress>,
+    bytes: u64,
+    /// Dropped when the response is over.
+    observer: Option<O>,
+    /// The observer knows the end.
+    told: bool,
+    /// Why it broke off, to be passed on once what came before has been written.
+    broken: Option<BodyError>,
+    stall: Duration,
+    /// Since when the instance owes the next bytes. Not set while the client is the slow one.
+    waiting_since: Option<Instant>,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+/// Where the body comes from.
+enum Source {
+    /// The HTTP library. `fresh`: none of it was asked for yet.
+    Library { body: Incoming, fresh: bool },
+    /// On the way from the library to the socket.
+    TakingOver(Box<TakingOver>),
+    /// The instance's socket.
+    Socket(Inlet),
+    /// Nothing more comes.
+    Over,
+}
+
+struct TakingOver {
+    body: Incoming,
+    taken: oneshot::Receiver<Taken>,
+    way: Way,
+}
+
+impl<O: Observer> Relayed<O> {
+    pub(crate) fn new(
+        body: Incoming,
+        lease: Lease,
+        progress: Rc<Progress>,
+        stall: Duration,
+        observer: O,
+    ) -> Self {
+        let mut relayed = Self {
+            source: Source::Library { body, fresh: true },
+            lease: Some(lease),
+            progress,
+            bytes: 0,
+            observer: Some(observer),
+            told: false,
+            broken: None,
+            stall,
+            waiting_since: None,
+            alarm: None,
+        };
+        if relayed.is_end_stream() {
+            relayed.end(End::Complete);
+        }
+        relayed
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Library { body, .. } => body.is_end_stream(),
+            Source::TakingOver(_) => false,
+            Source::Socket(inlet) => inlet.left() == 0,
+            Source::Over => self.broken.is_none(),
+        }
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Library { body, .. } => body.size_hint(),
+            Source::TakingOver(step) => step.body.size_hint(),
+            Source::Socket(inlet) => SizeHint::with_exact(inlet.left()),
+            Source::Over => SizeHint::with_exact(0),
+        }
+    }
+
+    /// `outlet`: the way past the HTTP library, if the client's connection has one.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>, outlet: Option<&Arc<Outlet>>) -> Polled {
+        if self.lease.is_none() {
+            return Poll::Ready(self.broken.take().map(Err));
+        }
+        match self.poll_source(cx, outlet) {
+            Poll::Ready(Some(Ok(Next::Frame(frame)))) => {
+                self.waiting_since = None;
+                self.passed(&frame);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Ok(Next::ClientIsSlow))) => {
+                self.waiting_since = None;
+                self.note_arrival();
+                Poll::Pending
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.end(End::CutShort);
+                // At an error the library drops what it has not written: the client would get less than came, perhaps
+                // not even the head.
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(None) => {
+                self.end(End::Complete);
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                ready!(self.poll_stalled(cx));
+                self.end(End::Stalled);
+                Poll::Ready(Some(Err(BodyError::Stalled(self.stall))))
+            }
+        }
+    }
+
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+        outlet: Option<&Arc<Outlet>>,
+    ) -> Poll<Option<Result<Next, BodyError>>> {
+        self.begin(outlet);
+        if let Source::TakingOver(step) = &mut self.source {
+            let taken = ready!(Pin::new(&mut step.taken).poll(cx));
+            self.taken_over(taken.ok());
+        }
+        match &mut self.source {
+            Source::Library { body, .. } => Pin::new(body)
+                .poll_frame(cx)
+                .map_ok(|frame| Next::Frame(frame.map_data(Chunk::from)))
+                .map_err(BodyError::Upstream),
+            Source::Socket(inlet) => inlet.poll_next(cx).map(|next| Some(next.map_err(BodyError::Socket))),
+            Source::TakingOver(_) | Source::Over => Poll::Ready(None),
+        }
+    }
+
+    /// Before anything was read: asks for the connection if this is a long body.
+    fn begin(&mut self, outlet: Option<&Arc<Outlet>>) {
+        let Source::Library { body, fresh: fresh @ true } = &mut self.source else { return };
+        *fresh = false;
+        let is_long = body.size_hint().exact().is_some_and(|length| length >= splice::SHORTEST);
+        // The library may have something of a request's body in a buffer that is yet to be written.
+        let is_asked = self.progress.is_done() && !self.progress.has_started();
+        let Some(lease) = self.lease.as_mut().filter(|_| is_long && is_asked) else { return };
+        let taken = lease.take_over();
+        let way =
+            outlet.and_then(|outlet| outlet.open()).map_or_else(|| Way::Copy(BytesMut::new()), Way::Splice);
+        self.replace(|source| match source {
+            Source::Library { body, .. } => Source::TakingOver(Box::new(TakingOver { body, taken, way })),
+            other => other,
+        });
+    }
+
+    /// `taken` is `None` if the connection has ended; the library then has all that came.
+    fn taken_over(&mut self, taken: Option<Taken>) {
+        self.replace(|source| {
+            let Source::TakingOver(step) = source else { return source };
+            let TakingOver { mut body, way, .. } = *step;
+            let Some(taken) = taken else { return Source::Library { body, fresh: false } };
+            let length = body.size_hint().exact().unwrap_or(0);
+            let mut ahead = passed_on(&mut body);
+            ahead.push_back(taken.ahead);
+            Source::Socket(Inlet::new(taken.io, ahead, length, way))
+        });
+    }
+
+    fn replace(&mut self, change: impl FnOnce(Source) -> Source) {
+        self.source = change(std::mem::replace(&mut self.source, Source::Over));
+    }
+
+    fn passed(&mut self, frame: &Frame<Chunk>) {
+        if let Some(data) = frame.data_ref().filter(|data| data.has_remaining()) {
+            if self.bytes == 0
+                && let Some(observer) = &mut self.observer
+            {
+                observer.first_byte();
+            }
+            self.bytes += data.remaining() as u64;
+        }
+        if self.is_end_stream() {
+            self.end(End::Complete);
+        } else {
+            self.note_arrival();
+        }
+    }
+
+    /// Tells the end as soon as the last byte is here: the instance is done, however long the client takes.
+    fn note_arrival(&mut self) {
+        if let Source::Socket(inlet) = &self.source
+            && !self.told
+            && inlet.has_arrived()
+        {
+            self.tell(End::Complete, self.bytes + inlet.left());
+        }
+    }
+
+    fn tell(&mut self, end: End, bytes: u64) {
+        if let Some(observer) = self.observer.as_mut().filter(|_| !self.told) {
+            observer.ended(end, bytes);
+            self.told = true;
+        }
+    }
+
+    /// One alarm for the whole body, set anew only when it goes off: most bodies never need it.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let deadline = since + self.stall;
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        loop {
+            ready!(alarm.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            alarm.as_mut().reset(deadline);
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        if let Some(lease) = self.lease.take() {
+            self.give_back(lease, end);
+        }
+        self.tell(end, self.bytes);
+        self.observer = None;
+    }
+
+    /// First the connection, then the word: the next request finds it.
+    fn give_back(&mut self, lease: Lease, end: End) {
+        let again = end == End::Complete && self.progress.is_done();
+        match std::mem::replace(&mut self.source, Source::Over) {
+            Source::Socket(inlet) => {
+                lease.count_spliced(inlet.spliced());
+                if let Some(io) = inlet.into_reusable().filter(|_| again) {
+                    lease.give_back_taken(io);
+                }
+            }
+            source => {
+                self.source = source;
+                if again {
+                    lease.give_back();
+                }
+            }
+        }
+    }
+}
+
+impl<O: Observer> Drop for Relayed<O> {
+    fn drop(&mut self) {
+        self.end(End::ClientGone);
+    }
+}
+
+/// What the library had passed on before the connection was taken from it.
+fn passed_on(body: &mut Incoming) -> VecDeque<Bytes> {
+    let mut all = VecDeque::new();
+    let mut context = Context::from_waker(Waker::noop());
+    while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut *body).poll_frame(&mut context) {
+        all.extend(frame.into_data());
+    }
+    all
+}

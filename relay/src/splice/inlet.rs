@@ -1,0 +1,136 @@
+//! The instance's side of a long body: a connection that was taken over in the middle of a response.
+
+use std::collections::VecDeque;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body::Frame;
+use rustix::io::ioctl_fionread;
+use tokio::net::TcpStream;
+
+use super::{CAPACITY, Chunk, Feeding, Fill, Piped};
+use crate::instance_io::InstanceIo;
+
+/// Read at a time by copying, in bytes. 128 KiB: stays in the cache until it is written.
+const BLOCK: usize = 128 * 1024;
+
+/// What is left of a body, and where it comes from.
+pub(crate) struct Inlet {
+    io: InstanceIo,
+    /// What the HTTP library had read ahead, in order.
+    ahead: VecDeque<Bytes>,
+    /// Bytes of the body that were not passed on yet, those in `ahead` included.
+    left: u64,
+    way: Way,
+    /// Something follows the body that nobody asked for.
+    overrun: bool,
+    spliced: u64,
+}
+
+/// How bytes get to the client.
+pub(crate) enum Way {
+    Splice(Feeding),
+    /// Through a buffer, used again once the client has its bytes.
+    Copy(BytesMut),
+}
+
+/// The next of a body.
+pub(crate) enum Next {
+    Frame(Frame<Chunk>),
+    /// Not before the client took what is on its way.
+    ClientIsSlow,
+}
+
+impl Inlet {
+    /// `left`: the length of the body, of which `ahead` was read already.
+    pub(crate) fn new(io: InstanceIo, mut ahead: VecDeque<Bytes>, left: u64, way: Way) -> Self {
+        let mut room = left;
+        let mut overrun = false;
+        for bytes in &mut ahead {
+            overrun |= bytes.len() as u64 > room;
+            bytes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+            room -= bytes.len() as u64;
+        }
+        ahead.retain(|bytes| !bytes.is_empty());
+        Self { io, ahead, left, way, overrun, spliced: 0 }
+    }
+
+    /// Bytes yet to be passed on.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Bytes that were not copied.
+    pub(crate) fn spliced(&self) -> u64 {
+        self.spliced
+    }
+
+    /// Whether the instance has sent all of the body: what is left has arrived at this host.
+    pub(crate) fn has_arrived(&self) -> bool {
+        let here: u64 = self.ahead.iter().map(|bytes| bytes.len() as u64).sum();
+        here >= self.left || ioctl_fionread(self.io.tcp()).is_ok_and(|more| here + more >= self.left)
+    }
+
+    /// To be called only while some are [`left`](Self::left).
+    ///
+    /// # Errors
+    /// The instance closed the connection in the middle, or it failed.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
+        if let Some(bytes) = self.ahead.pop_front() {
+            return Poll::Ready(Ok(self.next(bytes.len(), bytes.into())));
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let (length, chunk) = match &mut self.way {
+            Way::Splice(feeding) => {
+                let outlet = feeding.outlet();
+                match ready!(outlet.poll_fill(cx, self.io.tcp(), most.min(CAPACITY)))? {
+                    Fill::Moved(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                    Fill::Moved(n) => {
+                        self.spliced += n as u64;
+                        (n, Piped::new(n, outlet.clone()).into())
+                    }
+                    Fill::ClientIsSlow => return Poll::Ready(Ok(Next::ClientIsSlow)),
+                }
+            }
+            Way::Copy(buffer) => {
+                let bytes = ready!(poll_copy(cx, self.io.tcp(), buffer, most.min(BLOCK)))?;
+                (bytes.len(), bytes.into())
+            }
+        };
+        Poll::Ready(Ok(self.next(length, chunk)))
+    }
+
+    fn next(&mut self, length: usize, chunk: Chunk) -> Next {
+        self.left -= length as u64;
+        Next::Frame(Frame::data(chunk))
+    }
+
+    /// The connection, if the whole body was read and another response can follow.
+    pub(crate) fn into_reusable(self) -> Option<InstanceIo> {
+        (self.left == 0 && !self.overrun && self.io.is_sound()).then_some(self.io)
+    }
+}
+
+/// Reads up to `most` bytes.
+///
+/// # Errors
+/// Those of the socket; `UnexpectedEof` at its end.
+fn poll_copy(
+    cx: &mut Context<'_>,
+    from: &TcpStream,
+    buffer: &mut BytesMut,
+    most: usize,
+) -> Poll<io::Result<Bytes>> {
+    loop {
+        ready!(from.poll_read_ready(cx))?;
+        // Gets the same memory again, unless the client has yet to take some of it.
+        buffer.reserve(most);
+        match from.try_read_buf(&mut buffer.limit(most)) {
+            Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => return Poll::Ready(Ok(buffer.split().freeze())),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Long bodies of known length go from socket to socket through a kernel pipe, without being copied.
+//!
+//! ```text
+//!   instance's socket ──splice──► pipe ──splice──► client's socket
+//!          │ Inlet                  │ Outlet             ▲ ClientIo
+//!          └── as many bytes ──► Piped, a stand-in ──► HTTP library: framing, order, back-pressure
+//! ```
+//!
+//! On the instance's side the HTTP library reads the head of the response; then the connection is taken over from it
+//! (`upstream::Lease::take_over`) with what it has read ahead, and is wrapped anew when the body is through. On the
+//! client's side, which is not trusted, the library stays: it is given stand-ins that it queues and frames like any
+//! bytes, and when it wants to write one, as many bytes are moved out of the pipe instead. The stand-in's own bytes
+//! can not be sent: see [`Piped`].
+//!
+//! Bodies of unknown length, short ones, those to clients over TLS, and those for which there is no pipe are copied.
+
+mod chunk;
+mod inlet;
+mod outlet;
+mod pipe;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use chunk::Chunk;
+pub(crate) use chunk::{Piped, is_stand_in};
+pub(crate) use inlet::{Inlet, Next, Way};
+pub(crate) use outlet::{Feeding, Fill, Outlet};
+pub(crate) use pipe::CAPACITY;
+pub(crate) use write::write;
+
+/// Shortest body worth it, in bytes. 64 KiB: taking a connection over and wrapping it again costs about as much as
+/// copying that.
+pub(crate) const SHORTEST: u64 = 64 * 1024;
