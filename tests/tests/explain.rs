@@ -131,7 +131,7 @@ async fn plans(admin: SocketAddr) {
     let bound = lanes[1]["from_s"].as_f64().expect("a number");
     assert!(bound > 0.005 && bound < 0.6, "between pages and exports: {plan}");
     assert_eq!(lanes[0]["to_s"].as_f64(), Some(bound), "{plan}");
-    assert!(lanes[1]["high"].as_u64() < Some(3), "exports never hold every worker: {plan}");
+    assert!(lanes[1]["high"].as_u64() >= Some(1) && text(&lanes[1]["reason"]).contains("s each"), "{plan}");
 }
 
 async fn classes(admin: SocketAddr, dedicated: &str) {

@@ -77,6 +77,14 @@ impl LaneView {
     }
 }
 
+impl LaneView {
+    fn words(&self) -> String {
+        let LanePlan { high, reason, .. } = &self.plan;
+        let workers = if *high == 1 { "worker" } else { "workers" };
+        format!("lane {} may hold {high} {workers}: {reason}", self.name)
+    }
+}
+
 impl Plan {
     /// Of the services' plans, in the order of their names.
     pub fn of(services: Vec<(ServiceName, ServicePlan, Figures)>) -> Self {
@@ -125,7 +133,7 @@ impl Plan {
             service.lanes.iter().enumerate().filter(capped).map(move |(_, lane)| Change {
                 service: service.service.clone(),
                 instance: None,
-                text: format!("lane {} may hold {} workers: {}", lane.name, lane.plan.high, lane.plan.reason),
+                text: lane.words(),
             })
         });
         let of_entry = |new: &Entry| Change {

@@ -25,6 +25,7 @@ pub mod explain;
 mod grant;
 mod homes;
 mod index;
+mod place;
 mod queue;
 pub mod rules;
 mod running;

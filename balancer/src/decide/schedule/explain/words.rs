@@ -169,9 +169,7 @@ impl Explanation {
         let load = candidate.load;
         let large = self.lane.number > 0;
         let home = matches!(self.course, Course::Sent { why: Why::Home, .. });
-        let why = if home && !candidate.home {
-            "its class is at home elsewhere".to_owned()
-        } else if large && !candidate.dedicated && self.candidates.iter().any(|c| c.dedicated) {
+        let why = if large && !candidate.dedicated && self.candidates.iter().any(|c| c.dedicated) {
             "large requests go to dedicated instances first".to_owned()
         } else if !large && load.large > 0 {
             format!("beside {}, used after those without", plural(load.large, "large request"))
@@ -179,6 +177,8 @@ impl Explanation {
             "for large requests first, used when the others are busy".to_owned()
         } else if candidate.fresh {
             "it just came up, used after the others".to_owned()
+        } else if home && !candidate.home {
+            "its class is at home elsewhere".to_owned()
         } else {
             format!("{} of {} workers held, others come first", load.working, load.limit())
         };
