@@ -77,10 +77,10 @@ impl Site {
                 d.follow(rules, Duration::from_secs(1), &[], now);
             }
             7 if !self.waiting.is_empty() => {
-                drop(d.leave(self.waiting.swap_remove(rng.usize(..self.waiting.len()))));
+                d.leave(self.waiting.swap_remove(rng.usize(..self.waiting.len())));
             }
             8..14 if !self.held.is_empty() => {
-                drop(d.end(self.held.swap_remove(rng.usize(..self.held.len())).run, now));
+                d.end(self.held.swap_remove(rng.usize(..self.held.len())).run, now);
             }
             _ => {}
         }
@@ -165,7 +165,9 @@ fn of_many_instances_the_best_are_told_and_the_rest_counted() {
     let mut d: Dispatcher<u32> = Dispatcher::new(now, 10, now, params, fastrand::Rng::with_seed(1));
     (0..50).for_each(|id| d.set_instance(InstanceId(id), 1, id != 0, now));
     d.follow(Rules { homes: Worth::None, ..Rules::none(now) }, Duration::from_secs(1), &[], now);
-    (0..10).for_each(|_| drop(d.arrive(now, demand(1, Lane::SMALL), &[], || 0)));
+    for _ in 0..10 {
+        d.arrive(now, demand(1, Lane::SMALL), &[], || 0);
+    }
     let told = d.explain(&demand(2, Lane::SMALL), now, 20);
     assert_eq!((told.candidates.len(), told.others), (20, 30));
     assert_eq!(told.candidates[0].standing, Standing::Picked);
