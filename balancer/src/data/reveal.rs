@@ -16,7 +16,7 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub struct Reveal {
     /// `X-Request-Id`, as the instance got it.
     pub request_id: bool,
-    /// `Server-Timing`, see [`Timing`].
+    /// `Server-Timing`: where the time went, and what was decided.
     pub server_timing: bool,
 }
 
