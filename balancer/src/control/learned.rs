@@ -6,6 +6,9 @@ use crate::decide::notices::{Learned, LearnedClass};
 use crate::decide::schedule::figures::ClassFigures;
 use crate::pool::{Service, now};
 
+/// Classes looked at under the service's lock at a time: no request waits for all of them.
+const AT_A_TIME: usize = 64;
+
 impl ControlState {
     pub(super) fn learned(&self, service: &Service) -> Learned {
         let facts = ServiceFacts::of(self, service);
@@ -27,16 +30,21 @@ impl ControlState {
 /// Classes of which something is known, but for those whose lane is the operator's word.
 fn classes(service: &Service, facts: &ServiceFacts) -> Vec<LearnedClass> {
     let entries = service.classes.all(now());
-    let free = entries.iter().filter(|entry| entry.treatment.lane.is_none());
-    let all: Vec<_> = free.collect();
-    let figures: Vec<ClassFigures> =
-        service.look(|scheduler| all.iter().map(|entry| scheduler.class_figures(entry.id, None)).collect());
+    let all: Vec<_> = entries.iter().filter(|entry| entry.treatment.lane.is_none()).collect();
+    let figures = all.chunks(AT_A_TIME).flat_map(|some| {
+        service.look(|scheduler| {
+            some.iter().map(|entry| scheduler.class_figures(entry.id, None)).collect::<Vec<ClassFigures>>()
+        })
+    });
     let known = all.iter().zip(figures).filter(|(_, figures)| figures.is_known());
     known
-        .map(|(entry, figures)| LearnedClass {
-            name: entry.name.clone(),
-            is_large: figures.lane.is_large(),
-            goes: facts.goes(&figures, &[], false),
+        .map(|(entry, figures)| {
+            let homes: Vec<_> = figures.homes.iter().map(|id| facts.name(id)).collect();
+            LearnedClass {
+                name: entry.name.clone(),
+                is_large: figures.lane.is_large(),
+                goes: facts.goes(&figures, &homes, false),
+            }
         })
         .collect()
 }

@@ -187,7 +187,7 @@ impl ServiceFacts {
         Self { figures, names, dedicated }
     }
 
-    fn name(&self, id: &InstanceId) -> String {
+    pub(super) fn name(&self, id: &InstanceId) -> String {
         self.names.get(id).cloned().unwrap_or_else(|| "gone".to_owned())
     }
 
