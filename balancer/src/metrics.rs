@@ -1,5 +1,7 @@
 //! What the balancer counts. Every handle is resolved before the request that uses it.
 
+mod decisions;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
@@ -8,6 +10,8 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry};
 use sluice_process::metrics::{LATENCY_BUCKETS, counters, histograms};
 use sluice_proto::ClassName;
 use sluice_relay::{End, Failure};
+
+pub use decisions::DecisionMetrics;
 
 /// What became of a request: the `outcome` label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +67,7 @@ impl Outcome {
 pub struct RequestMetrics {
     service: Arc<str>,
     labels: Arc<Mutex<Labels>>,
+    decisions: Arc<DecisionMetrics>,
     requests: IntCounterVec,
     queue: HistogramVec,
     ttfb: HistogramVec,
@@ -93,6 +98,8 @@ struct Label {
 pub struct ClassMetrics {
     /// `None`: it is counted as `other`.
     label: Mutex<Option<Label>>,
+    /// Of its service.
+    pub decisions: Arc<DecisionMetrics>,
     requests: IntCounterVec,
     labels: [Arc<str>; 2],
     outcomes: [OnceLock<IntCounter>; 8 + Failure::ALL.len()],
@@ -112,6 +119,7 @@ impl RequestMetrics {
         Self {
             service: "".into(),
             labels: Arc::new(Mutex::new(Labels { left: max_classes, holders: HashMap::new() })),
+            decisions: Arc::new(DecisionMetrics::register(registry)),
             requests: counters(
                 registry,
                 "sluice_requests_total",
@@ -162,7 +170,9 @@ impl RequestMetrics {
 
     /// The same metrics under a service's label.
     pub fn for_service(&self, service: &str) -> Self {
-        Self { service: service.into(), ..self.clone() }
+        let service: Arc<str> = service.into();
+        let decisions = Arc::new(self.decisions.for_service(service.clone()));
+        Self { service, decisions, ..self.clone() }
     }
 
     /// Resolves the handles of a class.
@@ -175,6 +185,7 @@ impl RequestMetrics {
         let label = label.map(|names| Label { metrics: self.clone(), names });
         ClassMetrics {
             label: Mutex::new(label),
+            decisions: self.decisions.clone(),
             requests: self.requests.clone(),
             labels: [self.service.clone(), class.into()],
             outcomes: std::array::from_fn(|_| OnceLock::new()),

@@ -16,7 +16,7 @@ use sluice_relay::threads::DataThreads;
 use tokio::time::sleep;
 
 use crate::config::{Config, ServiceSpec, routes};
-use crate::control::{self, ControlState, PoolCollector};
+use crate::control::{self, ControlState, DecisionCollector, PoolCollector};
 use crate::data::{self, DataPath};
 use crate::metrics::RequestMetrics;
 use crate::pool::{ClassTable, Directory, Service, now};
@@ -44,6 +44,7 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     let directory = Arc::new(directory(config, &registry));
     let state = ControlState::new(directory.clone(), &config.instances, &registry, readiness.clone());
     PoolCollector::register(&registry, &state);
+    DecisionCollector::register(&registry, &state);
     let path = Arc::new(DataPath {
         directory,
         position: Position::Edge { trusted: config.trusted_proxies.clone() },

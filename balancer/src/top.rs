@@ -78,19 +78,29 @@ pub(crate) fn screen(instances: &[InstanceView], mut classes: Vec<ClassView>) ->
     let mut out = String::new();
     let routed = instances.iter().filter(|instance| instance.routed).count();
     let _infallible = writeln!(out, "{routed} of {} instances get requests\n", instances.len());
-    let _infallible =
-        writeln!(out, "{:<30} {:>7} {:>7} {:>8}  why", "instance", "workers", "streams", "report");
+    let _infallible = writeln!(
+        out,
+        "{:<30} {:<8} {:>7} {:>5} {:>7} {:>8}  why",
+        "instance", "role", "workers", "large", "streams", "report"
+    );
     for i in instances {
         let age = i.report_age_ms.map_or("-".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1e3));
         let name = format!("{}/{}", i.service, i.name);
         let busy = format!("{}/{}", i.working, i.workers);
-        let _infallible = writeln!(out, "{name:<30} {busy:>7} {:>7} {age:>8}  {}", i.streaming, i.reason);
+        let _infallible = writeln!(
+            out,
+            "{name:<30} {:<8} {busy:>7} {:>5} {:>7} {age:>8}  {}",
+            role(i),
+            i.large,
+            i.streaming,
+            i.reason
+        );
     }
     classes.sort_by_key(|class| std::cmp::Reverse(class.seen.requests));
     let _infallible = writeln!(
         out,
-        "\n{:<44} {:>8} {:>6} {:>9} {:>9} {:>10}",
-        "class", "req/s", "errors", "held p50", "held p99", "size p50"
+        "\n{:<44} {:<7} {:>8} {:>6} {:>9} {:>9} {:>10}",
+        "class", "lane", "req/s", "errors", "held p50", "held p99", "size p50"
     );
     for c in classes.iter().take(CLASSES) {
         let ms = |value: Option<f64>| value.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
@@ -98,8 +108,9 @@ pub(crate) fn screen(instances: &[InstanceView], mut classes: Vec<ClassView>) ->
         let (held, seen) = (&c.seen.held_ms, &c.seen);
         let _infallible = writeln!(
             out,
-            "{:<44} {:>8.1} {:>6} {:>9} {:>9} {:>10}",
+            "{:<44} {:<7} {:>8.1} {:>6} {:>9} {:>9} {:>10}",
             c.class,
+            c.lane,
             seen.per_second,
             seen.errors,
             ms(held.p50),
@@ -108,4 +119,9 @@ pub(crate) fn screen(instances: &[InstanceView], mut classes: Vec<ClassView>) ->
         );
     }
     out
+}
+
+/// What an instance is for, in one word; `slow` where that is known.
+fn role(instance: &InstanceView) -> &str {
+    if instance.slowness > 1.0 { "slow" } else { &instance.role }
 }

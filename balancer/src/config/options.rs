@@ -158,7 +158,7 @@ pub struct Options {
 pub enum Revealed {
     /// X-Request-Id, for finding a request in the logs
     RequestId,
-    /// Server-Timing with the time in the queue and in the application
+    /// Server-Timing with the time in the queue and in the application, class, lane, prediction and instance
     ServerTiming,
 }
 

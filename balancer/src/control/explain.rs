@@ -1,148 +1,285 @@
-//! `GET /v1/explain`: how a request would be routed now, and why.
+//! `GET /v1/explain`: what would become of a request now, and why.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sluice_proto::{ClassName, Kind};
 
 use crate::control::ControlState;
-use crate::control::view::{self, ClassView};
+use crate::control::view::{self, ClassView, ServiceFacts};
 use crate::decide::classify::{Request, classify};
+use crate::decide::dispatch::explain::{Candidate, Standing};
+use crate::decide::dispatch::{Course, InstanceId, Refusal, Wait, Why};
 use crate::decide::ids::ClassId;
-use crate::decide::membership::{Key, Member};
+use crate::decide::learn::affinity::Worth;
+use crate::decide::membership::Routing;
+use crate::decide::plan::dedicate::Mode;
 use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
 use crate::decide::schedule::Ask;
+use crate::decide::schedule::explain::{Explanation, LaneState, Predicted};
+use crate::decide::treatment::Treatment;
 use crate::pool::{Service, now};
 
 pub(super) fn routes() -> Router<Arc<ControlState>> {
     Router::new().route("/v1/explain", get(explain))
 }
 
-#[derive(Deserialize)]
+/// The request that is asked about.
 struct Question {
-    #[serde(default = "get_method")]
     method: String,
-    #[serde(default)]
     host: String,
-    #[serde(default)]
-    path: String,
+    /// With its query, if it has one.
+    target: String,
+    /// Names in lower case.
+    headers: Vec<(String, String)>,
 }
 
-fn get_method() -> String {
-    "GET".to_owned()
+impl Question {
+    /// From `method=`, `host=`, `path=` and any number of `header=Name: value`.
+    fn of(parameters: Vec<(String, String)>) -> Self {
+        let mut question = Self {
+            method: "GET".to_owned(),
+            host: String::new(),
+            target: String::new(),
+            headers: Vec::new(),
+        };
+        for (key, value) in parameters {
+            match key.as_str() {
+                "method" => question.method = value.to_ascii_uppercase(),
+                "host" => question.host = value,
+                "path" => question.target = value,
+                "header" => {
+                    let (name, value) = value.split_once(':').unwrap_or((&value, ""));
+                    question.headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+                }
+                _ => {}
+            }
+        }
+        question
+    }
+
+    fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+
+    fn class(&self, service: &Service) -> ClassName {
+        let (method, path) = (self.method.as_str(), self.path());
+        let kind = Kind::of(method, |name| self.field(name).is_some());
+        let field = |name: &str| self.field(name);
+        let request = Request { method, host: &self.host, path, kind, field: &field };
+        let mut name = String::new();
+        classify(&request, service.classes.rules().rules(), &service.classes.templates(), &mut name);
+        ClassName::parse(&name).unwrap_or_else(ClassName::other)
+    }
+
+    fn ask(&self, service: &Service, class: &ClassName, treatment: Option<&Treatment>) -> Ask {
+        let mut ask = Ask::new(RequestKey {
+            class: service.classes.get(class.as_str()).map_or(ClassId::UNSEEN, |entry| entry.id),
+            url: UrlKey::of(service.url_seed(), &self.method, &self.host, &self.target),
+            extension: ExtensionKey::of_path(self.path()),
+        });
+        if let Some(treatment) = treatment {
+            let cookies = self.headers.iter().filter(|(name, _)| name == "cookie");
+            let sticky = treatment.sticky.as_ref();
+            let session = sticky.and_then(|spec| spec.preference(cookies.map(|(_, value)| value.as_str())));
+            service.treat(&mut ask, treatment, session);
+        }
+        ask
+    }
 }
 
 /// The way of a request, decided as the data path would.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Explanation {
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Answer {
     pub service: String,
     pub class: String,
     /// As in [`ClassView::by`].
     pub class_by: String,
     /// Why the class is as it is, in words: its rule, or what was learned.
     pub class_reason: Option<String>,
-    /// What is known of the class; `None` if it was never seen.
-    pub known: Option<ClassView>,
-    /// Requests waiting before it.
-    pub queued: usize,
-    /// Where it would be sent; `None` if it would wait or be turned away.
-    pub instance: Option<String>,
     /// The decision in words.
     pub decision: String,
-    pub candidates: Vec<Candidate>,
+    /// `sent`, `waits` or `refused`, and why in one word.
+    pub does: &'static str,
+    pub why: Because,
+    /// Where it would be sent; `None` if it would wait or be turned away.
+    pub instance: Option<String>,
+    pub predicted: Predicted,
+    pub predicted_reason: String,
+    pub lane: LaneState,
+    pub lane_reason: String,
+    /// Requests of the service that wait, in all lanes.
+    pub queued: usize,
+    pub treatment: TreatmentView,
+    pub homes: HomesView,
+    /// How small and large requests share instances.
+    pub mode: Mode,
+    /// Those that the pick prefers first.
+    pub candidates: Vec<CandidateView>,
+    /// Instances beyond those.
+    pub others: usize,
+    /// What is known of the class; `None` if it was never seen.
+    pub known: Option<ClassView>,
+}
+
+/// Why, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Because {
+    Sent(Why),
+    Waits(Wait),
+    Refused(Refusal),
+}
+
+/// What a rule asks for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TreatmentView {
+    pub priority: i8,
+    pub deadline_ms: Option<u64>,
+    /// The only instances that may serve it; `None`: any.
+    pub instances: Option<Vec<String>>,
+    /// The cookie by which its sessions stay at one instance.
+    pub sticky_cookie: Option<String>,
+    /// The instance that has its session.
+    pub session: Option<String>,
+}
+
+/// Where the class is at home, and what that is worth.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HomesView {
+    pub instances: Vec<String>,
+    pub worth: Worth,
+    pub reason: String,
 }
 
 /// One instance of the service, as the decision sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CandidateView {
     pub instance: String,
-    pub routed: bool,
-    pub workers: u32,
-    pub working: u32,
-    pub streaming: u32,
+    /// `closed`, `open` or `trying`.
+    pub breaker: String,
+    #[serde(flatten)]
+    pub figures: Candidate,
+    /// Why it would be picked, or would not.
     pub reason: String,
 }
 
 async fn explain(
     State(state): State<Arc<ControlState>>,
-    Query(question): Query<Question>,
-) -> Json<Explanation> {
-    let path = question.path.split('?').next().unwrap_or_default();
-    let service = state.directory.route(&question.host, path);
-    let class = class(service, &question, path);
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Json<Answer> {
+    let question = Question::of(parameters);
+    Json(answer(&state, &question))
+}
+
+fn answer(state: &ControlState, question: &Question) -> Answer {
+    let service = state.directory.route(&question.host, question.path());
+    let class = question.class(service);
+    let rule = service.classes.rules().of_class(&class).map(|(_, treatment)| treatment.as_ref());
+    let ask = question.ask(service, &class, rule);
+    let told = service.explain(&ask);
+    let names = Names::of(state, service);
     let (by, learned) = view::origin(service, &class);
-    let rule = service.classes.rules().of_class(&class);
-    let class_reason = rule.map(|(_, treatment)| treatment.to_string()).or(learned);
-    let known = service.classes.get(class.as_str()).map(|entry| view::class(service, &entry, now()));
-    let key = RequestKey {
-        class: service.classes.get(class.as_str()).map_or(ClassId::OTHER, |entry| entry.id),
-        url: UrlKey::of(service.url_seed(), &question.method, &question.host, &question.path),
-        extension: ExtensionKey::of_path(path),
-    };
-    let mut ask = Ask::new(key);
-    if let Some((_, treatment)) = rule {
-        service.treat(&mut ask, treatment, None);
-    }
-    let (_judgement, instance) = service.preview(&ask);
-    let instance = instance.map(|instance| instance.name.to_string());
-    let members = state.members();
-    let candidates: Vec<_> = members
-        .iter()
-        .filter(|(key, _)| key.0 == service.name)
-        .map(|(k, m)| candidate(&state, k, m))
-        .collect();
-    let decision = decision(service, instance.as_deref(), &candidates);
-    let queued = service.queued();
-    Json(Explanation {
+    let facts = ServiceFacts::of(state, service);
+    let known = service.classes.get(class.as_str());
+    Answer {
         service: service.name.to_string(),
         class: class.to_string(),
         class_by: by.to_owned(),
-        class_reason,
-        known,
-        queued,
-        instance,
-        decision,
-        candidates,
-    })
-}
-
-fn class(service: &Service, question: &Question, path: &str) -> ClassName {
-    let method = &*question.method.to_ascii_uppercase();
-    // Nobody asks about header fields: kinds and rules that look at them are left out.
-    let kind = Kind::of(method, |_| false);
-    let request = Request { method, host: &question.host, path, kind, field: &|_| None };
-    let mut name = String::new();
-    classify(&request, service.classes.rules().rules(), &service.classes.templates(), &mut name);
-    ClassName::parse(&name).unwrap_or_else(ClassName::other)
-}
-
-fn candidate(state: &ControlState, key: &Key, member: &Member) -> Candidate {
-    let view = view::instance(state, key, member, now());
-    let reason =
-        if view.breaker == "closed" { view.reason } else { "it does not accept connections".to_owned() };
-    Candidate {
-        instance: view.name,
-        routed: view.routed && view.breaker == "closed",
-        workers: view.workers,
-        working: view.working,
-        streaming: view.streaming,
-        reason,
+        class_reason: rule.map(Treatment::to_string).or(learned),
+        decision: told.decision(|id| names.name(id)),
+        does: does(told.course),
+        why: because(told.course),
+        instance: told.course.instance().map(|id| names.name(id)),
+        predicted: told.prediction,
+        predicted_reason: told.prediction.words(),
+        lane: told.lane,
+        lane_reason: told.lane.words(told.prediction.held_ms),
+        queued: service.queued(),
+        treatment: treatment(&ask, rule, &names),
+        homes: HomesView {
+            instances: told.homes.of_class.iter().map(|id| names.name(*id)).collect(),
+            worth: told.homes.worth,
+            reason: told.homes.worth.words(),
+        },
+        mode: told.mode,
+        candidates: told.candidates.iter().map(|c| names.candidate(service, &told, c)).collect(),
+        others: told.others,
+        known: known.map(|entry| view::class(&facts, service, &entry, now())),
     }
 }
 
-fn decision(service: &Service, instance: Option<&str>, candidates: &[Candidate]) -> String {
-    let routed = candidates.iter().filter(|candidate| candidate.routed).count();
-    let chosen = instance.and_then(|name| candidates.iter().find(|candidate| candidate.instance == name));
-    match chosen {
-        Some(Candidate { instance, workers, working, .. }) => format!(
-            "sent to {instance} at once: of {routed} instances it has the smallest share of its workers busy, {working} of {workers}"
-        ),
-        None if routed > 0 => {
-            format!("waits behind {} others: all workers of {routed} instances are busy", service.queued())
+fn does(course: Course) -> &'static str {
+    match course {
+        Course::Sent { .. } => "sent",
+        Course::Waits { .. } => "waits",
+        Course::Refused { .. } => "refused",
+    }
+}
+
+fn because(course: Course) -> Because {
+    match course {
+        Course::Sent { why, .. } => Because::Sent(why),
+        Course::Waits { why, .. } => Because::Waits(why),
+        Course::Refused { why } => Because::Refused(why),
+    }
+}
+
+fn treatment(ask: &Ask, rule: Option<&Treatment>, names: &Names) -> TreatmentView {
+    let instances = rule.and_then(|rule| rule.instances.as_ref());
+    TreatmentView {
+        priority: ask.priority,
+        deadline_ms: ask.deadline.map(view::millis),
+        instances: instances.map(|names| names.iter().map(ToString::to_string).collect()),
+        sticky_cookie: rule.and_then(|r| r.sticky.as_ref()).map(|sticky| sticky.cookie().to_owned()),
+        session: ask.sticky.map(|id| names.name(id)),
+    }
+}
+
+/// What ids mean, and why instances get no requests.
+struct Names(HashMap<InstanceId, (String, Option<String>)>);
+
+impl Names {
+    fn of(state: &ControlState, service: &Service) -> Self {
+        let members = state.members();
+        let own = members.into_iter().filter(|(key, _)| key.0 == service.name);
+        Self(
+            own.map(|(key, member)| {
+                let excluded = match member.routing() {
+                    Routing::Routed => None,
+                    Routing::Excluded(reason) => Some(reason),
+                };
+                (member.id, (key.1.to_string(), excluded))
+            })
+            .collect(),
+        )
+    }
+
+    /// An instance that went meanwhile has none.
+    fn name(&self, id: InstanceId) -> String {
+        self.0.get(&id).map_or_else(|| "gone".to_owned(), |(name, _)| name.clone())
+    }
+
+    fn candidate(&self, service: &Service, told: &Explanation, candidate: &Candidate) -> CandidateView {
+        let excluded = self.0.get(&candidate.id).and_then(|(_, excluded)| excluded.as_ref());
+        let reason = match excluded.filter(|_| candidate.standing == Standing::Excluded) {
+            Some(excluded) => format!("it gets no requests: {excluded}"),
+            None => told.stands(candidate),
+        };
+        let breaker = service.occupancy(candidate.id).map_or("closed", |o| view::breaker_word(&o.breaker));
+        CandidateView {
+            instance: self.name(candidate.id),
+            breaker: breaker.to_owned(),
+            figures: *candidate,
+            reason,
         }
-        None => format!("turned away with 503: none of {} instances gets requests", candidates.len()),
     }
 }

@@ -5,9 +5,11 @@
 mod actions;
 mod api;
 mod dashboard;
+mod decision_metrics;
 mod events;
 pub mod explain;
 mod ingest;
+mod learned;
 pub mod planning;
 mod pool_metrics;
 mod state;
@@ -22,6 +24,7 @@ use prometheus::Registry;
 use sluice_process::admin::{common_routes, list_paths, protect};
 use sluice_process::{Readiness, TokenFile};
 
+pub use decision_metrics::DecisionCollector;
 pub use events::{Event, Events};
 pub use pool_metrics::PoolCollector;
 pub use state::{ControlState, Unwanted};
@@ -36,7 +39,7 @@ const PATHS: &[&str] = &[
     "GET /v1/instances",
     "GET /v1/classes",
     "GET /v1/plan",
-    "GET /v1/explain?method=&host=&path=",
+    "GET /v1/explain?method=&host=&path=&header=",
     "GET /v1/events",
     "POST /v1/instances/NAME/drain",
     "POST /v1/instances/NAME/ready",

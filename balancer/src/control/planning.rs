@@ -5,10 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sluice_proto::{InstanceName, ServiceName};
 
+use crate::decide::ids::Lane;
 use crate::decide::plan::dedicate::Mode;
 use crate::decide::plan::homes::HomeMove;
 use crate::decide::plan::lanes::LanePlan;
 use crate::decide::plan::{PlanEntry, ServicePlan};
+use crate::decide::schedule::figures::Figures;
 
 /// What every instance is for, and what every lane may take.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,17 +39,57 @@ pub struct ServiceView {
     /// How small and large requests share instances, and since when (Unix time).
     pub mode: Mode,
     pub since_ms: u64,
+    /// Share by which a large request prolongs each small one beside it; 0: not enough to act upon.
+    pub interference: f64,
+    /// What it is worth to serve a class where it was served before, in words.
+    pub homes: String,
     /// The shortest requests first.
-    pub lanes: Vec<LanePlan>,
+    pub lanes: Vec<LaneView>,
     /// Homes of classes that the last plan changed.
     pub moves: Vec<HomeMove>,
 }
 
+/// The plan for one lane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LaneView {
+    pub name: String,
+    /// Seconds of worker-held time that belong to it; `None`: no upper bound.
+    pub from_s: f64,
+    pub to_s: Option<f64>,
+    /// Requests that hold a worker, and that wait for one.
+    pub running: usize,
+    pub waiting: usize,
+    #[serde(flatten)]
+    pub plan: LanePlan,
+}
+
+impl LaneView {
+    fn new((plan, lane): (LanePlan, Lane), figures: &Figures) -> Self {
+        let state = figures.lanes.get(lane.index());
+        Self {
+            name: lane.name().to_owned(),
+            from_s: state.map_or(0.0, |lane| lane.from_ms / 1e3),
+            to_s: state.and_then(|lane| lane.to_ms).map(|ms| ms / 1e3),
+            running: state.map_or(0, |lane| lane.running),
+            waiting: state.map_or(0, |lane| lane.waiting),
+            plan,
+        }
+    }
+}
+
+impl LaneView {
+    fn words(&self) -> String {
+        let LanePlan { high, reason, .. } = &self.plan;
+        let workers = if *high == 1 { "worker" } else { "workers" };
+        format!("lane {} may hold {high} {workers}: {reason}", self.name)
+    }
+}
+
 impl Plan {
     /// Of the services' plans, in the order of their names.
-    pub fn of(services: Vec<(ServiceName, ServicePlan)>) -> Self {
+    pub fn of(services: Vec<(ServiceName, ServicePlan, Figures)>) -> Self {
         let mut plan = Self::default();
-        for (service, own) in services {
+        for (service, own, figures) in services {
             plan.version += own.version;
             let entry = |entry| Entry { service: service.clone(), entry };
             plan.entries.extend(own.instances.into_iter().map(entry));
@@ -56,7 +98,9 @@ impl Plan {
                 version: own.version,
                 mode: own.dedicated.mode,
                 since_ms: own.dedicated.since_ms,
-                lanes: own.lanes,
+                interference: figures.interference,
+                homes: figures.homes.words(),
+                lanes: own.lanes.into_iter().zip(Lane::all()).map(|l| LaneView::new(l, &figures)).collect(),
                 moves: own.moves,
             });
         }
@@ -68,6 +112,11 @@ impl Plan {
         found.map(|found| &found.entry)
     }
 
+    /// Since when a service's instances are shared as they are, in milliseconds of Unix time.
+    pub fn since(&self, service: &ServiceName) -> Option<u64> {
+        self.services.iter().find(|own| own.service == *service).map(|own| own.since_ms)
+    }
+
     /// What is decided otherwise than in `before`: instances in another role or routed otherwise, and
     /// lanes with another cap; each with its reason.
     pub fn changes<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = Change> + 'a {
@@ -77,13 +126,14 @@ impl Plan {
         });
         let lanes = self.services.iter().flat_map(move |service| {
             let old = before.services.iter().find(|old| old.service == service.service);
-            let capped = move |(i, lane): &(usize, &LanePlan)| {
-                *i > 0 && old.and_then(|old| old.lanes.get(*i)).is_none_or(|old| old.high != lane.high)
+            let capped = move |(i, lane): &(usize, &LaneView)| {
+                let old = old.and_then(|old| old.lanes.get(*i));
+                *i > 0 && old.is_none_or(|old| old.plan.high != lane.plan.high)
             };
-            service.lanes.iter().enumerate().filter(capped).map(move |(i, lane)| Change {
+            service.lanes.iter().enumerate().filter(capped).map(move |(_, lane)| Change {
                 service: service.service.clone(),
                 instance: None,
-                text: format!("lane {i} may hold {} workers: {}", lane.high, lane.reason),
+                text: lane.words(),
             })
         });
         let of_entry = |new: &Entry| Change {

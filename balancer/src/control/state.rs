@@ -1,5 +1,6 @@
 //! What the control plane knows, and how it reaches the pool.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
@@ -14,6 +15,7 @@ use crate::control::pool_metrics::ControlMetrics;
 use crate::decide::dispatch::InstanceId;
 use crate::decide::lease::Knowledge;
 use crate::decide::membership::{Accepted, Key, Member, Membership, Routing, Stale, Word};
+use crate::decide::notices::Notices;
 use crate::decide::schedule::Named;
 use crate::pool::{Directory, Instance, Service, now};
 
@@ -25,6 +27,8 @@ pub struct ControlState {
     readiness: Arc<Readiness>,
     membership: Mutex<Membership>,
     plan: ArcSwap<Plan>,
+    /// By service: what was told of.
+    notices: Mutex<HashMap<ServiceName, Notices>>,
 }
 
 /// Why a report was not taken, beyond its own faults.
@@ -46,8 +50,8 @@ impl ControlState {
     ) -> Arc<Self> {
         let metrics = ControlMetrics::register(registry);
         let (membership, plan) = (Mutex::default(), ArcSwap::default());
-        let state =
-            Arc::new(Self { directory, events: Events::default(), metrics, readiness, membership, plan });
+        let (events, notices) = (Events::default(), Mutex::default());
+        let state = Arc::new(Self { directory, events, metrics, readiness, membership, plan, notices });
         for spec in instances {
             let key = (spec.service.clone(), spec.name.clone());
             let workers = spec.workers.get();
@@ -125,6 +129,7 @@ impl ControlState {
             service.tick(unix_ms(), named);
         }
         self.publish();
+        self.tell();
     }
 
     /// Makes new plans at once, because an instance came, went or changed.
@@ -137,7 +142,8 @@ impl ControlState {
 
     /// Shows the services' plans, and tells what they changed.
     fn publish(&self) {
-        let mut plans: Vec<_> = self.directory.iter().map(|s| (s.name.clone(), s.plan())).collect();
+        let mut plans: Vec<_> =
+            self.directory.iter().map(|s| (s.name.clone(), s.plan(), s.figures())).collect();
         plans.sort_by(|a, b| a.0.cmp(&b.0));
         let (previous, next) = (self.plan.load(), Plan::of(plans));
         self.update_readiness();
@@ -151,6 +157,20 @@ impl ControlState {
             }
         }
         self.plan.store(Arc::new(next));
+    }
+
+    /// Tells what was learned and is worth a line.
+    fn tell(&self) {
+        let mut notices = self.notices.lock().expect("no code panics while holding it");
+        for service in self.directory.iter() {
+            let learned = self.learned(service);
+            for notice in notices.entry(service.name.clone()).or_default().look(learned) {
+                self.events.publish(match notice.instance {
+                    Some(name) => Event::new(notice.kind, &(service.name.clone(), name), notice.text),
+                    None => Event::of_service(notice.kind, &service.name, notice.text),
+                });
+            }
+        }
     }
 
     /// Learns of classes from what was seen, and keeps their tables small.

@@ -1,5 +1,6 @@
 //! What the API shows: the JSON of `/v1/instances` and `/v1/classes`.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -8,8 +9,13 @@ use sluice_proto::{ClassName, ClassSums, Sketch, State, classify};
 
 use crate::control::ControlState;
 use crate::decide::breaker::Breaker;
-use crate::decide::dispatch::Occupancy;
+use crate::decide::dispatch::{InstanceId, Occupancy};
+use crate::decide::learn::affinity::Worth;
 use crate::decide::membership::{Key, Member};
+use crate::decide::plan::dedicate::Mode;
+use crate::decide::schedule::explain::LaneState;
+use crate::decide::schedule::figures as decide;
+use crate::decide::treatment::LanePin;
 use crate::pool::{ClassEntry, Service, now};
 
 /// One instance: what it says, what is done with it, and why.
@@ -34,8 +40,18 @@ pub struct InstanceView {
     pub workers: u32,
     /// Workers held by this balancer's requests.
     pub working: u32,
+    /// Of these, by large ones.
+    pub large: u32,
     /// Responses of this balancer being sent whose worker is free.
     pub streaming: u32,
+    /// Workers held by others' requests, by the agent's word.
+    pub foreign: u32,
+    /// Factor by which it is slower than its fellows; 1: it is not.
+    pub slowness: f64,
+    /// Classes that are at home there.
+    pub homes: u32,
+    /// Unix time in milliseconds since when it is for large requests first; `None`: it is not.
+    pub dedicated_since_ms: Option<u64>,
     pub release: Release,
     pub mode: Option<String>,
     pub version_label: Option<String>,
@@ -56,6 +72,18 @@ pub struct ClassView {
     pub by: String,
     /// Why names were replaced.
     pub reason: Option<String>,
+    /// Where its requests are put now, unless their URLs are known by themselves.
+    pub lane: String,
+    /// Why, and where they go, in words.
+    pub goes: String,
+    /// How long one is expected to hold a worker, ...
+    pub predicted_held_ms: f64,
+    /// ... and what that is from: `class`, `extension` or `prior`.
+    pub predicted_by: String,
+    /// Requests per second of late, as the planner counts them.
+    pub rate: f64,
+    /// Instances where it is at home.
+    pub homes: Vec<String>,
     pub seen: Figures,
     pub reported: Figures,
 }
@@ -93,8 +121,8 @@ pub fn classes(state: &ControlState) -> Vec<ClassView> {
     let now = now();
     let mut views = Vec::new();
     for service in state.directory.iter() {
-        let entries = service.classes.all(now);
-        views.extend(entries.iter().map(|entry| class(service, entry, now)));
+        let (entries, facts) = (service.classes.all(now), ServiceFacts::of(state, service));
+        views.extend(entries.iter().map(|entry| class(&facts, service, entry, now)));
     }
     views.sort_by(|a, b| (&a.service, &a.class).cmp(&(&b.service, &b.class)));
     views
@@ -123,7 +151,12 @@ pub(super) fn instance(state: &ControlState, key: &Key, member: &Member, now: In
         breaker: occupancy.map_or("closed", |o| breaker_word(&o.breaker)).to_owned(),
         workers: member.workers,
         working: load.map_or(0, |load| load.working),
+        large: load.map_or(0, |load| load.large),
         streaming: load.map_or(0, |load| load.streaming),
+        foreign: load.map_or(0, |load| load.foreign),
+        slowness: occupancy.map_or(1.0, |o| o.slowness),
+        homes: occupancy.map_or(0, |o| o.homes),
+        dedicated_since_ms: occupancy.filter(|o| o.dedicated).and_then(|_| plan.since(&key.0)),
         release: member.release.clone(),
         mode: agent.map(|agent| word(&agent.mode)),
         version_label: agent.and_then(|agent| agent.version_label.clone()),
@@ -134,14 +167,78 @@ pub(super) fn instance(state: &ControlState, key: &Key, member: &Member, now: In
     }
 }
 
+/// What the views of a service's classes have in common.
+pub(super) struct ServiceFacts {
+    pub(super) figures: decide::Figures,
+    names: HashMap<InstanceId, String>,
+    dedicated: Vec<String>,
+}
+
+impl ServiceFacts {
+    pub(super) fn of(state: &ControlState, service: &Service) -> Self {
+        let now = now();
+        let figures = service.look(|scheduler| scheduler.figures(now));
+        let members = state.members();
+        let own = members.iter().filter(|(key, _)| key.0 == service.name);
+        let names: HashMap<_, _> = own.map(|(key, member)| (member.id, key.1.to_string())).collect();
+        let mut dedicated: Vec<_> =
+            figures.dedicated.iter().filter_map(|id| names.get(id).cloned()).collect();
+        dedicated.sort();
+        Self { figures, names, dedicated }
+    }
+
+    pub(super) fn name(&self, id: &InstanceId) -> String {
+        self.names.get(id).cloned().unwrap_or_else(|| "gone".to_owned())
+    }
+
+    /// Why a class is in its lane, and where its requests go.
+    pub(super) fn goes(&self, class: &decide::ClassFigures, homes: &[String], by_rule: bool) -> String {
+        let lane = self.figures.lanes.get(class.lane.index()).or(self.figures.lanes.last());
+        let lane = lane.map(|lane| LaneState { by_rule, ..*lane }.words(class.held.mean * 1e3));
+        let to = if class.lane.is_large() { self.large_go() } else { self.small_go(homes) };
+        format!("{}; {to}", lane.unwrap_or_default())
+    }
+
+    fn large_go(&self) -> String {
+        let dedicated = self.dedicated.join(", ");
+        match (self.figures.mode, self.dedicated.is_empty()) {
+            (Mode::Spread, _) => {
+                "spread, so that every instance keeps a worker for small requests".to_owned()
+            }
+            (_, true) => "packed onto as few instances as their cap allows".to_owned(),
+            (Mode::Separate, false) => format!("only to {dedicated}, as they slow small ones beside them"),
+            (Mode::Pack, false) => format!("to {dedicated} first"),
+        }
+    }
+
+    fn small_go(&self, homes: &[String]) -> String {
+        let at = homes.join(", ");
+        match (self.figures.homes, homes.is_empty()) {
+            (Worth::Pays { .. }, false) => format!("to {at} at home: {}", self.figures.homes.words()),
+            (Worth::Unknown, false) => format!("to the least busy instance, to {at} if that is as good"),
+            _ if self.dedicated.is_empty() => "to the least busy instance".to_owned(),
+            _ => format!("to the least busy instance, {} last", self.dedicated.join(", ")),
+        }
+    }
+}
+
 /// The view of one class.
-pub(super) fn class(service: &Service, entry: &ClassEntry, now: Instant) -> ClassView {
+pub(super) fn class(facts: &ServiceFacts, service: &Service, entry: &ClassEntry, now: Instant) -> ClassView {
     let (by, reason) = origin(service, &entry.name);
+    let pinned = entry.treatment.lane.map(LanePin::lane);
+    let figures_of = service.look(|scheduler| scheduler.class_figures(entry.id, pinned));
+    let homes: Vec<_> = figures_of.homes.iter().map(|id| facts.name(id)).collect();
     ClassView {
         service: service.name.to_string(),
         class: entry.name.to_string(),
         by: by.to_owned(),
         reason,
+        lane: figures_of.lane.name().to_owned(),
+        goes: facts.goes(&figures_of, &homes, pinned.is_some()),
+        predicted_held_ms: figures_of.held.mean * 1e3,
+        predicted_by: figures_of.held.from.as_str().to_owned(),
+        rate: figures_of.rate,
+        homes,
         seen: figures(entry.seen(now)),
         reported: figures(entry.reported(now)),
     }
@@ -182,7 +279,7 @@ fn spread(sketch: &Sketch, unit: f64) -> Spread {
     }
 }
 
-fn breaker_word(breaker: &Breaker) -> &'static str {
+pub(super) fn breaker_word(breaker: &Breaker) -> &'static str {
     match breaker {
         Breaker::Closed => "closed",
         Breaker::Open { .. } => "open",
@@ -198,6 +295,6 @@ fn word(value: &impl Serialize) -> String {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,6 +8,8 @@ use sluice_proto::report::ReleasePoint;
 use sluice_relay::body::Progress;
 use sluice_relay::{End, Failure, Observer};
 
+use crate::decide::predict::Estimate;
+use crate::decide::schedule::Judgement;
 use crate::metrics::Outcome;
 use crate::pool::classes::Observation;
 use crate::pool::{ClassEntry, Slot, now};
@@ -21,6 +23,8 @@ pub(super) struct Record {
     /// Zero until it had a slot.
     pub(super) queued: Duration,
     sent: Option<Instant>,
+    /// For how long it was expected to hold a worker.
+    predicted: Option<Estimate>,
     ttfb: Option<Duration>,
     released: Option<Instant>,
     finished: bool,
@@ -34,18 +38,25 @@ impl Record {
             upload,
             queued: Duration::ZERO,
             sent: None,
+            predicted: None,
             ttfb: None,
             released: None,
             finished: false,
         }
     }
 
+    pub(super) fn class_name(&self) -> &str {
+        self.class.name.as_str()
+    }
+
     /// It has a slot and is about to be sent, for the first time or again.
-    pub(super) fn sending(&mut self) {
+    pub(super) fn sending(&mut self, judgement: &Judgement) {
         let now = now();
         if self.sent.is_none() {
             self.queued = now.saturating_duration_since(self.arrived);
             self.class.metrics.waited(self.queued);
+            self.class.metrics.decisions.waited(judgement.lane, self.queued);
+            self.predicted = Some(judgement.prediction.held);
         }
         self.sent = Some(now);
     }
@@ -72,9 +83,13 @@ impl Record {
         let duration = now.saturating_duration_since(self.arrived);
         self.class.metrics.ended(outcome, duration, self.upload.bytes(), response_bytes);
         let released = self.released.unwrap_or(now);
+        let held = self.sent.map_or(Duration::ZERO, |sent| released.saturating_duration_since(sent));
+        if let (Some(predicted), Outcome::Answered(..500)) = (self.predicted, outcome) {
+            self.class.metrics.decisions.held(predicted, held);
+        }
         let observation = Observation {
             error: outcome.is_error(),
-            held: self.sent.map_or(Duration::ZERO, |sent| released.saturating_duration_since(sent)),
+            held,
             ttfb: self.ttfb,
             response_bytes: matches!(outcome, Outcome::Answered(_)).then_some(response_bytes),
         };

@@ -15,10 +15,11 @@ use sluice_relay::{ClientBody, Failure, ReplyBody, SendError, Upstreams, splice_
 
 use crate::data::DataPath;
 use crate::data::exchange::{Exchange, Record};
+use crate::data::reveal::Way;
 use crate::data::sticky::Session;
 use crate::decide::dispatch::InstanceId;
 use crate::decide::retry::{MAX_ATTEMPTS, Trace, may_repeat};
-use crate::decide::schedule::Ask;
+use crate::decide::schedule::{Ask, Judgement};
 use crate::metrics::Outcome;
 use crate::pool::{Instance, Service, Slot, now};
 
@@ -42,6 +43,7 @@ struct Answer {
     response: Response<Incoming>,
     lease: Lease,
     slot: Slot,
+    judgement: Judgement,
 }
 
 /// An attempt that failed: why, and what is left to make another.
@@ -81,15 +83,15 @@ async fn attempts(
     let mut avoid: Vec<InstanceId> = Vec::new();
     let mut last_failure = None;
     for attempt in 1..=MAX_ATTEMPTS {
-        let (slot, _judgement) = match service.acquire(&forwarding.ask, &avoid).await {
+        let (slot, judgement) = match service.acquire(&forwarding.ask, &avoid).await {
             Ok(granted) => granted,
             // That no other instance is there says less than why this one failed.
             Err(failure) => return Err(last_failure.unwrap_or(failure)),
         };
-        record.sending();
+        record.sending(&judgement);
         let method = request.method().clone();
         let instance = slot.instance().clone();
-        let lost = match attempt_once(forwarding, request, slot).await {
+        let lost = match attempt_once(forwarding, request, slot, judgement).await {
             Ok(answer) => return Ok(answer),
             Err(lost) => lost,
         };
@@ -115,6 +117,7 @@ async fn attempt_once(
     forwarding: &Forwarding<'_>,
     mut request: Request<ClientBody>,
     slot: Slot,
+    judgement: Judgement,
 ) -> Result<Answer, Lost> {
     let instance = slot.instance().clone();
     // An application has no use for it.
@@ -132,7 +135,7 @@ async fn attempt_once(
             let word = if instance.is_behind_agent() { agents_word(response.headers()) } else { None };
             match word {
                 Some((failure, trace)) => Err(Lost { failure, trace, again: spare, stale: false }),
-                None => Ok(Answer { response, lease, slot }),
+                None => Ok(Answer { response, lease, slot, judgement }),
             }
         }
         Err(SendError { failure, unsent: Some(unsent), stale }) => {
@@ -170,7 +173,7 @@ fn respond(
     mut record: Record,
     id: Option<HeaderValue>,
 ) -> Response<ReplyBody<Exchange>> {
-    let Answer { response, lease, slot } = answer;
+    let Answer { response, lease, slot, judgement } = answer;
     let path = forwarding.path;
     let app = record.answered();
     let queue = record.queued;
@@ -185,7 +188,11 @@ fn respond(
         if prepare_response(&mut head).is_err() {
             return invalid(record);
         }
-        path.reveal.add_to(&mut head.headers, id, queue, app);
+        path.reveal.add_to(
+            &mut head.headers,
+            id,
+            &Way { queue, app, class: record.class_name(), judgement, slot: &slot },
+        );
         if let Some(session) = &forwarding.session {
             session.mark(&slot.instance().name, &mut head.headers);
         }

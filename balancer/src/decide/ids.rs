@@ -19,6 +19,9 @@ impl ClassId {
     /// What does not fit the table of classes.
     pub const OTHER: Self = Self(0);
 
+    /// A class that nobody has asked for: nothing is known of it.
+    pub const UNSEEN: Self = Self(u32::MAX);
+
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -44,6 +47,11 @@ impl Lane {
 
     pub fn index(self) -> usize {
         self.0.into()
+    }
+
+    /// For labels and messages.
+    pub fn name(self) -> &'static str {
+        ["small", "large", "large-2", "large-3"][self.index()]
     }
 
     pub fn is_large(self) -> bool {

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod learn;
 pub mod lease;
 pub mod membership;
+pub mod notices;
 pub mod plan;
 pub mod predict;
 pub mod queueing;

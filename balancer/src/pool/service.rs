@@ -17,7 +17,8 @@ use crate::decide::plan::ServicePlan;
 use crate::decide::plan::snapshot::Snapshot;
 use crate::decide::predict::UrlSeed;
 use crate::decide::retry::RetryBudget;
-use crate::decide::schedule::{Ask, Judgement, Named, Outcome, Scheduler, Settings};
+use crate::decide::schedule::figures::Figures;
+use crate::decide::schedule::{Ask, Explanation, Judgement, Named, Outcome, Scheduler, Settings};
 use crate::decide::sticky::Preference;
 use crate::decide::treatment::{LanePin, Treatment};
 use crate::pool::{ClassTable, Instance, Slot, now};
@@ -164,7 +165,7 @@ impl Service {
 
     fn slot(self: &Arc<Self>, live: &Live, granted: Granted) -> Option<Slot> {
         let instance = live.instances.get(&granted.instance)?.clone();
-        Some(Slot::new(self.clone(), instance, granted.run))
+        Some(Slot::new(self.clone(), instance, granted))
     }
 
     /// The head of a response came; its body is `bytes` long, and `holds_worker` while it is sent.
@@ -212,6 +213,12 @@ impl Service {
     /// The plan in force.
     pub fn plan(&self) -> ServicePlan {
         self.live().scheduler.plan().clone()
+    }
+
+    /// Lanes, homes and counts.
+    pub fn figures(&self) -> Figures {
+        let now = now();
+        self.look(|scheduler| scheduler.figures(now))
     }
 
     /// Forgets what was learned of a class whose id will be another's.
@@ -304,12 +311,10 @@ impl Service {
         self.live().scheduler.backlog(lane, now())
     }
 
-    /// What is thought of a request, and where it would go now.
-    pub fn preview(&self, ask: &Ask) -> (Judgement, Option<Arc<Instance>>) {
-        let live = self.live();
-        let judgement = live.scheduler.judge(ask);
-        let id = live.scheduler.preview(ask, now(), &mut fastrand::Rng::new());
-        (judgement, id.and_then(|id| live.instances.get(&id).cloned()))
+    /// What would become of a request now, and why.
+    pub fn explain(&self, ask: &Ask) -> Explanation {
+        let now = now();
+        self.look(|scheduler| scheduler.explain(ask, now))
     }
 
     /// Reads what the scheduler knows, under its lock: to be short.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sluice_proto::report::ReleasePoint;
 
-use crate::decide::dispatch::{RunId, Stage};
+use crate::decide::dispatch::{Granted, RunId, Stage, Why};
 use crate::decide::schedule::Outcome;
 use crate::pool::{Instance, Service};
 
@@ -15,18 +15,25 @@ pub struct Slot {
     service: Arc<Service>,
     instance: Arc<Instance>,
     run: RunId,
+    why: Why,
     stage: Stage,
     /// What its end says; until it is told, that nothing came of it.
     outcome: Outcome,
 }
 
 impl Slot {
-    pub(super) fn new(service: Arc<Service>, instance: Arc<Instance>, run: RunId) -> Self {
-        Self { service, instance, run, stage: Stage::Working, outcome: Outcome::NONE }
+    pub(super) fn new(service: Arc<Service>, instance: Arc<Instance>, granted: Granted) -> Self {
+        let Granted { run, why, .. } = granted;
+        Self { service, instance, run, why, stage: Stage::Working, outcome: Outcome::NONE }
     }
 
     pub fn instance(&self) -> &Arc<Instance> {
         &self.instance
+    }
+
+    /// Why this instance.
+    pub fn why(&self) -> Why {
+        self.why
     }
 
     pub fn service(&self) -> &Arc<Service> {

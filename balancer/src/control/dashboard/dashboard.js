@@ -46,13 +46,19 @@ function action(instance) {
   return button;
 }
 
+function role(instance) {
+  return instance.slowness > 1 ? `${instance.role}, ${instance.slowness.toFixed(1)} times slower` : instance.role;
+}
+
 function instanceRow(instance) {
   const row = document.createElement("tr");
   if (!instance.routed) row.className = "out";
   const report = instance.report_age_ms === null ? "no agent" : `${(instance.report_age_ms / 1000).toFixed(1)} s, ${instance.knowledge}`;
   row.append(
     cell(`${instance.service} / ${instance.name}`, ""),
+    cell(role(instance)),
     cell(workers(instance)),
+    cell(String(instance.large)),
     cell(String(instance.streaming)),
     cell(report),
     cell(instance.reason, ""),
@@ -64,11 +70,18 @@ function instanceRow(instance) {
 const ms = (value) => (value === null ? "-" : value < 10 ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`);
 const bytes = (value) => (value === null ? "-" : value < 10240 ? `${value} B` : value < 10485760 ? `${Math.round(value / 1024)} KiB` : `${Math.round(value / 1048576)} MiB`);
 
+function laneCell(view) {
+  const td = cell(view.lane);
+  td.title = view.goes;
+  return td;
+}
+
 function classRow(view) {
   const row = document.createElement("tr");
   const seen = view.seen;
   row.append(
     cell(view.class, "class"),
+    laneCell(view),
     cell(seen.per_second.toFixed(1)),
     cell(String(seen.errors)),
     cell(ms(seen.held_ms.p50)),
@@ -110,14 +123,19 @@ function showEvent(message) {
 }
 
 const stream = new EventSource("/v1/events");
-for (const kind of ["instance-registered", "instance-gone", "instance-state", "agent-restarted", "operator", "plan"]) {
+for (const kind of ["instance-registered", "instance-gone", "instance-state", "agent-restarted", "operator", "plan", "instance-slow", "instance-recovered", "class-large", "class-small", "homes", "interference"]) {
   stream.addEventListener(kind, showEvent);
 }
 
 byId("explain").onsubmit = async (submit) => {
   submit.preventDefault();
   const answer = await json(`/v1/explain?${new URLSearchParams(new FormData(submit.target))}`);
-  byId("explanation").textContent = `${answer.class} of service ${answer.service}: ${answer.decision}`;
+  byId("explanation").textContent = `${answer.class} of service ${answer.service}: ${answer.predicted_reason}. Lane ${answer.lane_reason}. ${answer.decision}.`;
+  byId("candidates").replaceChildren(...answer.candidates.map((candidate) => {
+    const item = document.createElement("li");
+    item.textContent = `${candidate.instance}: ${candidate.reason}`;
+    return item;
+  }));
 };
 
 refresh();

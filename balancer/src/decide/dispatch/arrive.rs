@@ -4,24 +4,17 @@ use std::time::{Duration, Instant};
 
 use super::choose::may_use;
 use super::demand::{Arrival, Demand, Granted, Order, Refusal, Stage, Ticket};
-use super::homes::penalty;
+use super::place::Placement;
 use super::queue::{LaneQueue, Waiting};
 use super::running::Run;
-use super::table::Entry;
+use super::why::{Course, Wait, Why};
 use super::{ClassId, Dispatcher, InstanceId};
 use crate::decide::learn::affinity::Worth;
+use crate::decide::plan::dedicate::Mode;
 
 /// A request that names no deadline is served as if it had this one, so that one that does can be
 /// put in its place among the others.
 const NO_DEADLINE: Duration = Duration::from_secs(30);
-
-/// Where a small request with a home goes.
-enum Placement {
-    Take(usize),
-    WaitFor(usize),
-    /// Any instance will do.
-    Anywhere,
-}
 
 impl<W> Dispatcher<W> {
     /// A request asks for a slot, on any instance but those in `avoid`. `waiter` is called only if
@@ -34,24 +27,68 @@ impl<W> Dispatcher<W> {
         waiter: impl FnOnce() -> W,
     ) -> Arrival {
         let placement = self.placement(&demand, avoid);
-        let found = match placement {
-            Placement::Take(position) => Some(position),
-            Placement::WaitFor(_) => None,
-            Placement::Anywhere => {
-                let mut rng = self.rng.fork();
-                self.find_now(&demand, avoid, now, &mut rng)
-            }
-        };
-        if let Some(position) = found {
-            return Arrival::Slot(self.occupy(position, &demand, now));
+        let mut rng = self.rng.fork();
+        let homes = self.homes.of(demand.class());
+        if let Ok(position) = self.find(placement, &demand, avoid, homes, now, &mut rng) {
+            return Arrival::Slot(self.occupy(position, &demand, !avoid.is_empty(), now));
         }
-        if !self.may_wait(now, &demand, avoid) {
-            return Arrival::Refused(Refusal::NoInstance);
-        }
-        if self.queued() >= self.queue_length || (demand.lane.is_large() && self.large_fill_half()) {
-            return Arrival::Refused(Refusal::QueueFull);
+        if let Some(refusal) = self.refusal(now, &demand, avoid) {
+            return Arrival::Refused(refusal);
         }
         Arrival::Waiting(self.enqueue(now, demand, avoid, placement, waiter()))
+    }
+
+    /// What would become of a request that came now for the first time. Changes nothing: the same
+    /// decisions, on the same chance, as [`Dispatcher::arrive`].
+    pub fn course(&self, demand: &Demand, now: Instant) -> Course {
+        let homes = self.homes_to_be(demand);
+        let placement = self.place(demand, &[], &homes, self.homes.may_spill_next());
+        let mut rng = self.rng.clone().fork();
+        let waits = match self.find(placement, demand, &[], &homes, now, &mut rng) {
+            Ok(position) => return self.sent(position, demand, &homes),
+            Err(waits) => waits,
+        };
+        if let Some(why) = self.refusal(now, demand, &[]) {
+            return Course::Refused { why };
+        }
+        let at = match placement {
+            Placement::WaitFor(position) => self.table.get(position).map(|entry| entry.id),
+            _ if waits == Wait::Session => demand.sticky,
+            _ => None,
+        };
+        Course::Waits { why: waits, at }
+    }
+
+    fn sent(&self, position: usize, demand: &Demand, homes: &[InstanceId]) -> Course {
+        let entry = self.table.get(position).expect("a pick returns known positions");
+        let why = Why::of(entry, demand, demand.only.is_some(), homes.contains(&entry.id));
+        Course::Sent { instance: entry.id, why }
+    }
+
+    /// A slot for a request that was placed so, or why there is none.
+    fn find(
+        &self,
+        placement: Placement,
+        demand: &Demand,
+        avoid: &[InstanceId],
+        homes: &[InstanceId],
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> Result<usize, Wait> {
+        match placement {
+            Placement::Take(position) => Ok(position),
+            Placement::WaitFor(_) => Err(Wait::Home),
+            Placement::Spill | Placement::Anywhere => self.find_now(demand, avoid, homes, now, rng),
+        }
+    }
+
+    /// Why a request for which there is no slot may not wait for one either.
+    fn refusal(&self, now: Instant, demand: &Demand, avoid: &[InstanceId]) -> Option<Refusal> {
+        if !self.may_wait(now, demand, avoid) {
+            return Some(Refusal::NoInstance);
+        }
+        let full = self.queued() >= self.queue_length || (demand.lane.is_large() && self.large_fill_half());
+        full.then_some(Refusal::QueueFull)
     }
 
     /// Large requests wait longer and so would fill the queue: half of it is for small ones.
@@ -116,97 +153,61 @@ impl<W> Dispatcher<W> {
         self.table.position(*home)
     }
 
-    /// Where a small request goes if its class is at home somewhere.
-    fn placement(&mut self, demand: &Demand, avoid: &[InstanceId]) -> Placement {
-        if demand.lane.is_large() || demand.only.is_some() || demand.sticky.is_some() || !avoid.is_empty() {
-            return Placement::Anywhere;
-        }
-        self.homes.assign(demand.class(), &mut self.table);
-        let Some(penalty) = penalty(self.rules.homes) else { return Placement::Anywhere };
-        self.homes.arrived();
-        if let Some(position) = self.idle_home(demand) {
-            return Placement::Take(position);
-        }
-        self.wait_or_spill(demand, penalty)
-    }
-
-    /// A home that can serve it at once: the least busy of them.
-    fn idle_home(&self, demand: &Demand) -> Option<usize> {
-        let idle = |entry: &&Entry| {
-            entry.routable && entry.breaker.is_closed() && entry.load.has_slot() && entry.own.is_empty()
-        };
-        let cost = |entry: &Entry| {
-            f64::from(entry.load.working) + 3.0 * f64::from(entry.load.large) + 10.0 * (entry.slowness - 1.0)
-        };
-        let homes = self.homes.of(demand.class()).iter().filter_map(|id| self.table.position(*id));
-        let entries = homes.filter_map(|position| Some((position, self.table.get(position)?)));
-        let best = entries.filter(|(_, entry)| idle(entry)).min_by(|a, b| cost(a.1).total_cmp(&cost(b.1)));
-        best.map(|(position, _)| position)
-    }
-
-    fn wait_or_spill(&mut self, demand: &Demand, penalty: Duration) -> Placement {
-        let homes = self.homes.of(demand.class()).iter().filter_map(|id| self.table.position(*id));
-        let waits = homes.filter_map(|position| Some((position, self.home_wait(position)?)));
-        let Some((position, wait)) = waits.min_by_key(|(_, wait)| *wait) else { return Placement::Anywhere };
-        let totals = self.table.totals();
-        let plenty = totals.free * 5 > totals.workers;
-        let hot = wait > penalty * 3 && plenty;
-        let stays = wait < penalty || totals.free == 0 || !(hot || self.homes.may_spill());
-        if stays {
-            return Placement::WaitFor(position);
-        }
-        self.homes.spill(true);
-        Placement::Anywhere
-    }
-
-    /// How long a request would wait for this instance; `None` if it is no use.
-    fn home_wait(&self, position: usize) -> Option<Duration> {
-        let Worth::Pays { home, .. } = self.rules.homes else { return None };
-        let entry = self.table.get(position).filter(|e| e.routable && e.breaker.is_closed())?;
-        let workers = entry.load.limit().saturating_sub(entry.load.large);
-        let ahead = entry.own.len() as f64 + 1.0;
-        (workers > 0).then(|| home.mul_f64(ahead * entry.slowness / f64::from(workers)))
-    }
-
-    /// A slot that the request may have now, without overtaking anybody.
-    pub(super) fn find_now(
+    /// A slot that the request may have now, without overtaking anybody; or why it has to wait.
+    fn find_now(
         &self,
         demand: &Demand,
         avoid: &[InstanceId],
+        homes: &[InstanceId],
         now: Instant,
         rng: &mut fastrand::Rng,
-    ) -> Option<usize> {
+    ) -> Result<usize, Wait> {
         if let Some(position) = self.session(demand, avoid, now) {
-            return self.table.get(position).filter(|e| e.load.has_slot()).map(|_| position);
+            let free = self.table.get(position).filter(|e| e.load.has_slot());
+            return free.map(|_| position).ok_or(Wait::Session);
         }
         let lane = demand.lane.index();
         let view = self.view(now);
         // Smaller lanes first; `next_grant` leaves no slot free that their waiters could use.
         if lane > 0 && !view.lane_has_room(&self.held, demand.lane, false) {
-            return None;
+            return Err(Wait::Cap);
         }
         if demand.only.is_some() || !avoid.is_empty() {
-            return view.among(demand, avoid, rng);
+            return view.among(demand, avoid, rng).ok_or(Wait::Allowed);
         }
         if let Some(trial) = view.trial(&self.down) {
-            return Some(trial);
+            return Ok(trial);
         }
         if self.lanes[..=lane].iter().any(|queue| queue.first_open().is_some()) {
-            return None;
+            return Err(Wait::Queue);
         }
-        if lane > 0 { view.large(1, rng) } else { self.small_near_home(demand, 1, now, rng) }
+        let picked = if lane > 0 { view.large(1, rng) } else { self.small_near_home(homes, 1, now, rng) };
+        picked.ok_or_else(|| self.waits_for_workers(demand))
+    }
+
+    /// Why no worker will do.
+    fn waits_for_workers(&self, demand: &Demand) -> Wait {
+        if self.table.len() == 0 {
+            Wait::First
+        } else if self.table.totals().free == 0 {
+            Wait::Busy
+        } else if demand.lane.is_large() && self.rules.mode != Mode::Pack {
+            Wait::Kept
+        } else {
+            Wait::Slower
+        }
     }
 
     /// The pick of a small request, at its home if that is as good a choice.
     pub(super) fn small_near_home(
         &self,
-        demand: &Demand,
+        homes: &[InstanceId],
         waiting: usize,
         now: Instant,
         rng: &mut fastrand::Rng,
     ) -> Option<usize> {
         let picked = self.view(now).small(waiting, rng)?;
-        let mut homes = self.homes.of(demand.class()).iter().filter_map(|id| self.table.position(*id));
+        let mut homes = homes.iter().filter_map(|id| self.table.position(*id));
         let unmeasured = self.rules.homes == Worth::Unknown;
         let as_good =
             |home: &usize| self.table.equal(*home, picked) || (unmeasured && self.table.is_free_alone(*home));
@@ -241,18 +242,24 @@ impl<W> Dispatcher<W> {
         }
     }
 
-    pub(super) fn occupy(&mut self, position: usize, demand: &Demand, now: Instant) -> Granted {
+    /// `avoids`: some instances failed the request before.
+    pub(super) fn occupy(&mut self, position: usize, demand: &Demand, avoids: bool, now: Instant) -> Granted {
         let lane = demand.lane;
+        let homes = self.homes.of(demand.class());
         let seen = self.table.change(position, |entry| {
-            let before = (entry.id, entry.load.has_slot(), entry.load.large, entry.slowness);
+            let restricted = avoids || demand.only.is_some();
+            let why = Why::of(entry, demand, restricted, homes.contains(&entry.id));
+            let before = (entry.id, entry.load.has_slot(), entry.load.large, entry.slowness, why);
             entry.load.working += 1;
             entry.load.large += u32::from(lane.is_large());
             entry.unsure += u32::from(!demand.known_short);
             entry.breaker.on_send(now);
             before
         });
-        let (instance, had_worker, large_beside, slowness) = seen.expect("a pick returns known positions");
+        let (instance, had_worker, large_beside, slowness, why) =
+            seen.expect("a pick returns known positions");
         self.held[lane.index()] += 1;
+        self.counts.ahead += u64::from(!had_worker);
         let at_home = self.homes.is_home(demand.class(), instance).filter(|_| !lane.is_large());
         let run = self.running.insert(Run {
             instance,
@@ -272,6 +279,6 @@ impl<W> Dispatcher<W> {
         if !lane.is_large() {
             self.late.push_back((now + self.late_after.mul_f64(slowness), run));
         }
-        Granted { run, instance }
+        Granted { run, instance, why }
     }
 }

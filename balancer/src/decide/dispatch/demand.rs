@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
+use super::why::Why;
 use crate::decide::ids::{ClassId, InstanceId, Lane};
 use crate::decide::predict::RequestKey;
 
@@ -47,6 +50,7 @@ pub struct RunId {
 pub struct Granted {
     pub run: RunId,
     pub instance: InstanceId,
+    pub why: Why,
 }
 
 /// A slot for one that waited.
@@ -84,7 +88,8 @@ pub enum Arrival {
 }
 
 /// Why a request is turned away at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Refusal {
     /// No instance that it may use is up.
     NoInstance,

@@ -26,7 +26,7 @@ impl<W> Dispatcher<W> {
         let found = found.or_else(|| self.large(now, &mut rng));
         let (lane, order, position) = found?;
         let waiting = self.take_waiting(lane, order)?;
-        let granted = self.occupy(position, &waiting.demand, now);
+        let granted = self.occupy(position, &waiting.demand, !waiting.avoid.is_empty(), now);
         Some(Grant { waiter: waiting.waiter, granted })
     }
 
@@ -123,7 +123,7 @@ impl<W> Dispatcher<W> {
         } else if lane.is_large() {
             view.large(queue.len(), rng)
         } else {
-            self.small_near_home(demand, queue.open_len().max(1), now, rng)
+            self.small_near_home(self.homes.of(demand.class()), queue.open_len().max(1), now, rng)
         };
         position.map(|position| (order, position))
     }
@@ -149,6 +149,7 @@ impl<W> Dispatcher<W> {
                 .is_some_and(|waiting| now.saturating_duration_since(waiting.since) > penalty.mul_f64(1.5));
             if overdue && self.homes.spill(blocked || plenty) {
                 self.leave_home(position, order);
+                self.counts.spills += 1;
             }
         }
     }

@@ -51,27 +51,18 @@ impl Homes {
         (!homes.is_empty()).then(|| homes.contains(&instance))
     }
 
-    /// Gives a class its first home: of the two that rendezvous hashing ranks first, the one with
-    /// fewer classes.
+    /// Whether a class is one that may have homes.
+    pub(super) fn may_have(&self, class: ClassId) -> bool {
+        !self.everywhere.get(class.index()).copied().unwrap_or(false)
+    }
+
+    /// Gives a class its first home.
     pub(super) fn assign(&mut self, class: ClassId, table: &mut Table) {
-        let everywhere = self.everywhere.get(class.index()).copied().unwrap_or(false);
-        if everywhere || !self.of(class).is_empty() {
-            return;
-        }
-        let key = u64::from(class.0);
-        let mut best: [Option<(u64, usize)>; 2] = [None; 2];
-        for (position, entry) in table.iter().filter(|(_, entry)| entry.routable) {
-            let rank = rendezvous(key, entry.id.0);
-            if best[0].is_none_or(|(top, _)| rank > top) {
-                best = [Some((rank, position)), best[0]];
-            } else if best[1].is_none_or(|(second, _)| rank > second) {
-                best[1] = Some((rank, position));
-            }
-        }
-        let homes = |position: usize| table.get(position).map_or(0, |entry| entry.homes);
-        let chosen = best.iter().flatten().map(|(_, position)| *position).min_by_key(|p| homes(*p));
-        if let Some(id) = chosen.and_then(|position| table.get(position)).map(|entry| entry.id) {
-            self.add(class, id, table);
+        if self.may_have(class)
+            && self.of(class).is_empty()
+            && let Some(home) = first(class, table)
+        {
+            self.add(class, home, table);
         }
     }
 
@@ -127,6 +118,29 @@ impl Homes {
     pub(super) fn may_spill(&self) -> bool {
         self.spills >= 1.0
     }
+
+    /// The same once another request has arrived.
+    pub(super) fn may_spill_next(&self) -> bool {
+        self.spills + SPILL_SHARE >= 1.0
+    }
+}
+
+/// The first home of a class: of the two that rendezvous hashing ranks first, the one with fewer
+/// classes.
+pub(super) fn first(class: ClassId, table: &Table) -> Option<InstanceId> {
+    let key = u64::from(class.0);
+    let mut best: [Option<(u64, usize)>; 2] = [None; 2];
+    for (position, entry) in table.iter().filter(|(_, entry)| entry.routable) {
+        let rank = rendezvous(key, entry.id.0);
+        if best[0].is_none_or(|(top, _)| rank > top) {
+            best = [Some((rank, position)), best[0]];
+        } else if best[1].is_none_or(|(second, _)| rank > second) {
+            best[1] = Some((rank, position));
+        }
+    }
+    let homes = |position: usize| table.get(position).map_or(0, |entry| entry.homes);
+    let chosen = best.iter().flatten().map(|(_, position)| *position).min_by_key(|p| homes(*p))?;
+    table.get(chosen).map(|entry| entry.id)
 }
 
 fn count(table: &mut Table, instance: InstanceId, by: i32) {

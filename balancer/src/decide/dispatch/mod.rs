@@ -21,15 +21,18 @@
 mod arrive;
 mod choose;
 mod demand;
+pub mod explain;
 mod grant;
 mod homes;
 mod index;
+mod place;
 mod queue;
 pub mod rules;
 mod running;
 mod table;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -38,6 +41,7 @@ pub use crate::decide::ids::{ClassId, InstanceId, Lane};
 pub use demand::{Arrival, Demand, Grant, Granted, Refusal, Released, RunId, Stage, Ticket};
 pub use rules::{LaneRule, PickParams, Rules};
 pub use table::Load;
+pub use why::{Course, Wait, Why};
 
 use crate::decide::breaker::Breaker;
 use crate::decide::plan::homes::HomeMove;
@@ -73,6 +77,7 @@ pub struct Dispatcher<W> {
     freed: Vec<usize>,
     /// Positions of instances that requests wait for because they are at home there.
     awaited: BTreeSet<usize>,
+    counts: Counts,
     rng: fastrand::Rng,
 }
 
@@ -85,6 +90,19 @@ pub struct Occupancy {
     pub breaker: Breaker,
     /// Worker-held time here over that elsewhere.
     pub slowness: f64,
+    /// It is for large requests first.
+    pub dedicated: bool,
+    /// Classes that are at home here.
+    pub homes: u32,
+}
+
+/// What was done, counted from the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests that left their home, as it had too much to do.
+    pub spills: u64,
+    /// Requests sent to an instance without a free worker, as so many waited.
+    pub ahead: u64,
 }
 
 /// One lane's queue, for showing and planning.
@@ -129,6 +147,7 @@ impl<W> Dispatcher<W> {
             down: Vec::new(),
             freed: Vec::new(),
             awaited: BTreeSet::new(),
+            counts: Counts::default(),
             rng,
         }
     }
@@ -331,12 +350,27 @@ impl<W> Dispatcher<W> {
 
     pub fn occupancy(&self, id: InstanceId) -> Option<Occupancy> {
         let entry = self.table.by_id(id)?;
-        let (load, routable, breaker, slowness) = (entry.load, entry.routable, entry.breaker, entry.slowness);
-        Some(Occupancy { load, routable, breaker, slowness })
+        Some(Occupancy {
+            load: entry.load,
+            routable: entry.routable,
+            breaker: entry.breaker,
+            slowness: entry.slowness,
+            dedicated: entry.zone == Zone::Dedicated,
+            homes: entry.homes,
+        })
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.counts
     }
 
     pub fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// A lane's rule, if the planner still runs.
+    pub fn rule(&self, lane: Lane, now: Instant) -> LaneRule {
+        self.rules.lane(lane, now)
     }
 
     pub fn queued(&self) -> usize {
@@ -372,12 +406,6 @@ impl<W> Dispatcher<W> {
     pub fn has_instance(&self, now: Instant) -> bool {
         let up = self.table.totals().workers > 0;
         up || self.table.iter().any(|(_, entry)| entry.is_up(now))
-    }
-
-    /// Where a request would go now, without sending it. `None`: it would wait or be refused.
-    pub fn preview(&self, demand: &Demand, now: Instant, rng: &mut fastrand::Rng) -> Option<InstanceId> {
-        let position = self.find_now(demand, &[], now, rng)?;
-        self.table.get(position).map(|entry| entry.id)
     }
 
     fn view(&self, now: Instant) -> View<'_> {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
+use serde::Serialize;
+
 use super::demand::Order;
 use super::index::{Index, Place, Shelf, Zone};
 use crate::decide::breaker::Breaker;
@@ -10,7 +12,7 @@ use crate::decide::ids::InstanceId;
 use crate::decide::learn::speed::Speed;
 
 /// How busy one instance is, as far as this balancer knows by its own counting.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Load {
     /// Workers of the instance, at least 1.
     pub workers: u32,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use crate::decide::learn::moments::Moments;
 use crate::decide::learn::ratio::RatioOfMeans;
 
@@ -42,7 +44,8 @@ impl Default for Affinity {
 }
 
 /// What is known of the worth of homes.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "known")]
 pub enum Worth {
     /// Not measured, or to be measured again: prefer a home where it costs nothing, to find out.
     #[default]
@@ -50,7 +53,16 @@ pub enum Worth {
     /// Any instance is as good.
     None,
     /// Waiting for the home pays.
-    Pays { home: Duration, away: Duration },
+    Pays {
+        #[serde(rename = "home_ms", serialize_with = "as_ms")]
+        home: Duration,
+        #[serde(rename = "away_ms", serialize_with = "as_ms")]
+        away: Duration,
+    },
+}
+
+fn as_ms<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64() * 1e3)
 }
 
 impl Affinity {

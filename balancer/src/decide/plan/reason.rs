@@ -32,8 +32,12 @@ impl Words {
             (0, Mode::Spread) => format!("serves every class; {large}, spread so that homes stay served"),
             (0, _) if load > 0.0 => format!("serves every class; {large}"),
             (0, _) => format!("serves every class; {site}"),
-            (n, Mode::Separate) => format!("serves small requests; large ones stay on {n} instances"),
-            (n, _) => format!("serves small requests first; large ones go to {n} instances first"),
+            (n, Mode::Separate) => {
+                format!("serves small requests; large ones stay on {}", plural(n, "instance"))
+            }
+            (n, _) => {
+                format!("serves small requests first; large ones go to {} first", plural(n, "instance"))
+            }
         };
         let dedicated = match dedicated.mode {
             Mode::Separate => {
@@ -66,4 +70,8 @@ impl Words {
             reason,
         }
     }
+}
+
+fn plural(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }

@@ -30,6 +30,8 @@ mod tests;
 mod tracker;
 mod url;
 
+use serde::{Deserialize, Serialize};
+
 pub use crate::decide::ids::ClassId;
 pub use extension::ExtensionKey;
 pub use predictor::Predictor;
@@ -73,7 +75,8 @@ pub struct Estimate {
 }
 
 /// The most specific level that had evidence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Source {
     Url,
     Class,
@@ -82,6 +85,8 @@ pub enum Source {
 }
 
 impl Source {
+    pub const ALL: [Self; 4] = [Self::Url, Self::Class, Self::Extension, Self::Prior];
+
     /// For labels and messages.
     pub fn as_str(self) -> &'static str {
         match self {

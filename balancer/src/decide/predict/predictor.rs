@@ -160,6 +160,11 @@ impl Predictor {
         self.urls.capacity()
     }
 
+    /// How many URLs are remembered. Looks at every place.
+    pub fn urls_remembered(&self) -> usize {
+        self.urls.iter().count()
+    }
+
     pub(super) fn class(&self, class: ClassId) -> Option<&ClassCell> {
         self.classes.get(class.0 as usize)?.as_ref()
     }

@@ -85,10 +85,4 @@ impl<W> Scheduler<W> {
         let held = self.learner.lane_held(lane).mean().unwrap_or_else(|| self.learner.small_mean());
         Duration::try_from_secs_f64(waiting as f64 * held / workers).unwrap_or(Duration::MAX)
     }
-
-    /// Where such a request would go now; `None`: it would wait or be refused.
-    pub fn preview(&self, ask: &Ask, now: Instant, rng: &mut fastrand::Rng) -> Option<InstanceId> {
-        let judgement = self.judge(ask);
-        self.dispatcher.preview(&self.demand(now, ask, &judgement), now, rng)
-    }
 }

@@ -10,6 +10,8 @@
 //! in virtual time.
 
 mod ask;
+pub mod explain;
+pub mod figures;
 mod observe;
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 pub use ask::{Ask, Judgement};
+pub use explain::Explanation;
 pub use observe::Outcome;
 pub use tick::Named;
 
@@ -68,6 +71,7 @@ pub struct Scheduler<W> {
     plan: ServicePlan,
     /// Running requests from which something was learned already, as they took so long.
     counted: HashMap<RunId, Counted>,
+    counts: figures::Reclassified,
 }
 
 impl<W> Scheduler<W> {
@@ -81,6 +85,7 @@ impl<W> Scheduler<W> {
             dispatcher: Dispatcher::new(now, settings.queue_length, hold_until, settings.pick, rng),
             plan: ServicePlan::default(),
             counted: HashMap::new(),
+            counts: figures::Reclassified::default(),
         }
     }
 

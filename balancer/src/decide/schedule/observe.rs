@@ -42,8 +42,8 @@ impl<W> Scheduler<W> {
     pub fn head(&mut self, run: RunId, bytes: u64, holds_worker: bool, now: Instant) {
         self.dispatcher.head(run, now);
         let lane = self.learner.bounds().lane(self.learner.transfer(bytes).as_secs_f64());
-        if holds_worker && lane.is_large() {
-            self.count_as(run, lane);
+        if holds_worker && lane.is_large() && self.count_as(run, lane) {
+            self.counts.by_size += 1;
         }
     }
 
@@ -76,16 +76,18 @@ impl<W> Scheduler<W> {
             let counted = self.predictor.reclassified(late.key, late.age, so_far);
             self.counted.insert(late.run, counted);
             let lane = self.learner.bounds().lane(late.age.as_secs_f64()).max(Lane::LARGE);
-            self.count_as(late.run, lane);
+            self.counts.late += u64::from(self.count_as(late.run, lane));
         }
     }
 
-    fn count_as(&mut self, run: RunId, lane: Lane) {
-        if self.dispatcher.lane_of(run).is_some_and(|now| now < lane)
-            && let Some(from) = self.dispatcher.reclassify(run, lane)
-        {
+    /// Whether that is news.
+    fn count_as(&mut self, run: RunId, lane: Lane) -> bool {
+        let smaller = self.dispatcher.lane_of(run).is_some_and(|now| now < lane);
+        let from = if smaller { self.dispatcher.reclassify(run, lane) } else { None };
+        if let Some(from) = from {
             self.learner.moved(from, lane);
         }
+        from.is_some()
     }
 
     /// When the next small request becomes late; `None` if none runs.
