@@ -46,6 +46,10 @@ pub struct Explanation {
     pub class_reason: Option<String>,
     /// What is known of the class; `None` if it was never seen.
     pub known: Option<ClassView>,
+    /// `small` or `large`: how long it would hold a worker, against the others.
+    pub size: String,
+    /// Milliseconds that it is expected to hold a worker.
+    pub expected_held_ms: f64,
     /// Requests waiting before it.
     pub queued: usize,
     /// Where it would be sent; `None` if it would wait or be turned away.
@@ -86,7 +90,7 @@ async fn explain(
     if let Some((_, treatment)) = rule {
         service.treat(&mut ask, treatment, None);
     }
-    let (_judgement, instance) = service.preview(&ask);
+    let (judgement, instance) = service.preview(&ask);
     let instance = instance.map(|instance| instance.name.to_string());
     let members = state.members();
     let candidates: Vec<_> = members
@@ -102,6 +106,8 @@ async fn explain(
         class_by: by.to_owned(),
         class_reason,
         known,
+        size: if judgement.lane.is_large() { "large" } else { "small" }.to_owned(),
+        expected_held_ms: judgement.prediction.held.mean * 1e3,
         queued,
         instance,
         decision,

@@ -13,18 +13,19 @@ use crate::decide::breaker::Breaker;
 use crate::decide::dispatch::{
     Arrival, Backlog, ClassId, Granted, InstanceId, Lane, Occupancy, Refusal, RunId, Ticket,
 };
-use crate::decide::plan::ServicePlan;
-use crate::decide::plan::snapshot::Snapshot;
+use crate::decide::plan::{PlanParams, ServicePlan};
 use crate::decide::predict::UrlSeed;
 use crate::decide::retry::RetryBudget;
-use crate::decide::schedule::{Ask, Judgement, Named, Outcome, Scheduler, Settings};
+use crate::decide::schedule::{
+    Ask, Judgement, Knowledge, Named, Outcome, Planned, Scheduler, SchedulerState, Settings,
+};
 use crate::decide::sticky::Preference;
 use crate::decide::treatment::{LanePin, Treatment};
 use crate::pool::{ClassTable, Instance, Slot, now};
 use sluice_relay::Failure;
 
 /// Bounds of one service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ServiceLimits {
     /// The most requests that wait at a time.
     pub queue_length: usize,
@@ -34,6 +35,8 @@ pub struct ServiceLimits {
     pub large_queue_timeout: Duration,
     /// After the start: how long requests wait for a first instance.
     pub startup_hold: Duration,
+    /// What its planner is tuned to.
+    pub plan: PlanParams,
 }
 
 impl ServiceLimits {
@@ -43,6 +46,7 @@ impl ServiceLimits {
             small_wait: self.queue_timeout,
             large_wait: self.large_queue_timeout,
             startup_hold: self.startup_hold,
+            plan: self.plan,
             ..Settings::default()
         }
     }
@@ -65,14 +69,22 @@ struct Live {
 }
 
 impl Service {
+    /// `known`: what an earlier process knew of it.
     pub fn new(
         name: ServiceName,
         limits: ServiceLimits,
         classes: ClassTable,
+        known: Option<SchedulerState>,
         rng: fastrand::Rng,
     ) -> Arc<Self> {
         let start = now();
-        let scheduler = Scheduler::new(start, limits.settings(), rng);
+        let scheduler = match known {
+            None => Scheduler::new(start, limits.settings(), rng),
+            Some(state) => {
+                let class = |name: &str| classes.place(name, start);
+                Scheduler::restored(start, limits.settings(), rng, state, class)
+            }
+        };
         let url_seed = scheduler.url_seed();
         let live = Live { scheduler, instances: HashMap::new(), retries: RetryBudget::new(start) };
         Arc::new(Self { name, classes, limits, url_seed, live: Mutex::new(live) })
@@ -195,23 +207,28 @@ impl Service {
         }
     }
 
-    /// Ends a second of the scheduler's, with a new plan. Returns what it was made from.
-    pub fn tick(self: &Arc<Self>, at_ms: u64, named: Named) -> Snapshot {
-        let snapshot = self.live().scheduler.tick(now(), at_ms, named);
+    /// Ends a second of the scheduler's, with a new plan. Returns it with what it was made from.
+    pub fn tick(self: &Arc<Self>, at_ms: u64, named: Named) -> Planned {
+        let planned = self.live().scheduler.tick(now(), at_ms, named);
         self.hand_out();
-        snapshot
+        planned
     }
 
     /// Makes a new plan between the seconds, as an instance came or went.
-    pub fn replan(self: &Arc<Self>, at_ms: u64, named: Named) -> Snapshot {
-        let snapshot = self.live().scheduler.replan(now(), at_ms, named);
+    pub fn replan(self: &Arc<Self>, at_ms: u64, named: Named) -> Planned {
+        let planned = self.live().scheduler.replan(now(), at_ms, named);
         self.hand_out();
-        snapshot
+        planned
     }
 
     /// The plan in force.
     pub fn plan(&self) -> ServicePlan {
         self.live().scheduler.plan().clone()
+    }
+
+    /// A copy of all that was learned, to be saved.
+    pub fn knowledge(&self) -> Knowledge {
+        self.live().scheduler.knowledge()
     }
 
     /// Forgets what was learned of a class whose id will be another's.
@@ -367,8 +384,9 @@ mod tests {
             queue_timeout: Duration::from_secs(5),
             large_queue_timeout: Duration::from_secs(9),
             startup_hold: Duration::ZERO,
+            plan: PlanParams::default(),
         };
-        Service::new(ServiceName::default(), limits, table(), fastrand::Rng::with_seed(1))
+        Service::new(ServiceName::default(), limits, table(), None, fastrand::Rng::with_seed(1))
     }
 
     fn add(service: &Arc<Service>, id: u64, workers: u32, release: ReleasePoint) {
@@ -458,13 +476,16 @@ mod tests {
             queue_timeout: Duration::from_secs(30),
             large_queue_timeout: Duration::from_secs(60),
             startup_hold: Duration::from_secs(3),
+            plan: PlanParams::default(),
         };
-        let service = Service::new(ServiceName::default(), limits, table(), fastrand::Rng::with_seed(1));
+        let service =
+            Service::new(ServiceName::default(), limits, table(), None, fastrand::Rng::with_seed(1));
         let began = now();
         assert_eq!(take(&service).await.expect_err("nobody came"), Failure::NoInstance);
         assert_eq!(now() - began, limits.startup_hold);
 
-        let service = Service::new(ServiceName::default(), limits, table(), fastrand::Rng::with_seed(1));
+        let service =
+            Service::new(ServiceName::default(), limits, table(), None, fastrand::Rng::with_seed(1));
         let mut held = Box::pin(take(&service));
         assert!(futures_poll(&mut held).await.is_none());
         add(&service, 1, 1, ReleasePoint::End);

@@ -320,6 +320,17 @@ impl<W> Dispatcher<W> {
         self.homes.forget(class, &mut self.table);
     }
 
+    /// Every class that has homes, with them.
+    pub fn homes(&self) -> Vec<(ClassId, Vec<InstanceId>)> {
+        self.homes.all().map(|(class, homes)| (class, homes.to_vec())).collect()
+    }
+
+    /// Replaces a class's homes, as they are known from elsewhere.
+    pub fn set_homes(&mut self, class: ClassId, homes: &[InstanceId]) {
+        self.homes.forget(class, &mut self.table);
+        homes.iter().for_each(|home| self.homes.add(class, *home, &mut self.table));
+    }
+
     pub fn homes_of(&self, class: ClassId) -> &[InstanceId] {
         self.homes.of(class)
     }

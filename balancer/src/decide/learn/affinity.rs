@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::decide::learn::moments::Moments;
 use crate::decide::learn::ratio::RatioOfMeans;
 
@@ -53,7 +55,30 @@ pub enum Worth {
     Pays { home: Duration, away: Duration },
 }
 
+/// The same in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct AffinityState {
+    home: Moments,
+    away: RatioOfMeans,
+    pays: Option<bool>,
+}
+
 impl Affinity {
+    pub(super) fn state(&self) -> AffinityState {
+        AffinityState { home: self.home, away: self.away, pays: self.pays }
+    }
+
+    /// The verdict stands, on as little evidence as it takes. What is not possible counts as nothing
+    /// seen.
+    pub(super) fn restored(state: AffinityState) -> Self {
+        match (state.home.restored(MEMORY, LEAST), state.away.restored(MEMORY, LEAST)) {
+            (Some(home), Some(away)) => {
+                Self { home, away, away_samples: LEAST, pays: state.pays, ..Self::default() }
+            }
+            _ => Self::default(),
+        }
+    }
+
     pub fn at_home(&mut self, held: f64) {
         self.home.add(held);
     }

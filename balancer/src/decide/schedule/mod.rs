@@ -11,6 +11,7 @@
 
 mod ask;
 mod observe;
+mod saved;
 #[cfg(test)]
 mod tests;
 mod tick;
@@ -20,7 +21,8 @@ use std::time::{Duration, Instant};
 
 pub use ask::{Ask, Judgement};
 pub use observe::Outcome;
-pub use tick::Named;
+pub use saved::{Knowledge, SchedulerState};
+pub use tick::{Named, Planned};
 
 use crate::decide::dispatch::{
     Arrival, Backlog, ClassId, Dispatcher, Grant, InstanceId, Lane, Occupancy, PickParams, RunId, Ticket,
@@ -28,6 +30,7 @@ use crate::decide::dispatch::{
 use crate::decide::learn::Learner;
 use crate::decide::plan::{PlanParams, ServicePlan};
 use crate::decide::predict::{Counted, Predictor, UrlSeed};
+use saved::Awaited;
 
 /// Bounds and tuning of one service.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,6 +71,8 @@ pub struct Scheduler<W> {
     plan: ServicePlan,
     /// Running requests from which something was learned already, as they took so long.
     counted: HashMap<RunId, Counted>,
+    /// What an earlier process knew, for instances that have not come yet.
+    awaited: Option<Awaited>,
 }
 
 impl<W> Scheduler<W> {
@@ -81,6 +86,7 @@ impl<W> Scheduler<W> {
             dispatcher: Dispatcher::new(now, settings.queue_length, hold_until, settings.pick, rng),
             plan: ServicePlan::default(),
             counted: HashMap::new(),
+            awaited: None,
         }
     }
 
@@ -124,6 +130,7 @@ impl<W> Scheduler<W> {
         self.predictor.forget_class(class);
         self.learner.forget(class);
         self.dispatcher.forget_class(class);
+        self.forget_awaited(class);
     }
 
     pub fn set_instance(&mut self, id: InstanceId, workers: u32, routable: bool, now: Instant) {
