@@ -13,6 +13,8 @@ mod ask;
 mod observe;
 mod saved;
 #[cfg(test)]
+mod saved_tests;
+#[cfg(test)]
 mod tests;
 mod tick;
 
