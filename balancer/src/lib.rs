@@ -16,7 +16,7 @@
 //!
 //! Dependencies point down: `data` and `control` use `pool` and `decide`; `pool` uses `decide`;
 //! `decide` uses `proto` alone. To add a routing rule, see [`decide::route`]; a class,
-//! [`decide::classify`]; another way to choose an instance, [`decide::pick`].
+//! [`decide::classify`]; another way to choose an instance, [`decide::dispatch`].
 
 #![forbid(unsafe_code)]
 

@@ -254,6 +254,16 @@ mod tests {
     }
 
     #[test]
+    fn the_planner_can_be_tuned_and_nothing_is_kept_unless_asked_for() {
+        let config = from(&[], "").expect("nothing is required");
+        assert_eq!(config.service_limits.plan, PlanParams::default());
+        assert!(config.state_dir.is_none() && config.decision_log.is_none());
+        let config = from(&[], "[planner]\npatience = 0\n[planner.cap]\nsmall_bias = 1.5\n").expect("valid");
+        let plan = config.service_limits.plan;
+        assert_eq!((plan.patience, plan.cap.small_bias, plan.lower_after), (0.0, 1.5, 5));
+    }
+
+    #[test]
     fn bad_input_is_named_with_what_is_accepted() {
         for (args, file, parts) in [
             (&[][..], "lisen = \"127.0.0.1:1\"\n", &["lisen", "listen"][..]),
@@ -296,6 +306,13 @@ mod tests {
                 "[service.shop]\nhosts = \"a\"\n[[service.shop.rule]]\nname = \"r\"\nlane = \"L\"\n",
                 &["service.shop.rule.r.lane", "L"],
             ),
+            (&[], "[planner]\ncap.small_bias = 0\n", &["planner.cap.small_bias", "0", "0.1 to 10"]),
+            (&[], "[planner]\nlower_after = 0\n", &["planner.lower_after", "0", "from 1"]),
+            (&[], "[planner]\nlower_after = 2.5\n", &["lower_after", "2.5"]),
+            (&[], "[planner]\npatiens = 0\n", &["patiens", "patience"]),
+            (&["--state-dir", "/dev/null/x"], "", &["state-dir", "/dev/null/x", "directory"]),
+            (&["--decision-log", "/none/x"], "", &["decision-log", "/none/x", "directory that exists"]),
+            (&["--decision-log-size", "1KiB"], "", &["decision-log-size", "1KiB", "64KiB"]),
             (&[], "[service.\"a b\"]\nhosts = [\"a\"]\n", &["service", "a b"]),
         ] {
             let error = from(args, file).expect_err("refused");

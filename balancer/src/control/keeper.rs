@@ -1,6 +1,6 @@
 //! Saves what was learned, each minute, at once after the operator's words, and at the end.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -19,11 +19,13 @@ const EVERY: Duration = Duration::from_secs(60);
 pub struct Keeper {
     state: Arc<ControlState>,
     dir: StateDir,
+    /// One save at a time, so that an older one never replaces a newer one.
+    saving: Arc<Mutex<()>>,
 }
 
 impl Keeper {
     pub fn new(state: Arc<ControlState>, dir: StateDir) -> Self {
-        Self { state, dir }
+        Self { state, dir, saving: Arc::default() }
     }
 
     /// Saves from time to time, until it is dropped.
@@ -43,6 +45,7 @@ impl Keeper {
 
     /// Saves every service. What can not be written is logged and counted.
     pub fn save(&self) {
+        let _one_at_a_time = self.saving.lock().expect("no code panics while holding it");
         for service in self.state.directory.iter() {
             if let Err(error) = self.dir.save(&self.saved(service)) {
                 let file = self.dir.file(&service.name);

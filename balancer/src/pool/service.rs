@@ -13,44 +13,16 @@ use crate::decide::breaker::Breaker;
 use crate::decide::dispatch::{
     Arrival, Backlog, ClassId, Granted, InstanceId, Lane, Occupancy, Refusal, RunId, Ticket,
 };
-use crate::decide::plan::{PlanParams, ServicePlan};
+use crate::decide::plan::ServicePlan;
 use crate::decide::predict::UrlSeed;
 use crate::decide::retry::RetryBudget;
 use crate::decide::schedule::{
-    Ask, Judgement, Knowledge, Named, Outcome, Planned, Scheduler, SchedulerState, Settings,
+    Ask, Judgement, Knowledge, Named, Outcome, Planned, Scheduler, SchedulerState,
 };
 use crate::decide::sticky::Preference;
 use crate::decide::treatment::{LanePin, Treatment};
-use crate::pool::{ClassTable, Instance, Slot, now};
+use crate::pool::{ClassTable, Instance, ServiceLimits, Slot, now};
 use sluice_relay::Failure;
-
-/// Bounds of one service.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ServiceLimits {
-    /// The most requests that wait at a time.
-    pub queue_length: usize,
-    /// The longest that a small request waits, ...
-    pub queue_timeout: Duration,
-    /// ... and a large one.
-    pub large_queue_timeout: Duration,
-    /// After the start: how long requests wait for a first instance.
-    pub startup_hold: Duration,
-    /// What its planner is tuned to.
-    pub plan: PlanParams,
-}
-
-impl ServiceLimits {
-    fn settings(&self) -> Settings {
-        Settings {
-            queue_length: self.queue_length,
-            small_wait: self.queue_timeout,
-            large_wait: self.large_queue_timeout,
-            startup_hold: self.startup_hold,
-            plan: self.plan,
-            ..Settings::default()
-        }
-    }
-}
 
 /// A service while it runs.
 pub struct Service {
@@ -374,18 +346,26 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::plan::PlanParams;
     use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
     use crate::pool::classes::tests::table;
     use sluice_proto::report::ReleasePoint;
 
-    fn service(queue_length: usize) -> Arc<Service> {
-        let limits = ServiceLimits {
+    fn limits(queue_length: usize) -> ServiceLimits {
+        ServiceLimits {
             queue_length,
             queue_timeout: Duration::from_secs(5),
             large_queue_timeout: Duration::from_secs(9),
             startup_hold: Duration::ZERO,
             plan: PlanParams::default(),
-        };
+        }
+    }
+
+    fn service(queue_length: usize) -> Arc<Service> {
+        starting(limits(queue_length))
+    }
+
+    fn starting(limits: ServiceLimits) -> Arc<Service> {
         Service::new(ServiceName::default(), limits, table(), None, fastrand::Rng::with_seed(1))
     }
 
@@ -471,21 +451,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_fresh_balancer_holds_requests_until_an_instance_registers_but_not_for_ever() {
-        let limits = ServiceLimits {
-            queue_length: 9,
-            queue_timeout: Duration::from_secs(30),
-            large_queue_timeout: Duration::from_secs(60),
-            startup_hold: Duration::from_secs(3),
-            plan: PlanParams::default(),
-        };
-        let service =
-            Service::new(ServiceName::default(), limits, table(), None, fastrand::Rng::with_seed(1));
+        let limits = ServiceLimits { startup_hold: Duration::from_secs(3), ..limits(9) };
+        let service = starting(limits);
         let began = now();
         assert_eq!(take(&service).await.expect_err("nobody came"), Failure::NoInstance);
         assert_eq!(now() - began, limits.startup_hold);
 
-        let service =
-            Service::new(ServiceName::default(), limits, table(), None, fastrand::Rng::with_seed(1));
+        let service = starting(limits);
         let mut held = Box::pin(take(&service));
         assert!(futures_poll(&mut held).await.is_none());
         add(&service, 1, 1, ReleasePoint::End);

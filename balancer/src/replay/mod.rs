@@ -19,17 +19,23 @@ pub use compare::{Again, Summary, replay};
 pub use read::{ReadError, Recorded, read};
 pub use set::{Setting, apply};
 
+/// What a replay is, and is not.
+const LIMITS: &str = "\
+FILE is one that --decision-log wrote, or the answer of GET /v1/decisions: plans with all that they were made from. \
+Each is made again with the parameters of then, but for those given by --set.
+
+Where recorded plans follow each other without a gap, a plan continues the replayed one before it, so that \
+hysteresis shows. After a gap (plans that decide nothing new are recorded every 10 seconds only) it continues the \
+plan that was in force then, as all do with --each.
+
+What is recorded is what requests did under the plans of then: a replay shows what would have been decided, not \
+what requests would have done.
+
+Exit codes: 0 whether or not anything differs, 1 if the file can not be read, 2 for a wrong setting.";
+
 /// What `replay` can be asked.
-///
-/// The file is one that --decision-log wrote, or the answer of GET /v1/decisions: plans with all that
-/// they were made from. Each is made again with the parameters of then, but for those given by --set.
-/// Where recorded plans follow each other without a gap, a plan continues the replayed one before it,
-/// so that hysteresis shows; after a gap (plans that decided nothing new are recorded every 10 seconds
-/// only) it continues the plan that was in force then. What is recorded is what requests did under the
-/// plans of then: a replay shows what would have been decided, not what requests would have done.
-///
-/// Exit code 0 whether or not anything differs, 1 if the file can not be read, 2 for a wrong setting.
 #[derive(Clone, Debug, Args)]
+#[command(after_long_help = LIMITS)]
 pub struct ReplayOptions {
     /// A log of decisions
     file: PathBuf,

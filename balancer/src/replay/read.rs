@@ -43,7 +43,7 @@ enum Reason {
 /// out.
 ///
 /// # Errors
-/// [`ReadError`], with the number of the line.
+/// With the number of the line.
 pub fn read(path: &Path) -> Result<Vec<Recorded>, ReadError> {
     let fail = |at: String, reason| ReadError { path: path.to_owned(), at, reason };
     let file = File::open(path).map_err(|error| fail(String::new(), error.into()))?;

@@ -34,7 +34,7 @@ pub struct SetError {
 /// `params` with the settings in place.
 ///
 /// # Errors
-/// [`SetError`], for an unknown key with the list of those that there are.
+/// For an unknown key with the list of those that there are.
 pub fn apply(params: PlanParams, settings: &[Setting]) -> Result<PlanParams, SetError> {
     let mut params = params;
     for setting in settings {

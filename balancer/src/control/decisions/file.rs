@@ -23,22 +23,28 @@ const WAITING: usize = 256;
 
 /// The thread, and the way to it.
 pub(super) struct Writer {
-    thread: Mutex<Option<(SyncSender<Arc<str>>, JoinHandle<()>)>>,
+    /// `None` after the end.
+    thread: Mutex<Option<Thread>>,
     failures: IntCounter,
+}
+
+struct Thread {
+    lines: SyncSender<Arc<str>>,
+    handle: JoinHandle<()>,
 }
 
 impl Writer {
     pub(super) fn start(file: DecisionFile, head: Arc<str>, failures: IntCounter) -> Self {
-        let (sender, lines) = sync_channel(WAITING);
+        let (lines, waiting) = sync_channel(WAITING);
         let log = LogFile { file, head, open: None, failing: false, failures: failures.clone() };
-        let thread = thread::Builder::new().name("decisions".to_owned()).spawn(move || log.run(lines));
-        let thread = thread.inspect_err(|error| tracing::warn!("no decisions are written: {error}")).ok();
-        Self { thread: Mutex::new(thread.map(|thread| (sender, thread))), failures }
+        let handle = thread::Builder::new().name("decisions".to_owned()).spawn(move || log.run(waiting));
+        let handle = handle.inspect_err(|error| tracing::warn!("no decisions are written: {error}")).ok();
+        Self { thread: Mutex::new(handle.map(|handle| Thread { lines, handle })), failures }
     }
 
     pub(super) fn append(&self, line: Arc<str>) {
         let thread = self.thread.lock().expect("no code panics while holding it");
-        let sent = thread.as_ref().is_some_and(|(sender, _)| sender.try_send(line).is_ok());
+        let sent = thread.as_ref().is_some_and(|thread| thread.lines.try_send(line).is_ok());
         if !sent {
             self.failures.inc();
         }
@@ -47,9 +53,9 @@ impl Writer {
     /// Waits until all that was appended is written.
     pub(super) fn close(&self) {
         let thread = self.thread.lock().expect("no code panics while holding it").take();
-        if let Some((sender, thread)) = thread {
-            drop(sender);
-            if thread.join().is_err() {
+        if let Some(Thread { lines, handle }) = thread {
+            drop(lines);
+            if handle.join().is_err() {
                 tracing::error!("the thread that writes decisions panicked");
             }
         }

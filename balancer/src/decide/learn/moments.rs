@@ -58,7 +58,7 @@ impl Moments {
         self.samples
     }
 
-    /// Squared coefficient of variation, E[S²]/E[S]² - 1; 1, that of an exponential, before two
+    /// Squared coefficient of variation, `E[S²]/E[S]² - 1`; 1, that of an exponential, before two
     /// samples.
     pub fn scv(&self) -> f64 {
         if self.samples < 2.0 || self.mean <= 0.0 {
