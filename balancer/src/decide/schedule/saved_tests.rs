@@ -133,3 +133,58 @@ fn what_is_not_possible_is_left_out() {
     after.pass(Duration::from_secs(1).as_millis() as u64);
     after.tick();
 }
+
+/// Every number of a tree.
+fn numbers<'a>(tree: &'a mut serde_json::Value, all: &mut Vec<&'a mut serde_json::Value>) {
+    match tree {
+        serde_json::Value::Number(_) => all.push(tree),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| numbers(item, all)),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(|field| numbers(field, all)),
+        _ => {}
+    }
+}
+
+#[test]
+fn no_figures_in_a_file_stop_a_start() {
+    let mut before = Site::new(4);
+    before.scheduler.dispatcher.set_homes(ClassId(PAGE), &[InstanceId(2)]);
+    mixed(&mut before);
+    let text = saved(&before);
+    let mut read = 0;
+    for seed in 0..300 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut tree: serde_json::Value = serde_json::from_str(&text).expect("valid");
+        let mut all = Vec::new();
+        numbers(&mut tree, &mut all);
+        for _ in 0..rng.usize(1..8) {
+            let index = rng.usize(..all.len());
+            let odd =
+                ["0", "-1", "1e300", "-1e300", "1e-300", "18446744073709551615", "4294967295", "0.5", "1e38"];
+            *all[index] = serde_json::from_str(odd[rng.usize(..odd.len())]).expect("a number");
+        }
+        let odd = tree.to_string();
+        // What does not even fit its type is refused as a whole.
+        if serde_json::from_str::<SchedulerState>(&odd).is_err() {
+            continue;
+        }
+        read += 1;
+        let mut after = restarted(&odd, Settings::default());
+        come(&mut after, &[0, 1, 2, 3]);
+        for _ in 0..3 {
+            for class in [PAGE, EXPORT] {
+                let ask = after.ask(class);
+                let (arrival, judgement) = after.scheduler.arrive(after.now, &ask, &[], || 0);
+                assert!(judgement.prediction.held.mean.is_finite(), "seed {seed}: {judgement:?}");
+                if let Arrival::Slot(granted) = arrival {
+                    after.pass(10);
+                    let outcome = Outcome { answered: true, bytes: Some(1000), held_to_the_end: true };
+                    after.scheduler.end(granted.run, outcome, after.now);
+                }
+            }
+            after.pass(1000);
+            after.tick();
+        }
+        assert!(after.scheduler.plan().lanes.iter().all(|lane| lane.cap >= 1), "seed {seed}");
+    }
+    assert!(read > 100, "only {read} of 300 tell anything");
+}
