@@ -8,7 +8,7 @@ use super::homes::penalty;
 use super::queue::{LaneQueue, Waiting};
 use super::running::Run;
 use super::table::Entry;
-use super::{Dispatcher, InstanceId};
+use super::{ClassId, Dispatcher, InstanceId};
 use crate::decide::learn::affinity::Worth;
 
 /// A request that names no deadline is served as if it had this one, so that one that does can be
@@ -207,8 +207,10 @@ impl<W> Dispatcher<W> {
     ) -> Option<usize> {
         let picked = self.view(now).small(waiting, rng)?;
         let mut homes = self.homes.of(demand.class()).iter().filter_map(|id| self.table.position(*id));
-        let equal = homes.find(|home| self.table.equal(*home, picked));
-        Some(equal.unwrap_or(picked))
+        let unmeasured = self.rules.homes == Worth::Unknown;
+        let as_good =
+            |home: &usize| self.table.equal(*home, picked) || (unmeasured && self.table.is_free_alone(*home));
+        Some(homes.find(as_good).unwrap_or(picked))
     }
 
     /// The instance that has the request's session, if it is up.
@@ -224,6 +226,19 @@ impl<W> Dispatcher<W> {
         let anywhere = demand.only.is_none() && avoid.is_empty();
         (anywhere && self.table.totals().workers > 0)
             || self.table.iter().any(|(_, entry)| may_use(entry, demand, avoid, now))
+    }
+
+    /// Where a class was sent because its homes were busy with their own is a further home while there
+    /// is room: the next time its caches are warm. The planner takes it back. Not if a large request
+    /// was in the way: that will be gone.
+    fn settle_there(&mut self, class: ClassId, instance: InstanceId) {
+        let totals = self.table.totals();
+        let pays = matches!(self.rules.homes, Worth::Pays { .. });
+        let beside_large = |id: &InstanceId| self.table.by_id(*id).is_some_and(|e| e.load.large > 0);
+        let in_the_way = self.homes.of(class).iter().any(beside_large);
+        if pays && !in_the_way && totals.free * 5 > totals.workers {
+            self.homes.add(class, instance, &mut self.table);
+        }
     }
 
     pub(super) fn occupy(&mut self, position: usize, demand: &Demand, now: Instant) -> Granted {
@@ -251,6 +266,9 @@ impl<W> Dispatcher<W> {
             large_beside,
             at_home,
         });
+        if at_home == Some(false) {
+            self.settle_there(demand.class(), instance);
+        }
         if !lane.is_large() {
             self.late.push_back((now + self.late_after.mul_f64(slowness), run));
         }

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use super::demand::{Grant, Order};
 use super::homes::{penalty, window};
-use super::index::Shelf;
 use super::{Dispatcher, Lane};
 use crate::decide::learn::affinity::Worth;
 
@@ -31,13 +30,14 @@ impl<W> Dispatcher<W> {
         Some(Grant { waiter: waiting.waiter, granted })
     }
 
-    /// A large request that has waited for so long that it is served before small ones, within its
-    /// lane's cap.
+    /// A large request that has waited for so long that it is served before small ones: so many of
+    /// them that half of what the cap allows is theirs even when small ones could use every worker.
     fn starving(&self, now: Instant, rng: &mut fastrand::Rng) -> Option<(usize, Order, usize)> {
         Lane::all().skip(1).filter(|lane| !self.lanes[lane.index()].is_empty()).find_map(|lane| {
-            let wait = self.lanes[lane.index()].oldest_wait(now);
-            let starves = wait > self.rules.lane(lane, now).starving;
-            if starves { self.first_of(lane, now, rng) } else { None }
+            let rule = self.rules.lane(lane, now);
+            let held: usize = self.held[lane.index()..].iter().sum();
+            let starves = self.lanes[lane.index()].oldest_wait(now) > rule.starving;
+            if starves && held < (rule.cap / 2).max(1) { self.first_of(lane, now, rng) } else { None }
         })
     }
 
@@ -162,12 +162,5 @@ impl<W> Dispatcher<W> {
             self.awaited.remove(&position);
         }
         self.lanes[0].release_from_home(order);
-    }
-}
-
-impl super::Table {
-    /// Whether one more short request may be sent there ahead.
-    pub(super) fn is_spare(&self, position: usize) -> bool {
-        self.get(position).is_some_and(|entry| entry.shelf() == Some(Shelf::Spare))
     }
 }

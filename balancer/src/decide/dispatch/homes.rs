@@ -25,12 +25,25 @@ const PENALTY: f64 = 3.0;
 #[derive(Default)]
 pub(super) struct Homes {
     of: Vec<Vec<InstanceId>>,
+    /// Classes that are at home everywhere.
+    everywhere: Vec<bool>,
     spills: f64,
 }
 
 impl Homes {
     pub(super) fn of(&self, class: ClassId) -> &[InstanceId] {
         self.of.get(class.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// A class that needs many instances has no homes: there is nothing to tell them by.
+    pub(super) fn set_everywhere(&mut self, class: ClassId, everywhere: bool, table: &mut Table) {
+        if self.everywhere.len() <= class.index() {
+            self.everywhere.resize(class.index() + 1, false);
+        }
+        self.everywhere[class.index()] = everywhere;
+        if everywhere {
+            self.drop_homes(class, table);
+        }
     }
 
     pub(super) fn is_home(&self, class: ClassId, instance: InstanceId) -> Option<bool> {
@@ -41,7 +54,8 @@ impl Homes {
     /// Gives a class its first home: of the two that rendezvous hashing ranks first, the one with
     /// fewer classes.
     pub(super) fn assign(&mut self, class: ClassId, table: &mut Table) {
-        if !self.of(class).is_empty() {
+        let everywhere = self.everywhere.get(class.index()).copied().unwrap_or(false);
+        if everywhere || !self.of(class).is_empty() {
             return;
         }
         let key = u64::from(class.0);
@@ -86,6 +100,13 @@ impl Homes {
     }
 
     pub(super) fn forget(&mut self, class: ClassId, table: &mut Table) {
+        self.drop_homes(class, table);
+        if let Some(everywhere) = self.everywhere.get_mut(class.index()) {
+            *everywhere = false;
+        }
+    }
+
+    fn drop_homes(&mut self, class: ClassId, table: &mut Table) {
         let homes = self.of.get_mut(class.index()).map(std::mem::take).unwrap_or_default();
         homes.into_iter().for_each(|home| count(table, home, -1));
     }

@@ -331,6 +331,11 @@ impl<W> Dispatcher<W> {
         homes.iter().for_each(|home| self.homes.add(class, *home, &mut self.table));
     }
 
+    /// Whether a class is so busy that it is at home everywhere.
+    pub fn set_everywhere(&mut self, class: ClassId, everywhere: bool) {
+        self.homes.set_everywhere(class, everywhere, &mut self.table);
+    }
+
     pub fn homes_of(&self, class: ClassId) -> &[InstanceId] {
         self.homes.of(class)
     }

@@ -62,7 +62,7 @@ impl Entry {
         self.routable && self.breaker.admits(now)
     }
 
-    pub(super) fn shelf(&self) -> Option<Shelf> {
+    fn shelf(&self) -> Option<Shelf> {
         if !self.routable || !self.breaker.is_closed() {
             return None;
         }
@@ -225,6 +225,17 @@ impl Table {
     pub(super) fn equal(&self, a: usize, b: usize) -> bool {
         let place = |position| self.get(position).and_then(|entry| entry.place);
         place(a).zip(place(b)).is_some_and(|(a, b)| Index::equal(a, b))
+    }
+
+    /// Whether one more short request may be sent there ahead.
+    pub(super) fn is_spare(&self, position: usize) -> bool {
+        self.get(position).is_some_and(|entry| entry.shelf() == Some(Shelf::Spare))
+    }
+
+    /// Whether a worker is free there, at ordinary speed and beside no large request.
+    pub(super) fn is_free_alone(&self, position: usize) -> bool {
+        let shelf = self.get(position).and_then(Entry::shelf);
+        matches!(shelf, Some(Shelf::Free { large: 0, .. }))
     }
 
     fn shelve(&mut self, position: usize) {

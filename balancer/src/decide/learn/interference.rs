@@ -4,8 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::decide::learn::ratio::RatioOfMeans;
 
-/// Samples of each kind before anything is said, and the memory of each.
+/// Samples of each kind before anything is said.
 const LEAST: f64 = 500.0;
+/// Samples of each kind that are remembered: many, since an instance that is slow for some seconds
+/// keeps its large requests for longer, and would look like interference.
+const MEMORY: f64 = 5000.0;
 /// Large requests are kept on instances of their own from this much on, ...
 const ON: f64 = 0.3;
 /// ... until it is below this.
@@ -23,7 +26,7 @@ pub struct Interference {
 
 impl Default for Interference {
     fn default() -> Self {
-        let ratio = RatioOfMeans::new(LEAST);
+        let ratio = RatioOfMeans::new(MEMORY);
         Self { alone: ratio, beside: ratio, large: 1.0, separated: false }
     }
 }
@@ -32,7 +35,7 @@ impl Interference {
     /// What may be believed of what was read from a file: it stands until as much speaks against it
     /// as it takes to say anything. What is not possible counts as nothing seen.
     pub fn restored(self) -> Self {
-        match (self.alone.restored(LEAST, LEAST), self.beside.restored(LEAST, LEAST)) {
+        match (self.alone.restored(MEMORY, LEAST), self.beside.restored(MEMORY, LEAST)) {
             (Some(alone), Some(beside)) if (0.0..1e6).contains(&self.large) => Self { alone, beside, ..self },
             _ => Self::default(),
         }
@@ -45,7 +48,7 @@ impl Interference {
             self.alone.add(held, expected);
         } else {
             self.beside.add(held, expected);
-            self.large += (f64::from(large) - self.large) / LEAST;
+            self.large += (f64::from(large) - self.large) / MEMORY;
         }
         self.judge();
     }
@@ -87,8 +90,8 @@ mod tests {
         };
         assert_eq!(feed(2.0, 499), 0.0, "too few samples");
         assert!((feed(2.0, 2000) - 1.0).abs() < 0.05, "twice as long is +100 %");
-        assert!(feed(1.2, 5000) > 0.15, "still separated at +20 %");
-        assert_eq!(feed(1.1, 5000), 0.0);
-        assert_eq!(feed(1.2, 5000), 0.0, "+20 % is not enough to begin");
+        assert!(feed(1.2, 30_000) > 0.15, "still separated at +20 %");
+        assert_eq!(feed(1.1, 30_000), 0.0);
+        assert_eq!(feed(1.2, 30_000), 0.0, "+20 % is not enough to begin");
     }
 }

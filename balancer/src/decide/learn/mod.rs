@@ -153,14 +153,16 @@ impl Learner {
         if let Some((bytes, sending)) = hold.sent.filter(|(bytes, _)| *bytes >= LONG_BODY) {
             self.transfer.add(sending.as_secs_f64(), bytes as f64);
         }
-        self.lanes[hold.lane.index()].held.add(held);
-        self.class_mut(hold.class).add(held);
+        // At nominal speed, as the planner counts a slow instance's workers for less.
+        let nominal = held / hold.slowness;
+        self.lanes[hold.lane.index()].held.add(nominal);
+        self.class_mut(hold.class).add(nominal);
         if hold.lane.is_large() {
             return None;
         }
-        self.learn_affinity(hold, held / hold.slowness);
+        self.learn_affinity(hold, nominal);
         let expected = self.expected(hold);
-        self.class_mut(hold.class).add_small(held / hold.slowness, hold.at_home.unwrap_or(true));
+        self.class_mut(hold.class).add_small(nominal, hold.at_home.unwrap_or(true));
         let expected = expected.filter(|expected| *expected > 0.0)?;
         self.interference.add(held, expected * hold.slowness, hold.large_beside);
         let comparable = hold.large_beside == 0 && self.lanes[0].held.samples() >= LEAST_TO_COMPARE;

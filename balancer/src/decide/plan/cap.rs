@@ -1,5 +1,7 @@
 //! How many workers large requests may hold at once.
 
+use serde::{Deserialize, Serialize};
+
 use crate::decide::queueing::mean_wait;
 
 /// What one side of the split offers to the workers.
@@ -14,13 +16,15 @@ pub struct Offered {
 }
 
 /// What the cap is reckoned with.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CapParams {
     /// Mean wait that large requests are to have at most, in units of their own worker-held time;
     /// between 0.05 and 0.2 it makes no difference.
     pub target_wait: f64,
-    /// Multiplies the small requests' load where the slack is shared; above 1 favours them.
+    /// Multiplies the small requests' load where the slack is shared; above 1 favours them. A twentieth
+    /// more gains small requests 5 to 10 % at p99 and costs large ones as much of their mean
+    /// (simulated: a and int at 85 and 95 %).
     pub small_bias: f64,
     /// Standard deviations above its mean that the number of small requests in service is given.
     pub reserve: f64,
@@ -34,12 +38,12 @@ pub struct CapParams {
 impl Default for CapParams {
     /// Source: algorithms.md 3.9.
     fn default() -> Self {
-        Self { target_wait: 0.1, small_bias: 1.0, reserve: 3.0, unstable_wait: 5.0, starving: 30.0 }
+        Self { target_wait: 0.1, small_bias: 1.05, reserve: 3.0, unstable_wait: 5.0, starving: 30.0 }
     }
 }
 
 /// Workers that large requests may hold: `base` of them at once, up to `high` when one has waited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cap {
     pub base: usize,
     pub high: usize,
@@ -132,7 +136,7 @@ mod tests {
             ("no large requests yet", 16, 4.0, 0.0, (6, 6)),
             ("workload (a) at 70 %: 3.8 + 7.5 of 16", 16, 3.8, 7.4, (10, 10)),
             ("workload (a) at 85 %", 16, 4.6, 9.0, (11, 11)),
-            ("plenty of workers: all but the reserve", 200, 10.0, 10.0, (100, 100)),
+            ("plenty of workers: their share, biased a little", 200, 10.0, 10.0, (95, 95)),
             ("exports of design.md: 1.5 + 0.9 of 4", 4, 1.5, 0.9, (2, 2)),
             ("overload: small first", 16, 8.0, 20.0, (7, 7)),
         ] {

@@ -30,7 +30,7 @@ pub struct Dedicated {
     pub instances: Vec<InstanceId>,
     /// Milliseconds of Unix time at which it came to be so.
     pub since_ms: u64,
-    /// A different number was wanted for this many ticks.
+    /// A different number was wanted for this many more ticks than not.
     pub change_wanted: u32,
 }
 
@@ -139,8 +139,16 @@ fn settle(
     let still: Vec<_> =
         previous.instances.iter().filter(|id| order.iter().any(|i| i.id == **id)).copied().collect();
     let current = still.len();
-    let change_wanted = if wanted == current { 0 } else { previous.change_wanted + 1 };
-    let after = if wanted > current { params.dedicate_after } else { params.return_after };
+    // Down again for each tick that is content: what is wanted most of the time happens, though the
+    // loads that it follows from waver.
+    let change_wanted = match wanted == current {
+        true => previous.change_wanted.saturating_sub(1),
+        false => previous.change_wanted + 1,
+    };
+    // A first instance is urgent. One more takes a worker of its own from small requests only where
+    // the two are separated.
+    let urgent = wanted > current && (current == 0 || mode != Mode::Separate);
+    let after = if urgent { params.dedicate_after } else { params.return_after };
     let changes = change_wanted >= after || mode != previous.mode;
     let number = if changes { wanted } else { current.min(order.len().saturating_sub(1)) };
     let instances = chosen(number);

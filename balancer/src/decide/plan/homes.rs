@@ -116,7 +116,7 @@ fn resize(snapshot: &Snapshot, homes: &HomesLoad, loads: &mut Loads) -> Vec<Home
             (Some(lost), n) if n > wanted || class.homes.len() > known.len() => (Some(lost), None),
             (Some(lost), _) => (Some(lost), loads.coolest(&class.homes)),
             (None, n) if n < wanted => (None, loads.coolest(&class.homes)),
-            (None, n) if n > wanted + 1 => (class.homes.first().copied(), None),
+            (None, n) if n > wanted && is_turn(class, snapshot) => (class.homes.first().copied(), None),
             _ => continue,
         };
         loads.shift(from, to, part(class));
@@ -131,6 +131,12 @@ fn resize(snapshot: &Snapshot, homes: &HomesLoad, loads: &mut Loads) -> Vec<Home
     // Lost homes first: their classes have nowhere to go.
     moves.sort_by_key(|m| m.from.is_none_or(|id| known.contains_key(&id)));
     moves
+}
+
+/// Each class's number of homes is looked at for less in one second of twenty: a home that was added
+/// in need is kept for some time.
+fn is_turn(class: &ClassLoad, snapshot: &Snapshot) -> bool {
+    (snapshot.at_ms / 1000 + u64::from(class.id.0)) % 20 == 0
 }
 
 /// Homes for a load in Erlang, each to be filled by half.

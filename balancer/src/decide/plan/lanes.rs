@@ -15,6 +15,8 @@ pub struct LanePlan {
     /// ... and up to this many once one has waited for `patience_s`.
     pub high: usize,
     pub patience_s: f64,
+    /// Both before they were fitted to whole instances: what the next plan's hysteresis starts from.
+    pub settled: Cap,
     /// Ticks for which a lower cap was wanted.
     pub lower_wanted: u32,
     /// Why, in words and figures.
@@ -49,12 +51,13 @@ fn split(
     let small = offered(small_lanes, params.round_trip_s);
     let large = offered(large_lanes, 0.0);
     let held = mean_held(large_lanes);
-    let before = previous.map_or(workers, |plan| plan.high);
+    let before = previous.map_or(workers, |plan| plan.settled.high);
     let wanted = cap(workers, before, small, large, &params.cap);
-    let (Cap { base, high }, lower_wanted) = settle(wanted, previous, params);
+    let (settled, lower_wanted) = settle(wanted, previous, params);
     LanePlan {
-        cap: base,
-        high,
+        cap: settled.base,
+        high: settled.high,
+        settled,
         patience_s: params.patience * held,
         lower_wanted,
         reason: reason(snapshot.lane(Lane::new(lane)), small, large, workers),
@@ -65,15 +68,15 @@ fn split(
 /// worse than a constant one (algorithms.md 3.5).
 fn settle(wanted: Cap, previous: Option<&LanePlan>, params: &PlanParams) -> (Cap, u32) {
     let Some(previous) = previous else { return (wanted, 0) };
-    let lower = wanted.base < previous.cap || wanted.high < previous.high;
+    let now = previous.settled;
+    let lower = wanted.base < now.base || wanted.high < now.high;
     let lower_wanted = if lower { previous.lower_wanted + 1 } else { 0 };
     if lower && lower_wanted >= params.lower_after {
-        let step = |now: usize, want: usize| now - (now.saturating_sub(want)).div_ceil(4).min(now);
-        let base = step(previous.cap, wanted.base.min(previous.cap));
-        let high = step(previous.high, wanted.high.min(previous.high));
-        return (Cap { base: base.max(wanted.base), high: high.max(wanted.high) }, 0);
+        let step =
+            |now: usize, want: usize| now.saturating_sub(now.saturating_sub(want).div_ceil(4)).max(want);
+        return (Cap { base: step(now.base, wanted.base), high: step(now.high, wanted.high) }, 0);
     }
-    (Cap { base: wanted.base.max(previous.cap), high: wanted.high.max(previous.high) }, lower_wanted)
+    (Cap { base: wanted.base.max(now.base), high: wanted.high.max(now.high) }, lower_wanted)
 }
 
 /// What some lanes offer together. `overhead_s`: time between two requests in which a worker is lost.

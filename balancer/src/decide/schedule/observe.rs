@@ -51,7 +51,8 @@ impl<W> Scheduler<W> {
         let counted = self.counted.remove(&run);
         let clean = released.had_worker && outcome.answered;
         if clean {
-            self.predictor.observe(released.key, released.held, outcome.bytes, counted);
+            let held = released.held.div_f64(released.slowness);
+            self.predictor.observe(released.key, held, outcome.bytes, counted);
         }
         let hold = Hold {
             class: released.key.class,

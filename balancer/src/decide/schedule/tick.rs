@@ -7,6 +7,7 @@ use sluice_proto::{ClassName, InstanceName};
 use super::Scheduler;
 use crate::decide::dispatch::{ClassId, InstanceId, Lane, LaneRule, Rules};
 use crate::decide::learn::affinity::Worth;
+use crate::decide::plan::homes::MOST_HOMES;
 use crate::decide::plan::snapshot::{ClassLoad, HomesLoad, InstanceLoad, LaneLoad, Snapshot};
 use crate::decide::plan::{ServicePlan, plan};
 
@@ -38,6 +39,7 @@ impl<W> Scheduler<W> {
     pub fn tick(&mut self, now: Instant, at_ms: u64, named: Named) -> Planned {
         self.look_at_late_ones(now);
         self.learner.tick(now);
+        self.house(&named);
         self.replan(now, at_ms, named)
     }
 
@@ -49,6 +51,17 @@ impl<W> Scheduler<W> {
         let rules = self.rules(now);
         self.dispatcher.follow(rules, self.learner.late_after(), &self.plan.moves, now);
         Planned { previous, snapshot, plan: self.plan.clone() }
+    }
+
+    /// Tells classes that may have homes from those too busy for it: so busy that more homes than a
+    /// class can have would be filled by half.
+    fn house(&mut self, named: &Named) {
+        let most = MOST_HOMES.min(named.instances.len().div_ceil(2)) as f64;
+        let workers = self.dispatcher.workers_for(Lane::SMALL) as f64 / named.instances.len().max(1) as f64;
+        for (class, _) in &named.classes {
+            let load = self.learner.class_rate(*class) * self.learner.class_held(*class).unwrap_or(0.0);
+            self.dispatcher.set_everywhere(*class, load > 0.5 * workers * most);
+        }
     }
 
     fn rules(&self, now: Instant) -> Rules {

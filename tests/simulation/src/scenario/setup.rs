@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ClassSpec, Scenario};
+use super::{ClassSpec, Kind, Scenario};
 use crate::model::mix;
 use crate::policy::{ClassInfo, ClassTruth, InstanceInfo, Setup};
 
@@ -18,7 +18,19 @@ impl Scenario {
             seed: mix(!seed),
         }
     }
+
+    /// What a class is to the workers: large only if it holds one for several times as long as another
+    /// class does. A blob whose worker is free at the first byte is not, nor is one among its like.
+    pub fn kind_at_workers(&self, class: usize) -> Kind {
+        let held = |class: &ClassSpec| class.held_s.mean();
+        let shortest = self.classes.iter().map(held).fold(f64::INFINITY, f64::min);
+        let long = held(&self.classes[class]) > SEVERAL * shortest;
+        if long { self.classes[class].kind } else { Kind::Small }
+    }
 }
+
+/// Ratio of worker-held times from which on one class can block another.
+const SEVERAL: f64 = 8.0;
 
 impl ClassSpec {
     fn info(&self) -> ClassInfo {
