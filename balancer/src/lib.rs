@@ -27,5 +27,7 @@ pub mod decide;
 pub mod demo;
 pub mod metrics;
 pub mod pool;
+pub mod replay;
 pub mod run;
+pub mod saved;
 pub mod top;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use sluice_balancer::config::{Config, Options};
-use sluice_balancer::{demo, run, top};
+use sluice_balancer::{demo, replay, run, top};
 use sluice_process::config::{over_file, to_toml};
 use sluice_process::exit::report;
 use sluice_process::{RunError, Shutdown, logging, run_on_own_thread};
@@ -33,6 +33,8 @@ enum Command {
     Check(Box<CheckOptions>),
     /// Show a running balancer's instances and classes in the terminal
     Top(top::TopOptions),
+    /// Make recorded decisions again, with other parameters, and say what would have differed
+    Replay(replay::ReplayOptions),
 }
 
 #[derive(Args)]
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Some(Command::Demo(options)) => demo::main(&options),
         Some(Command::Check(check)) => print_effective(check.options),
         Some(Command::Top(options)) => top::main(&options),
+        Some(Command::Replay(options)) => replay::main(&options),
     })
 }
 

@@ -16,10 +16,15 @@ use sluice_relay::threads::DataThreads;
 use tokio::time::sleep;
 
 use crate::config::{Config, ServiceSpec, routes};
-use crate::control::{self, ControlState, DecisionCollector, PoolCollector};
+use crate::control::planning::unix_ms;
+use crate::control::{
+    self, ControlMetrics, ControlState, DecisionCollector, DecisionLog, Keeper, PoolCollector,
+};
 use crate::data::{self, DataPath};
+use crate::decide::membership::{Key, Word};
 use crate::metrics::RequestMetrics;
 use crate::pool::{ClassTable, Directory, Service, now};
+use crate::saved::SavedService;
 
 /// A balancer at work.
 pub struct Running {
@@ -27,6 +32,7 @@ pub struct Running {
     pub listen: Vec<SocketAddr>,
     pub admin: SocketAddr,
     pub state: Arc<ControlState>,
+    keeper: Option<Keeper>,
     data: DataThreads,
     control: OwnThread<Result<(), RunError>>,
     /// Ends the control plane, once the data path has ended.
@@ -41,8 +47,15 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     let token = config.token_file.as_ref().map(|path| TokenFile::open(path).map(Arc::new)).transpose()?;
     let registry = sluice_process::metrics::registry("sluice-balancer", env!("CARGO_PKG_VERSION"));
     let readiness = Arc::new(Readiness::new());
-    let directory = Arc::new(directory(config, &registry));
-    let state = ControlState::new(directory.clone(), &config.instances, &registry, readiness.clone());
+    let (directory, words) = directory(config, &registry);
+    let directory = Arc::new(directory);
+    let log = |metrics: &ControlMetrics| {
+        let (params, file) = (config.service_limits.plan, config.decision_log.clone());
+        DecisionLog::new(params, unix_ms(), file, metrics.decision_failures.clone())
+    };
+    let state =
+        ControlState::new(directory.clone(), &config.instances, words, &registry, readiness.clone(), log);
+    let keeper = config.state_dir.clone().map(|dir| Keeper::new(state.clone(), dir));
     PoolCollector::register(&registry, &state);
     DecisionCollector::register(&registry, &state);
     let path = Arc::new(DataPath {
@@ -62,6 +75,7 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     let control_stop = Shutdown::new();
     let control = ControlPlane {
         state: state.clone(),
+        keeper: keeper.clone(),
         shutdown: shutdown.clone(),
         drain_timeout: config.drain_timeout,
         stop: control_stop.watch(),
@@ -74,7 +88,7 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
         tracing::info!("serving http://{address}");
     }
     tracing::info!("dashboard and metrics at http://{admin}/");
-    Ok(Running { listen, admin, state, data, control, control_stop })
+    Ok(Running { listen, admin, state, keeper, data, control, control_stop })
 }
 
 impl Running {
@@ -88,18 +102,31 @@ impl Running {
         // The control plane outlives the data path, so that metrics show the drain.
         self.control_stop.trigger();
         let control = self.control.join().map_err(RunError::failed).flatten();
+        if let Some(keeper) = self.keeper {
+            keeper.save();
+        }
+        self.state.decisions.close();
         data.and(control)
     }
 }
 
-fn directory(config: &Config, registry: &Registry) -> Directory {
+/// The services with what is known of them, and the operator's words on their instances.
+fn directory(config: &Config, registry: &Registry) -> (Directory, Vec<(Key, Word)>) {
     let metrics = RequestMetrics::register(registry, config.metric_classes);
+    let mut words = Vec::new();
     let service = |spec: &ServiceSpec| {
         let metrics = metrics.for_service(spec.name.as_str());
         let classes = ClassTable::new(config.max_classes, metrics, spec.class_rules.clone(), now());
-        Service::new(spec.name.clone(), config.service_limits, classes, fastrand::Rng::new())
+        let saved = config.state_dir.as_ref().and_then(|dir| dir.load(&spec.name));
+        let known = saved.map(|SavedService { operator, templates, learned, .. }| {
+            words.extend(operator.into_iter().map(|(name, word)| ((spec.name.clone(), name), word)));
+            classes.adopt(templates);
+            learned
+        });
+        Service::new(spec.name.clone(), config.service_limits, classes, known, fastrand::Rng::new())
     };
-    Directory::new(routes(&config.services), config.services.iter().map(service))
+    let services: Vec<_> = config.services.iter().map(service).collect();
+    (Directory::new(routes(&config.services), services), words)
 }
 
 /// Every address once per data thread, and the addresses as bound.
@@ -117,6 +144,7 @@ fn listeners(config: &Config) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>)
 /// What runs on the control plane's thread.
 struct ControlPlane {
     state: Arc<ControlState>,
+    keeper: Option<Keeper>,
     shutdown: Shutdown,
     drain_timeout: Duration,
     stop: Watch,
@@ -127,6 +155,9 @@ impl ControlPlane {
         // Dropped when this ends, in whatever way: data threads must not run on unwatched.
         let _data_path_ends_too = StopOnDrop(self.shutdown.clone());
         tokio::task::spawn(control::run_ticker(self.state, self.stop.clone()));
+        if let Some(keeper) = self.keeper {
+            tokio::task::spawn(keeper.run());
+        }
         tokio::task::spawn(limit_drain(self.shutdown, self.drain_timeout));
         let stop = self.stop;
         server.serve(router, async move { stop.requested().await }).await.map_err(RunError::failed)

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sluice_process::Span;
 use sluice_process::config::{ConfigError, check_admin};
+use sluice_process::{ByteSize, Span};
 use sluice_relay::Limits;
 use sluice_relay::limits::{ClientLimits, UpstreamLimits};
 use sluice_relay::listen::ListenSpec;
@@ -25,8 +25,12 @@ pub use options::Options;
 pub use rule::{HeaderOptions, RuleOptions, StickyOptions};
 pub use service::{ServiceOptions, ServiceSpec, routes};
 
+use crate::control::DecisionFile;
 use crate::data::Reveal;
+use crate::decide::plan::PlanParams;
+use crate::decide::plan::params::ParamError;
 use crate::pool::ServiceLimits;
+use crate::saved::StateDir;
 
 /// Everything that the balancer needs to start.
 #[derive(Clone, Debug)]
@@ -45,6 +49,9 @@ pub struct Config {
     pub max_classes: usize,
     pub metric_classes: usize,
     pub limits: Limits,
+    /// Where what was learned is kept.
+    pub state_dir: Option<StateDir>,
+    pub decision_log: Option<DecisionFile>,
 }
 
 impl TryFrom<Options> for Config {
@@ -55,6 +62,7 @@ impl TryFrom<Options> for Config {
         let span = |span: Option<Span>| span.expect("set by with_defaults").duration();
         refuse_zero(&options)?;
         let admin = options.admin.expect("set by with_defaults");
+        let plan = planner(&options)?;
         check_admin(admin, options.token_file.is_some())?;
         let services = service::check(&options.service, &options.rule)?;
         instance::check(&options.instance, &services)?;
@@ -70,7 +78,10 @@ impl TryFrom<Options> for Config {
                 queue_timeout: span(options.queue_timeout),
                 large_queue_timeout: span(options.large_queue_timeout),
                 startup_hold: span(options.startup_hold),
+                plan,
             },
+            state_dir: options.state_dir.map(state_dir).transpose()?,
+            decision_log: decision_log(options.decision_log, options.decision_log_size)?,
             drain_timeout: span(options.drain_timeout),
             trusted_proxies: options.trusted_proxy,
             reveal: Reveal {
@@ -99,6 +110,32 @@ impl TryFrom<Options> for Config {
             },
         })
     }
+}
+
+fn planner(options: &Options) -> Result<PlanParams, ConfigError> {
+    let params = options.planner.unwrap_or_default();
+    let refused = |e: ParamError| ConfigError::value(format!("planner.{}", e.field), e.value, e.accepted);
+    params.check().map_err(refused)?;
+    Ok(params)
+}
+
+fn state_dir(path: PathBuf) -> Result<StateDir, ConfigError> {
+    let accepted = |e: std::io::Error| format!("a directory that can be made, read and written ({e})");
+    StateDir::open(&path).map_err(|e| ConfigError::value("state-dir", path.display(), accepted(e)))
+}
+
+fn decision_log(path: Option<PathBuf>, most: Option<ByteSize>) -> Result<Option<DecisionFile>, ConfigError> {
+    let most = most.unwrap_or_default();
+    if most < ByteSize::kib(64) {
+        return Err(ConfigError::value("decision-log-size", most, "64KiB or more"));
+    }
+    let Some(path) = path else { return Ok(None) };
+    // Not opened: who checks a configuration does not begin a log.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if path.is_dir() || parent.is_some_and(|parent| !parent.is_dir()) {
+        return Err(ConfigError::value("decision-log", path.display(), "a file in a directory that exists"));
+    }
+    Ok(Some(DecisionFile { path, most: most.as_u64() }))
 }
 
 /// A time of nothing would let no request through, or spin.
@@ -217,6 +254,16 @@ mod tests {
     }
 
     #[test]
+    fn the_planner_can_be_tuned_and_nothing_is_kept_unless_asked_for() {
+        let config = from(&[], "").expect("nothing is required");
+        assert_eq!(config.service_limits.plan, PlanParams::default());
+        assert!(config.state_dir.is_none() && config.decision_log.is_none());
+        let config = from(&[], "[planner]\npatience = 0\n[planner.cap]\nsmall_bias = 1.5\n").expect("valid");
+        let plan = config.service_limits.plan;
+        assert_eq!((plan.patience, plan.cap.small_bias, plan.lower_after), (0.0, 1.5, 5));
+    }
+
+    #[test]
     fn bad_input_is_named_with_what_is_accepted() {
         for (args, file, parts) in [
             (&[][..], "lisen = \"127.0.0.1:1\"\n", &["lisen", "listen"][..]),
@@ -259,6 +306,13 @@ mod tests {
                 "[service.shop]\nhosts = \"a\"\n[[service.shop.rule]]\nname = \"r\"\nlane = \"L\"\n",
                 &["service.shop.rule.r.lane", "L"],
             ),
+            (&[], "[planner]\ncap.small_bias = 0\n", &["planner.cap.small_bias", "0", "0.1 to 10"]),
+            (&[], "[planner]\nlower_after = 0\n", &["planner.lower_after", "0", "from 1"]),
+            (&[], "[planner]\nlower_after = 2.5\n", &["lower_after", "2.5"]),
+            (&[], "[planner]\npatiens = 0\n", &["patiens", "patience"]),
+            (&["--state-dir", "/dev/null/x"], "", &["state-dir", "/dev/null/x", "directory"]),
+            (&["--decision-log", "/none/x"], "", &["decision-log", "/none/x", "directory that exists"]),
+            (&["--decision-log-size", "1KiB"], "", &["decision-log-size", "1KiB", "64KiB"]),
             (&[], "[service.\"a b\"]\nhosts = [\"a\"]\n", &["service", "a b"]),
         ] {
             let error = from(args, file).expect_err("refused");

@@ -13,11 +13,12 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sluice_process::config::one_or_many;
-use sluice_process::{LogFormat, Span, layered};
+use sluice_process::{ByteSize, LogFormat, Span, layered};
 use sluice_relay::limits::{ClientLimits, UpstreamLimits};
 use sluice_relay::listen::ListenSpec;
 
 use crate::config::{InstanceSpec, RuleOptions, ServiceOptions};
+use crate::decide::plan::PlanParams;
 
 /// What can be asked of the balancer. Flag beats environment beats file.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -137,9 +138,30 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "SLUICE_TUNNEL_TIMEOUT")]
     pub tunnel_timeout: Option<Span>,
 
+    /// Where what was learned, and the operator's words, outlive a restart [default: nowhere]
+    ///
+    /// Made if it is not there. Written each minute and at a clean stop; read at the start, and what
+    /// can not be used is ignored with a warning. One directory per balancer.
+    #[arg(long, value_name = "DIR", env = "SLUICE_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// A file for the planner's decisions and what they were made from, for `replay` [default: none]
+    ///
+    /// The last 600 are at GET /v1/decisions in any case.
+    #[arg(long, value_name = "FILE", env = "SLUICE_DECISION_LOG")]
+    pub decision_log: Option<PathBuf>,
+
+    /// Size at which that file is renamed to FILE.1 and begun anew [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_DECISION_LOG_SIZE")]
+    pub decision_log_size: Option<ByteSize>,
+
     /// How log lines look [default: text]
     #[arg(long, value_name = "FORMAT", env = "SLUICE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+
+    /// What the planner is tuned to; only in the file.
+    #[arg(skip)]
+    pub planner: Option<PlanParams>,
 
     /// Rules for requests of the default service; only in the file.
     #[arg(skip)]
@@ -188,7 +210,11 @@ layered!(Options {
     stream_timeout,
     instance_keep_alive,
     tunnel_timeout,
+    state_dir,
+    decision_log,
+    decision_log_size,
     log_format,
+    planner,
     rule,
     service,
 });
@@ -233,6 +259,9 @@ impl Options {
             stream_timeout: span(self.stream_timeout, upstream.body_stall),
             instance_keep_alive: span(self.instance_keep_alive, upstream.idle),
             tunnel_timeout: span(self.tunnel_timeout, upstream.tunnel_idle),
+            // A week of a site whose plan changes a few times an hour.
+            decision_log_size: self.decision_log_size.or(Some(ByteSize::mib(64))),
+            planner: self.planner.or_else(|| Some(PlanParams::default())),
             log_format: self.log_format.or(Some(LogFormat::default())),
             ..self
         }

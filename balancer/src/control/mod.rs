@@ -6,9 +6,11 @@ mod actions;
 mod api;
 mod dashboard;
 mod decision_metrics;
+mod decisions;
 mod events;
 pub mod explain;
 mod ingest;
+mod keeper;
 mod learned;
 pub mod planning;
 mod pool_metrics;
@@ -25,8 +27,10 @@ use sluice_process::admin::{common_routes, list_paths, protect};
 use sluice_process::{Readiness, TokenFile};
 
 pub use decision_metrics::DecisionCollector;
+pub use decisions::{DecisionFile, DecisionLog};
 pub use events::{Event, Events};
-pub use pool_metrics::PoolCollector;
+pub use keeper::Keeper;
+pub use pool_metrics::{ControlMetrics, PoolCollector};
 pub use state::{ControlState, Unwanted};
 pub use ticker::run as run_ticker;
 
@@ -41,6 +45,7 @@ const PATHS: &[&str] = &[
     "GET /v1/plan",
     "GET /v1/explain?method=&host=&path=&header=",
     "GET /v1/events",
+    "GET /v1/decisions?service=&n=",
     "POST /v1/instances/NAME/drain",
     "POST /v1/instances/NAME/ready",
     "POST /v1/instances/NAME/maintenance",
@@ -59,6 +64,7 @@ pub fn router(
         .merge(actions::routes())
         .merge(explain::routes())
         .merge(events::routes())
+        .merge(decisions::routes())
         .merge(dashboard::routes())
         .with_state(state.clone());
     let all = protect(list_paths(common_routes(registry, readiness).merge(own), PATHS), token);

@@ -29,6 +29,8 @@ pub struct ControlMetrics {
     pub reports: IntCounterVec,
     pub plan_changes: IntCounter,
     pub classes_retired: IntCounter,
+    pub decision_failures: IntCounter,
+    pub state_failures: IntCounter,
 }
 
 impl ControlMetrics {
@@ -49,7 +51,17 @@ impl ControlMetrics {
             "sluice_classes_retired_total",
             "Classes that were merged into another or forgotten. Steadily growing by the hundred: see --max-classes.",
         );
-        Self { reports, plan_changes, classes_retired }
+        let decision_failures = counter(
+            registry,
+            "sluice_decision_log_failures_total",
+            "Decisions that are not in --decision-log, as they could not be written. The log says why.",
+        );
+        let state_failures = counter(
+            registry,
+            "sluice_state_save_failures_total",
+            "Files in --state-dir that could not be written. The log says why.",
+        );
+        Self { reports, plan_changes, classes_retired, decision_failures, state_failures }
     }
 }
 

@@ -1,14 +1,16 @@
 //! What the control plane knows, and how it reaches the pool.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
 use sluice_process::Readiness;
 use sluice_proto::{Classification, InstanceName, Mode, PlanReply, Report, Role, SCHEMA, ServiceName};
+use tokio::sync::Notify;
 
 use crate::config::InstanceSpec;
+use crate::control::decisions::DecisionLog;
 use crate::control::events::{Event, Events};
 use crate::control::planning::{Plan, unix_ms};
 use crate::control::pool_metrics::ControlMetrics;
@@ -24,6 +26,9 @@ pub struct ControlState {
     pub directory: Arc<Directory>,
     pub events: Events,
     pub metrics: ControlMetrics,
+    pub decisions: DecisionLog,
+    /// The operator said something that is to outlive a restart.
+    pub(super) save_soon: Notify,
     readiness: Arc<Readiness>,
     membership: Mutex<Membership>,
     plan: ArcSwap<Plan>,
@@ -41,17 +46,29 @@ pub enum Unwanted {
 }
 
 impl ControlState {
-    /// Starts with the instances of the configuration.
+    /// Starts with the instances of the configuration. `words`: the operator's, to an earlier process.
     pub fn new(
         directory: Arc<Directory>,
         instances: &[InstanceSpec],
+        words: Vec<(Key, Word)>,
         registry: &Registry,
         readiness: Arc<Readiness>,
+        decisions: impl FnOnce(&ControlMetrics) -> DecisionLog,
     ) -> Arc<Self> {
         let metrics = ControlMetrics::register(registry);
-        let (membership, plan) = (Mutex::default(), ArcSwap::default());
-        let (events, notices) = (Events::default(), Mutex::default());
-        let state = Arc::new(Self { directory, events, metrics, readiness, membership, plan, notices });
+        let decisions = decisions(&metrics);
+        let state = Arc::new(Self {
+            directory,
+            events: Events::default(),
+            metrics,
+            decisions,
+            save_soon: Notify::new(),
+            readiness,
+            membership: Mutex::default(),
+            plan: ArcSwap::default(),
+            notices: Mutex::default(),
+        });
+        words.into_iter().for_each(|(key, word)| state.membership().remember(key, word));
         for spec in instances {
             let key = (spec.service.clone(), spec.name.clone());
             let workers = spec.workers.get();
@@ -104,7 +121,22 @@ impl ControlState {
             format!("the operator says {word:?}").to_lowercase(),
         ));
         self.replan();
+        self.save_soon.notify_one();
         Some(routing)
+    }
+
+    /// The operator's words on a service's instances, the absent ones included.
+    pub(super) fn words(&self, service: &ServiceName) -> BTreeMap<InstanceName, Word> {
+        let membership = self.membership();
+        let own = membership.words().filter(|(key, _)| key.0 == *service);
+        own.map(|(key, word)| (key.1.clone(), word)).collect()
+    }
+
+    /// Names of a service's instances.
+    pub(super) fn instance_names(&self, service: &ServiceName) -> HashMap<InstanceId, InstanceName> {
+        let membership = self.membership();
+        let own = membership.iter().filter(|(key, _)| key.0 == *service);
+        own.map(|(key, member)| (member.id, key.1.clone())).collect()
     }
 
     /// Forgets instances whose lease has ended.
@@ -126,7 +158,7 @@ impl ControlState {
     pub fn tick(&self) {
         self.forget_foreign();
         for (service, named) in self.named_by_service() {
-            service.tick(unix_ms(), named);
+            self.decisions.record(&service.name, service.tick(unix_ms(), named));
         }
         self.publish();
         self.tell();
@@ -135,7 +167,7 @@ impl ControlState {
     /// Makes new plans at once, because an instance came, went or changed.
     pub fn replan(&self) {
         for (service, named) in self.named_by_service() {
-            service.replan(unix_ms(), named);
+            self.decisions.record(&service.name, service.replan(unix_ms(), named));
         }
         self.publish();
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sluice_proto::report::{Mode, Now, Release, ReleaseFound, ReleasePoint};
 use sluice_proto::{BootId, InstanceName, Report, ServiceName, State, Target};
 
@@ -44,7 +44,7 @@ pub struct AgentWord {
 }
 
 /// The operator's word on an instance.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Word {
     /// As its agent says.
@@ -95,6 +95,8 @@ const EARLIER_BOOTS: usize = 4;
 #[derive(Debug, Default)]
 pub struct Membership {
     members: HashMap<Key, Member>,
+    /// Words that were given to an earlier process, on instances that have not come yet.
+    remembered: HashMap<Key, Word>,
     next_id: u64,
 }
 
@@ -103,7 +105,8 @@ impl Membership {
     pub fn add_static(&mut self, key: Key, target: Target, workers: u32, point: ReleasePoint) -> InstanceId {
         let id = self.fresh_id();
         let release = Release { point, found: ReleaseFound::Configured };
-        self.members.insert(key, Member { id, target, workers, release, operator: Word::Ready, agent: None });
+        let operator = self.remembered.remove(&key).unwrap_or_default();
+        self.members.insert(key, Member { id, target, workers, release, operator, agent: None });
         id
     }
 
@@ -136,7 +139,7 @@ impl Membership {
             target: report.address.clone(),
             workers: report.workers,
             release: report.release.clone(),
-            operator: Word::Ready,
+            operator: self.remembered.remove(&key).unwrap_or_default(),
             agent: Some(AgentWord::new(report, Vec::new(), Foreign::default(), now)),
         };
         self.members.insert(key, member);
@@ -164,6 +167,18 @@ impl Membership {
         let member = self.members.get_mut(key)?;
         member.operator = word;
         Some(member)
+    }
+
+    /// The word on an instance that is to come.
+    pub fn remember(&mut self, key: Key, word: Word) {
+        self.remembered.insert(key, word);
+    }
+
+    /// The operator's words that say more than [`Word::Ready`].
+    pub fn words(&self) -> impl Iterator<Item = (&Key, Word)> {
+        let members = self.members.iter().map(|(key, member)| (key, member.operator));
+        let all = members.chain(self.remembered.iter().map(|(key, word)| (key, *word)));
+        all.filter(|(_, word)| *word != Word::Ready)
     }
 
     /// An instance's last report is held against `own`, the workers that this balancer's requests

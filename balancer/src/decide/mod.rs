@@ -5,6 +5,7 @@
 
 pub mod breaker;
 pub mod classify;
+pub mod decision;
 pub mod dispatch;
 pub mod foreign;
 pub mod hash;

@@ -3,13 +3,15 @@
 pub mod classes;
 pub mod directory;
 pub mod instance;
+pub mod limits;
 pub mod service;
 pub mod slot;
 
 pub use classes::{ClassEntry, ClassTable};
 pub use directory::Directory;
 pub use instance::Instance;
-pub use service::{Service, ServiceLimits};
+pub use limits::ServiceLimits;
+pub use service::Service;
 pub use slot::Slot;
 
 /// The one clock of the program (tokio's, which tests can pause), as `decide` takes it.

@@ -14,40 +14,16 @@ use crate::decide::dispatch::{
     Arrival, Backlog, ClassId, Granted, InstanceId, Lane, Occupancy, Refusal, RunId, Ticket,
 };
 use crate::decide::plan::ServicePlan;
-use crate::decide::plan::snapshot::Snapshot;
 use crate::decide::predict::UrlSeed;
 use crate::decide::retry::RetryBudget;
 use crate::decide::schedule::figures::Figures;
-use crate::decide::schedule::{Ask, Explanation, Judgement, Named, Outcome, Scheduler, Settings};
+use crate::decide::schedule::{
+    Ask, Explanation, Judgement, Knowledge, Named, Outcome, Planned, Scheduler, SchedulerState,
+};
 use crate::decide::sticky::Preference;
 use crate::decide::treatment::{LanePin, Treatment};
-use crate::pool::{ClassTable, Instance, Slot, now};
+use crate::pool::{ClassTable, Instance, ServiceLimits, Slot, now};
 use sluice_relay::Failure;
-
-/// Bounds of one service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServiceLimits {
-    /// The most requests that wait at a time.
-    pub queue_length: usize,
-    /// The longest that a small request waits, ...
-    pub queue_timeout: Duration,
-    /// ... and a large one.
-    pub large_queue_timeout: Duration,
-    /// After the start: how long requests wait for a first instance.
-    pub startup_hold: Duration,
-}
-
-impl ServiceLimits {
-    fn settings(&self) -> Settings {
-        Settings {
-            queue_length: self.queue_length,
-            small_wait: self.queue_timeout,
-            large_wait: self.large_queue_timeout,
-            startup_hold: self.startup_hold,
-            ..Settings::default()
-        }
-    }
-}
 
 /// A service while it runs.
 pub struct Service {
@@ -66,14 +42,22 @@ struct Live {
 }
 
 impl Service {
+    /// `known`: what an earlier process knew of it.
     pub fn new(
         name: ServiceName,
         limits: ServiceLimits,
         classes: ClassTable,
+        known: Option<SchedulerState>,
         rng: fastrand::Rng,
     ) -> Arc<Self> {
         let start = now();
-        let scheduler = Scheduler::new(start, limits.settings(), rng);
+        let scheduler = match known {
+            None => Scheduler::new(start, limits.settings(), rng),
+            Some(state) => {
+                let class = |name: &str| classes.place(name, start);
+                Scheduler::restored(start, limits.settings(), rng, state, class)
+            }
+        };
         let url_seed = scheduler.url_seed();
         let live = Live { scheduler, instances: HashMap::new(), retries: RetryBudget::new(start) };
         Arc::new(Self { name, classes, limits, url_seed, live: Mutex::new(live) })
@@ -196,18 +180,18 @@ impl Service {
         }
     }
 
-    /// Ends a second of the scheduler's, with a new plan. Returns what it was made from.
-    pub fn tick(self: &Arc<Self>, at_ms: u64, named: Named) -> Snapshot {
-        let snapshot = self.live().scheduler.tick(now(), at_ms, named);
+    /// Ends a second of the scheduler's, with a new plan. Returns it with what it was made from.
+    pub fn tick(self: &Arc<Self>, at_ms: u64, named: Named) -> Planned {
+        let planned = self.live().scheduler.tick(now(), at_ms, named);
         self.hand_out();
-        snapshot
+        planned
     }
 
     /// Makes a new plan between the seconds, as an instance came or went.
-    pub fn replan(self: &Arc<Self>, at_ms: u64, named: Named) -> Snapshot {
-        let snapshot = self.live().scheduler.replan(now(), at_ms, named);
+    pub fn replan(self: &Arc<Self>, at_ms: u64, named: Named) -> Planned {
+        let planned = self.live().scheduler.replan(now(), at_ms, named);
         self.hand_out();
-        snapshot
+        planned
     }
 
     /// The plan in force.
@@ -219,6 +203,11 @@ impl Service {
     pub fn figures(&self) -> Figures {
         let now = now();
         self.look(|scheduler| scheduler.figures(now))
+    }
+
+    /// A copy of all that was learned, to be saved.
+    pub fn knowledge(&self) -> Knowledge {
+        self.live().scheduler.knowledge()
     }
 
     /// Forgets what was learned of a class whose id will be another's.
@@ -362,18 +351,27 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::plan::PlanParams;
     use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
     use crate::pool::classes::tests::table;
     use sluice_proto::report::ReleasePoint;
 
-    fn service(queue_length: usize) -> Arc<Service> {
-        let limits = ServiceLimits {
+    fn limits(queue_length: usize) -> ServiceLimits {
+        ServiceLimits {
             queue_length,
             queue_timeout: Duration::from_secs(5),
             large_queue_timeout: Duration::from_secs(9),
             startup_hold: Duration::ZERO,
-        };
-        Service::new(ServiceName::default(), limits, table(), fastrand::Rng::with_seed(1))
+            plan: PlanParams::default(),
+        }
+    }
+
+    fn service(queue_length: usize) -> Arc<Service> {
+        starting(limits(queue_length))
+    }
+
+    fn starting(limits: ServiceLimits) -> Arc<Service> {
+        Service::new(ServiceName::default(), limits, table(), None, fastrand::Rng::with_seed(1))
     }
 
     fn add(service: &Arc<Service>, id: u64, workers: u32, release: ReleasePoint) {
@@ -458,18 +456,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_fresh_balancer_holds_requests_until_an_instance_registers_but_not_for_ever() {
-        let limits = ServiceLimits {
-            queue_length: 9,
-            queue_timeout: Duration::from_secs(30),
-            large_queue_timeout: Duration::from_secs(60),
-            startup_hold: Duration::from_secs(3),
-        };
-        let service = Service::new(ServiceName::default(), limits, table(), fastrand::Rng::with_seed(1));
+        let limits = ServiceLimits { startup_hold: Duration::from_secs(3), ..limits(9) };
+        let service = starting(limits);
         let began = now();
         assert_eq!(take(&service).await.expect_err("nobody came"), Failure::NoInstance);
         assert_eq!(now() - began, limits.startup_hold);
 
-        let service = Service::new(ServiceName::default(), limits, table(), fastrand::Rng::with_seed(1));
+        let service = starting(limits);
         let mut held = Box::pin(take(&service));
         assert!(futures_poll(&mut held).await.is_none());
         add(&service, 1, 1, ReleasePoint::End);

@@ -102,6 +102,12 @@ impl Homes {
         homes.into_iter().for_each(|home| count(table, home, -1));
     }
 
+    /// Every class that has homes.
+    pub(super) fn all(&self) -> impl Iterator<Item = (ClassId, &[InstanceId])> {
+        let all = (0..).map(ClassId).zip(self.of.iter().map(Vec::as_slice));
+        all.filter(|(_, homes)| !homes.is_empty())
+    }
+
     pub(super) fn arrived(&mut self) {
         self.spills = (self.spills + SPILL_SHARE).min(MOST_SPILLS);
     }

@@ -339,6 +339,17 @@ impl<W> Dispatcher<W> {
         self.homes.forget(class, &mut self.table);
     }
 
+    /// Every class that has homes, with them.
+    pub fn homes(&self) -> Vec<(ClassId, Vec<InstanceId>)> {
+        self.homes.all().map(|(class, homes)| (class, homes.to_vec())).collect()
+    }
+
+    /// Replaces a class's homes, as they are known from elsewhere.
+    pub fn set_homes(&mut self, class: ClassId, homes: &[InstanceId]) {
+        self.homes.forget(class, &mut self.table);
+        homes.iter().for_each(|home| self.homes.add(class, *home, &mut self.table));
+    }
+
     /// Whether a class is so busy that it is at home everywhere.
     pub fn set_everywhere(&mut self, class: ClassId, everywhere: bool) {
         self.homes.set_everywhere(class, everywhere, &mut self.table);

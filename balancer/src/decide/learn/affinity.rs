@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::decide::learn::moments::Moments;
 use crate::decide::learn::ratio::RatioOfMeans;
@@ -65,7 +65,30 @@ fn as_ms<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_f64(duration.as_secs_f64() * 1e3)
 }
 
+/// The same in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct AffinityState {
+    home: Moments,
+    away: RatioOfMeans,
+    pays: Option<bool>,
+}
+
 impl Affinity {
+    pub(super) fn state(&self) -> AffinityState {
+        AffinityState { home: self.home, away: self.away, pays: self.pays }
+    }
+
+    /// The verdict stands, on as little evidence as it takes. What is not possible counts as nothing
+    /// seen.
+    pub(super) fn restored(state: AffinityState) -> Self {
+        match (state.home.restored(MEMORY, LEAST), state.away.restored(MEMORY, LEAST)) {
+            (Some(home), Some(away)) => {
+                Self { home, away, away_samples: LEAST, pays: state.pays, ..Self::default() }
+            }
+            _ => Self::default(),
+        }
+    }
+
     pub fn at_home(&mut self, held: f64) {
         self.home.add(held);
     }

@@ -47,6 +47,19 @@ impl Default for Bounds {
 }
 
 impl Bounds {
+    /// Where lanes began when that was saved; followed as at the start. `None`: not possible.
+    pub fn restored(begins: Vec<f64>) -> Option<Self> {
+        let ascend = begins.windows(2).all(|pair| pair[0] < pair[1]);
+        let possible = begins.iter().all(|bound| (SHORTEST..1e9).contains(bound));
+        let known = (1..Lane::MOST).contains(&begins.len()) && ascend && possible;
+        known.then(|| Self { begins, ..Self::default() })
+    }
+
+    /// Worker-held time in seconds at which each lane above the first begins.
+    pub fn begins(&self) -> &[f64] {
+        &self.begins
+    }
+
     /// The lane of a request that holds its worker for `held` seconds.
     pub fn lane(&self, held: f64) -> Lane {
         Lane::new(self.begins.iter().take_while(|bound| held >= **bound).count())

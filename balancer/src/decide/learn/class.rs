@@ -1,5 +1,7 @@
 //! What is learned of one class.
 
+use serde::{Deserialize, Serialize};
+
 use crate::decide::learn::bounds::ClassWork;
 use crate::decide::learn::moments::Moments;
 use crate::decide::learn::rate::Rate;
@@ -22,6 +24,15 @@ pub(super) struct ClassStats {
     at_home: Moments,
 }
 
+/// The same in a file; the rate is per second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct ClassState {
+    rate: f64,
+    held: Moments,
+    small: Moments,
+    at_home: Moments,
+}
+
 impl Default for ClassStats {
     fn default() -> Self {
         let moments = Moments::new(MEMORY);
@@ -30,6 +41,24 @@ impl Default for ClassStats {
 }
 
 impl ClassStats {
+    /// `tick`: seconds that the rate is per.
+    pub(super) fn state(&self, tick: f64) -> ClassState {
+        let Self { rate, held, small, at_home } = *self;
+        ClassState { rate: rate.value() / tick, held, small, at_home }
+    }
+
+    /// What is not possible counts as nothing seen. `kept`: samples that the rest counts as, at most.
+    pub(super) fn restored(state: ClassState, kept: f64) -> Self {
+        let fresh = Self::default();
+        let moments = |saved: Moments, memory, fresh| saved.restored(memory, kept).unwrap_or(fresh);
+        Self {
+            rate: Rate::restored(state.rate),
+            held: moments(state.held, MEMORY, fresh.held),
+            small: moments(state.small, MEMORY, fresh.small),
+            at_home: moments(state.at_home, HOME_MEMORY, fresh.at_home),
+        }
+    }
+
     pub(super) fn add(&mut self, held: f64) {
         self.held.add(held);
     }

@@ -1,5 +1,7 @@
 //! Whether large requests slow down the small ones beside them (one interpreter lock, one disk).
 
+use serde::{Deserialize, Serialize};
+
 use crate::decide::learn::ratio::RatioOfMeans;
 
 /// Samples of each kind before anything is said.
@@ -13,7 +15,7 @@ const ON: f64 = 0.3;
 const OFF: f64 = 0.15;
 
 /// Service time of small requests beside large ones against that of small ones among themselves.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interference {
     alone: RatioOfMeans,
     beside: RatioOfMeans,
@@ -30,6 +32,15 @@ impl Default for Interference {
 }
 
 impl Interference {
+    /// What may be believed of what was read from a file: it stands until as much speaks against it
+    /// as it takes to say anything. What is not possible counts as nothing seen.
+    pub fn restored(self) -> Self {
+        match (self.alone.restored(MEMORY, LEAST), self.beside.restored(MEMORY, LEAST)) {
+            (Some(alone), Some(beside)) if (0.0..1e6).contains(&self.large) => Self { alone, beside, ..self },
+            _ => Self::default(),
+        }
+    }
+
     /// A small request held its worker for `held`, `expected` of its class, with `large` large ones
     /// on the same instance when it was sent.
     pub fn add(&mut self, held: f64, expected: f64, large: u32) {

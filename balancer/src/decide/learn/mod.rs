@@ -10,6 +10,7 @@ pub mod interference;
 pub mod moments;
 pub mod rate;
 pub mod ratio;
+mod saved;
 pub mod speed;
 
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use interference::Interference;
 use moments::Moments;
 use rate::Rate;
 use ratio::RatioOfMeans;
+pub use saved::LearnerState;
 
 /// Samples of a lane that are remembered. There are many small requests, and their mean is the
 /// measure of everything; of large ones a few must do.
@@ -60,7 +62,7 @@ pub struct Hold {
 }
 
 /// Everything learned about one service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Learner {
     classes: Vec<ClassStats>,
     lanes: [LaneStats; Lane::MOST],

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// More than any time, its square or a count of them comes to.
+const MOST: f64 = 1e15;
+
 /// Mean and spread of a positive quantity, in the unit of its samples.
 ///
 /// The weight of a sample is `max(1/n, floor)`: a plain mean of the first `1/floor` samples, then a
@@ -30,6 +33,14 @@ impl Moments {
         let weight = (1.0 / self.samples).max(self.floor);
         self.mean += weight * (value - self.mean);
         self.square += weight * (value * value - self.square);
+    }
+
+    /// What may be believed of moments that were read from a file: as at most `kept` samples, in a
+    /// memory of `memory`. `None`: not possible.
+    pub fn restored(self, memory: f64, kept: f64) -> Option<Self> {
+        let possible = |x: f64| (0.0..=MOST).contains(&x);
+        let all = possible(self.samples) && possible(self.mean) && possible(self.square);
+        all.then(|| Self::seeded(memory, self.samples.min(kept), self.mean, self.square))
     }
 
     /// `None` before the first sample.

@@ -33,6 +33,11 @@ impl Rate {
         Self { fast: per_tick, slow: per_tick, ticks: SAMPLES_AFTER_JUMP, ..Self::default() }
     }
 
+    /// A rate that was read from a file: believed for a few ticks. What is not possible is no rate.
+    pub fn restored(per_tick: f64) -> Self {
+        if (NOTHING..1e9).contains(&per_tick) { Self::seeded(per_tick) } else { Self::default() }
+    }
+
     /// `n` arrived since the last tick.
     pub fn count(&mut self, n: f64) {
         self.counted += n;

@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// More than any time, size or count of them comes to.
+const MOST: f64 = 1e18;
+
 /// Exponentially weighted sums of what was measured and of what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RatioOfMeans {
@@ -29,6 +32,14 @@ impl RatioOfMeans {
         let weight = (1.0 / self.samples).max(self.floor);
         self.measured += weight * (measured - self.measured);
         self.expected += weight * (expected - self.expected);
+    }
+
+    /// What may be believed of a ratio that was read from a file: as at most `kept` samples, in a
+    /// memory of `memory`. `None`: not possible.
+    pub fn restored(self, memory: f64, kept: f64) -> Option<Self> {
+        let possible = |x: f64| (0.0..=MOST).contains(&x);
+        let all = possible(self.samples) && possible(self.measured) && possible(self.expected);
+        all.then(|| Self { floor: 1.0 / memory.max(1.0), samples: self.samples.min(kept), ..self })
     }
 
     /// `None` before `least` samples.

@@ -136,7 +136,7 @@ fn resize(snapshot: &Snapshot, homes: &HomesLoad, loads: &mut Loads) -> Vec<Home
 /// Each class's number of homes is looked at for less in one second of twenty: a home that was added
 /// in need is kept for some time.
 fn is_turn(class: &ClassLoad, snapshot: &Snapshot) -> bool {
-    (snapshot.at_ms / 1000 + u64::from(class.id.0)) % 20 == 0
+    (snapshot.at_ms / 1000 + u64::from(class.id.0)).is_multiple_of(20)
 }
 
 /// Homes for a load in Erlang, each to be filled by half.

@@ -8,52 +8,24 @@ pub mod cap;
 pub mod dedicate;
 pub mod homes;
 pub mod lanes;
+pub mod params;
 mod reason;
+pub mod saved;
 pub mod snapshot;
 
 use serde::{Deserialize, Serialize};
 use sluice_proto::{InstanceName, Role};
 
-use cap::CapParams;
 use dedicate::Dedicated;
 use homes::HomeMove;
 use lanes::LanePlan;
+pub use params::PlanParams;
 use snapshot::Snapshot;
 
 use crate::decide::ids::InstanceId;
 
 /// How often a plan is made: its inputs change more slowly, and no pick waits for it.
 pub const TICK: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// What can be tuned. The defaults are those of algorithms.md 3.9, and of the simulation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PlanParams {
-    pub cap: CapParams,
-    /// Wait after which a large request may take a worker beyond the base cap, in units of the mean
-    /// worker-held time of large requests.
-    pub patience: f64,
-    /// Ticks for which a lower cap must be wanted.
-    pub lower_after: u32,
-    /// Ticks for which more, and fewer, dedicated instances must be wanted.
-    pub dedicate_after: u32,
-    pub return_after: u32,
-    /// Seconds that a worker is idle between two requests, as its release must be heard of.
-    pub round_trip_s: f64,
-}
-
-impl Default for PlanParams {
-    fn default() -> Self {
-        Self {
-            cap: CapParams::default(),
-            patience: 0.5,
-            lower_after: 5,
-            dedicate_after: 3,
-            return_after: 10,
-            round_trip_s: 0.0005,
-        }
-    }
-}
 
 /// What a service's instances are for, and what each lane may take.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -13,6 +13,9 @@ mod ask;
 pub mod explain;
 pub mod figures;
 mod observe;
+mod saved;
+#[cfg(test)]
+mod saved_tests;
 #[cfg(test)]
 mod tests;
 mod tick;
@@ -23,7 +26,8 @@ use std::time::{Duration, Instant};
 pub use ask::{Ask, Judgement};
 pub use explain::Explanation;
 pub use observe::Outcome;
-pub use tick::Named;
+pub use saved::{Knowledge, SchedulerState};
+pub use tick::{Named, Planned};
 
 use crate::decide::dispatch::{
     Arrival, Backlog, ClassId, Dispatcher, Grant, InstanceId, Lane, Occupancy, PickParams, RunId, Ticket,
@@ -31,6 +35,7 @@ use crate::decide::dispatch::{
 use crate::decide::learn::Learner;
 use crate::decide::plan::{PlanParams, ServicePlan};
 use crate::decide::predict::{Counted, Predictor, UrlSeed};
+use saved::Awaited;
 
 /// Bounds and tuning of one service.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,6 +77,8 @@ pub struct Scheduler<W> {
     /// Running requests from which something was learned already, as they took so long.
     counted: HashMap<RunId, Counted>,
     counts: figures::Reclassified,
+    /// What an earlier process knew, for instances that have not come yet.
+    awaited: Option<Awaited>,
 }
 
 impl<W> Scheduler<W> {
@@ -86,6 +93,7 @@ impl<W> Scheduler<W> {
             plan: ServicePlan::default(),
             counted: HashMap::new(),
             counts: figures::Reclassified::default(),
+            awaited: None,
         }
     }
 
@@ -129,6 +137,7 @@ impl<W> Scheduler<W> {
         self.predictor.forget_class(class);
         self.learner.forget(class);
         self.dispatcher.forget_class(class);
+        self.forget_awaited(class);
     }
 
     pub fn set_instance(&mut self, id: InstanceId, workers: u32, routable: bool, now: Instant) {

@@ -4,18 +4,18 @@ use super::*;
 use crate::decide::dispatch::Granted;
 use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
 
-const PAGE: u32 = 1;
-const EXPORT: u32 = 2;
+pub(super) const PAGE: u32 = 1;
+pub(super) const EXPORT: u32 = 2;
 
-struct Site {
-    scheduler: Scheduler<u32>,
-    now: Instant,
-    named: Named,
+pub(super) struct Site {
+    pub(super) scheduler: Scheduler<u32>,
+    pub(super) now: Instant,
+    pub(super) named: Named,
     urls: u64,
 }
 
 impl Site {
-    fn new(instances: u64) -> Self {
+    pub(super) fn new(instances: u64) -> Self {
         let now = Instant::now();
         let mut scheduler = Scheduler::new(now, Settings::default(), fastrand::Rng::with_seed(7));
         let mut named = Named::default();
@@ -26,7 +26,7 @@ impl Site {
         Self { scheduler, now, named, urls: 0 }
     }
 
-    fn ask(&mut self, class: u32) -> Ask {
+    pub(super) fn ask(&mut self, class: u32) -> Ask {
         self.urls += 1;
         let key = RequestKey { class: ClassId(class), url: UrlKey(self.urls), extension: ExtensionKey::Bare };
         Ask::new(key)
@@ -40,14 +40,14 @@ impl Site {
         }
     }
 
-    fn serve(&mut self, class: u32, ms: u64) -> Judgement {
+    pub(super) fn serve(&mut self, class: u32, ms: u64) -> Judgement {
         let (granted, judgement) = self.send(class);
         self.pass(ms);
         self.end(granted);
         judgement
     }
 
-    fn serve_many(&mut self, times: usize, class: u32, ms: u64) {
+    pub(super) fn serve_many(&mut self, times: usize, class: u32, ms: u64) {
         for _ in 0..times {
             self.serve(class, ms);
         }
@@ -61,11 +61,11 @@ impl Site {
         );
     }
 
-    fn pass(&mut self, ms: u64) {
+    pub(super) fn pass(&mut self, ms: u64) {
         self.now += Duration::from_millis(ms);
     }
 
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         self.scheduler.tick(self.now, 0, self.named.clone());
     }
 }
@@ -93,9 +93,8 @@ fn a_request_that_takes_too_long_is_large_while_it_runs() {
     assert_eq!(site.scheduler.backlog(Lane::LARGE, site.now).running, 0);
 }
 
-#[test]
-fn the_plan_caps_exports_and_dedicates_instances_to_them() {
-    let mut site = Site::new(4);
+/// Pages, and an export every other second.
+pub(super) fn mixed(site: &mut Site) {
     for second in 0..30 {
         site.serve_many(60, PAGE, 10);
         if second % 2 == 0 {
@@ -103,6 +102,12 @@ fn the_plan_caps_exports_and_dedicates_instances_to_them() {
         }
         site.tick();
     }
+}
+
+#[test]
+fn the_plan_caps_exports_and_dedicates_instances_to_them() {
+    let mut site = Site::new(4);
+    mixed(&mut site);
     let plan = site.scheduler.plan().clone();
     assert!(plan.lanes[1].high < 4, "{plan:?}");
     assert!(!plan.dedicated.instances.is_empty(), "{plan:?}");

@@ -8,8 +8,8 @@ use super::Scheduler;
 use crate::decide::dispatch::{ClassId, InstanceId, Lane, LaneRule, Rules};
 use crate::decide::learn::affinity::Worth;
 use crate::decide::plan::homes::MOST_HOMES;
-use crate::decide::plan::plan;
 use crate::decide::plan::snapshot::{ClassLoad, HomesLoad, InstanceLoad, LaneLoad, Snapshot};
+use crate::decide::plan::{ServicePlan, plan};
 
 /// A large request that has waited for this many times what it takes starves, ...
 const STARVING: f64 = 30.0;
@@ -25,10 +25,18 @@ pub struct Named {
     pub classes: Vec<(ClassId, ClassName)>,
 }
 
+/// A plan and all that it was made from: with the parameters, enough to make it again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    pub previous: ServicePlan,
+    pub snapshot: Snapshot,
+    pub plan: ServicePlan,
+}
+
 impl<W> Scheduler<W> {
-    /// Ends a second: rates, bounds, a new plan, which is in force at once. Returns what it was made
-    /// from. `at_ms`: Unix time, for showing only.
-    pub fn tick(&mut self, now: Instant, at_ms: u64, named: Named) -> Snapshot {
+    /// Ends a second: rates, bounds, a new plan, which is in force at once. `at_ms`: Unix time, for
+    /// showing only.
+    pub fn tick(&mut self, now: Instant, at_ms: u64, named: Named) -> Planned {
         self.look_at_late_ones(now);
         self.learner.tick(now);
         self.house(&named);
@@ -36,12 +44,13 @@ impl<W> Scheduler<W> {
     }
 
     /// Makes a new plan of what is known, because an instance came or went.
-    pub fn replan(&mut self, now: Instant, at_ms: u64, named: Named) -> Snapshot {
+    pub fn replan(&mut self, now: Instant, at_ms: u64, named: Named) -> Planned {
+        let previous = self.previous(now, &named);
         let snapshot = self.snapshot(now, at_ms, named);
-        self.plan = plan(&snapshot, &self.plan, &self.settings.plan);
+        self.plan = plan(&snapshot, &previous, &self.settings.plan);
         let rules = self.rules(now);
         self.dispatcher.follow(rules, self.learner.late_after(), &self.plan.moves, now);
-        snapshot
+        Planned { previous, snapshot, plan: self.plan.clone() }
     }
 
     /// Tells classes that may have homes from those too busy for it: so busy that more homes than a

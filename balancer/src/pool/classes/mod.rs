@@ -93,6 +93,12 @@ impl ClassTable {
         }
     }
 
+    /// The number of a class that an earlier process knew, made if there is room.
+    pub fn place(&self, name: &str, now: Instant) -> Option<ClassId> {
+        let entry = self.entry(name, now);
+        (entry.name.as_str() == name).then_some(entry.id)
+    }
+
     /// Counts what an agent reported of a class, under the name that it has here by now.
     ///
     /// Names that only agents know get no more than half the table: one that makes them up must not
@@ -130,6 +136,13 @@ impl ClassTable {
     /// The class of this name, if it is known.
     pub fn get(&self, name: &str) -> Option<Arc<ClassEntry>> {
         self.read().by_name.get(name).cloned()
+    }
+
+    /// Ids and names of all classes, `other` included.
+    pub fn names(&self) -> HashMap<ClassId, ClassName> {
+        let mut names: HashMap<_, _> = self.ids().into_iter().collect();
+        names.insert(self.other.id, self.other.name.clone());
+        names
     }
 
     /// Ids and names of all classes.

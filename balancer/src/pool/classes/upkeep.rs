@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sluice_proto::Classification;
 use sluice_proto::classify::renamed;
 use sluice_proto::learn::{LearnParams, learn};
+use sluice_proto::{Classification, Templates};
 
 use super::entry::Usage;
 use super::{ClassEntry, ClassTable};
@@ -70,10 +70,21 @@ impl ClassTable {
         if self.templates.load().same_as(&learned) {
             return false;
         }
-        let templates = Arc::new(learned.clone());
+        self.sort_by(learned.clone());
+        true
+    }
+
+    /// Takes over what an earlier process learned of the service's paths; to be called before any
+    /// request comes.
+    pub fn adopt(&self, templates: Templates) {
+        self.sort_by(templates.clone());
+        *self.learned.lock().expect("no code panics while holding it") = templates;
+    }
+
+    fn sort_by(&self, templates: Templates) {
+        let templates = Arc::new(templates);
         self.classification.store(Arc::new(Classification::new(self.rules.rules().specs(), &templates)));
         self.templates.store(templates);
-        true
     }
 
     /// Also those that came under an old name just now: a request may have been sorted by templates
