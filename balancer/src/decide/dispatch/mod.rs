@@ -31,7 +31,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use crate::decide::ids::{ClassId, InstanceId, Lane};
@@ -61,6 +61,8 @@ pub struct Dispatcher<W> {
     late: VecDeque<(Instant, RunId)>,
     late_after: Duration,
     rules: Rules,
+    /// The rules' dedicated instances, to be looked up.
+    dedicated: HashSet<InstanceId>,
     params: PickParams,
     next_number: u64,
     queue_length: usize,
@@ -122,6 +124,7 @@ impl<W> Dispatcher<W> {
             late: VecDeque::new(),
             late_after: Duration::from_millis(250),
             rules: Rules::none(now),
+            dedicated: HashSet::new(),
             params,
             next_number: 0,
             queue_length,
@@ -292,6 +295,7 @@ impl<W> Dispatcher<W> {
 
     /// Puts a new plan in force. `late_after`: how long a small request may hold a worker.
     pub fn follow(&mut self, rules: Rules, late_after: Duration, moves: &[HomeMove], now: Instant) {
+        self.dedicated = rules.dedicated.iter().copied().collect();
         self.rules = rules;
         self.late_after = late_after;
         moves.iter().for_each(|change| self.homes.apply(change, &mut self.table));
@@ -303,7 +307,7 @@ impl<W> Dispatcher<W> {
     }
 
     fn zone(&mut self, position: usize, now: Instant) {
-        let dedicated = &self.rules.dedicated;
+        let dedicated = &self.dedicated;
         self.table.change(position, |entry| {
             entry.zone = if dedicated.contains(&entry.id) {
                 Zone::Dedicated

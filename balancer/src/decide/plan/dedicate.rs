@@ -1,5 +1,7 @@
 //! Which instances are for large requests first.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::decide::hash;
@@ -136,9 +138,8 @@ fn settle(
     params: &PlanParams,
 ) -> Dedicated {
     let chosen = |n: usize| order.iter().take(n).map(|instance| instance.id).collect::<Vec<_>>();
-    let still: Vec<_> =
-        previous.instances.iter().filter(|id| order.iter().any(|i| i.id == **id)).copied().collect();
-    let current = still.len();
+    let known: HashSet<_> = order.iter().map(|instance| instance.id).collect();
+    let current = previous.instances.iter().filter(|id| known.contains(id)).count();
     let change_wanted = if wanted == current { 0 } else { previous.change_wanted + 1 };
     let after = if wanted > current { params.dedicate_after } else { params.return_after };
     let changes = change_wanted >= after || mode != previous.mode;
