@@ -20,6 +20,8 @@ pub struct Member {
     pub id: InstanceId,
     pub target: Target,
     pub workers: u32,
+    /// Workers by the configuration, if it knows the instance.
+    pub configured: Option<u32>,
     pub release: Release,
     pub operator: Word,
     /// What its agent says; `None` for an instance from the configuration.
@@ -103,7 +105,8 @@ impl Membership {
     pub fn add_static(&mut self, key: Key, target: Target, workers: u32, point: ReleasePoint) -> InstanceId {
         let id = self.fresh_id();
         let release = Release { point, found: ReleaseFound::Configured };
-        self.members.insert(key, Member { id, target, workers, release, operator: Word::Ready, agent: None });
+        let (configured, operator) = (Some(workers), Word::Ready);
+        self.members.insert(key, Member { id, target, workers, configured, release, operator, agent: None });
         id
     }
 
@@ -135,6 +138,7 @@ impl Membership {
             id,
             target: report.address.clone(),
             workers: report.workers,
+            configured: None,
             release: report.release.clone(),
             operator: Word::Ready,
             agent: Some(AgentWord::new(report, Vec::new(), Foreign::default(), now)),

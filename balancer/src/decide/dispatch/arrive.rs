@@ -231,6 +231,9 @@ impl<W> Dispatcher<W> {
         let seen = self.table.change(position, |entry| {
             let before = (entry.id, entry.load.has_slot(), entry.load.large, entry.slowness);
             entry.load.working += 1;
+            if !entry.load.has_slot() {
+                entry.trust.full();
+            }
             entry.load.large += u32::from(lane.is_large());
             entry.unsure += u32::from(!demand.known_short);
             entry.breaker.on_send(now);

@@ -30,6 +30,7 @@ mod running;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -38,6 +39,7 @@ pub use crate::decide::ids::{ClassId, InstanceId, Lane};
 pub use demand::{Arrival, Demand, Grant, Granted, Refusal, Released, RunId, Stage, Ticket};
 pub use rules::{LaneRule, PickParams, Rules};
 pub use table::Load;
+pub use trust::Workers;
 
 use crate::decide::breaker::Breaker;
 use crate::decide::plan::homes::HomeMove;
@@ -82,6 +84,9 @@ pub struct Dispatcher<W> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Occupancy {
     pub load: Load,
+    /// Workers that requests are sent to: of those that its agent claims, the ones that are believed
+    /// and that others do not hold.
+    pub limit: u32,
     /// Takes new requests, as far as membership goes.
     pub routable: bool,
     pub breaker: Breaker,
@@ -243,9 +248,16 @@ impl<W> Dispatcher<W> {
         }
     }
 
-    /// Adds an instance, or changes one. What it holds stays counted.
-    pub fn set_instance(&mut self, id: InstanceId, workers: u32, routable: bool, now: Instant) {
-        let workers = workers.max(1);
+    /// Adds an instance, or changes one. What it holds stays counted. A plain number of workers is the
+    /// operator's word.
+    pub fn set_instance(
+        &mut self,
+        id: InstanceId,
+        workers: impl Into<Workers>,
+        routable: bool,
+        now: Instant,
+    ) {
+        let workers = workers.into();
         let known = self.table.position(id);
         let position = known.unwrap_or_else(|| {
             // The first instances have nobody to be used after.
@@ -256,7 +268,7 @@ impl<W> Dispatcher<W> {
             if routable && !entry.routable {
                 entry.fresh_until = now + self.params.slow_start;
             }
-            entry.load.workers = workers;
+            entry.claim(workers);
             entry.routable = routable;
         });
         self.zone(position, now);
@@ -288,7 +300,18 @@ impl<W> Dispatcher<W> {
         if let Some(position) = self.table.position(id) {
             self.table.change(position, |entry| {
                 entry.speed.add(ratio, now);
+                entry.trust.served(ratio);
                 entry.slowness = entry.speed.slowness_at(now);
+            });
+        }
+    }
+
+    /// Ends a second of finding out how many workers instances have.
+    pub fn tick(&mut self) {
+        for position in self.table.positions() {
+            self.table.change(position, |entry| {
+                entry.trust.tick();
+                entry.load.believed = entry.trust.believed();
             });
         }
     }
@@ -299,8 +322,7 @@ impl<W> Dispatcher<W> {
         self.rules = rules;
         self.late_after = late_after;
         moves.iter().for_each(|change| self.homes.apply(change, &mut self.table));
-        let positions: Vec<_> = self.table.iter().map(|(position, _)| position).collect();
-        for position in positions {
+        for position in self.table.positions() {
             self.table.change(position, |entry| entry.slowness = entry.speed.slowness_at(now));
             self.zone(position, now);
         }
@@ -331,7 +353,7 @@ impl<W> Dispatcher<W> {
     pub fn occupancy(&self, id: InstanceId) -> Option<Occupancy> {
         let entry = self.table.by_id(id)?;
         let (load, routable, breaker, slowness) = (entry.load, entry.routable, entry.breaker, entry.slowness);
-        Some(Occupancy { load, routable, breaker, slowness })
+        Some(Occupancy { load, limit: load.limit(), routable, breaker, slowness })
     }
 
     pub fn rules(&self) -> &Rules {

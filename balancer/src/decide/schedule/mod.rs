@@ -24,6 +24,7 @@ pub use tick::Named;
 
 use crate::decide::dispatch::{
     Arrival, Backlog, ClassId, Dispatcher, Grant, InstanceId, Lane, Occupancy, PickParams, RunId, Ticket,
+    Workers,
 };
 use crate::decide::learn::Learner;
 use crate::decide::plan::{PlanParams, ServicePlan};
@@ -126,7 +127,14 @@ impl<W> Scheduler<W> {
         self.dispatcher.forget_class(class);
     }
 
-    pub fn set_instance(&mut self, id: InstanceId, workers: u32, routable: bool, now: Instant) {
+    /// See [`Dispatcher::set_instance`].
+    pub fn set_instance(
+        &mut self,
+        id: InstanceId,
+        workers: impl Into<Workers>,
+        routable: bool,
+        now: Instant,
+    ) {
         self.dispatcher.set_instance(id, workers, routable, now);
     }
 

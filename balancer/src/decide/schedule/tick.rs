@@ -30,6 +30,7 @@ impl<W> Scheduler<W> {
     pub fn tick(&mut self, now: Instant, at_ms: u64, named: Named) -> Snapshot {
         self.look_at_late_ones(now);
         self.learner.tick(now);
+        self.dispatcher.tick();
         self.replan(now, at_ms, named)
     }
 
@@ -73,7 +74,7 @@ impl<W> Scheduler<W> {
         let lanes = Lane::all().take(self.learner.bounds().lanes());
         let instance = |(id, name, excluded)| {
             let occupancy = self.dispatcher.occupancy(id);
-            let workers = occupancy.map_or(1, |o| o.load.limit());
+            let workers = occupancy.map_or(1, |o| o.limit);
             let slowness = occupancy.map_or(1.0, |o| o.slowness);
             InstanceLoad { id, name, workers, slowness, excluded }
         };
