@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use sluice_balancer::decide::dispatch::{Arrival, ClassId, Granted, InstanceId, Lane, RunId};
+use sluice_balancer::decide::dispatch::{Arrival, ClassId, Granted, InstanceId, Lane, RunId, Workers};
 use sluice_balancer::decide::foreign::Foreign;
 use sluice_balancer::decide::predict::{ExtensionKey, RequestKey, UrlKey};
 use sluice_balancer::decide::schedule::{Ask, Named, Outcome, Scheduler, Settings};
@@ -51,7 +51,7 @@ impl Ncq {
         for (index, instance) in setup.instances.iter().enumerate() {
             let id = InstanceId(index as u64);
             let workers = u32::try_from(instance.workers).expect("few workers");
-            scheduler.set_instance(id, workers, true, start);
+            scheduler.set_instance(id, Workers::reported(workers, None), true, start);
             let name: InstanceName = format!("i{index}").parse().expect("letters and digits");
             named.instances.push((id, name, None));
         }
@@ -164,7 +164,7 @@ impl Policy for Ncq {
             let busy = u32::try_from(report.busy).unwrap_or(u32::MAX);
             let others = self.foreign[report.instance].report(busy, own);
             let workers = u32::try_from(report.workers).unwrap_or(u32::MAX);
-            self.scheduler.set_instance(id, workers, true, at);
+            self.scheduler.set_instance(id, Workers::reported(workers, None), true, at);
             self.scheduler.set_foreign(id, others);
         }
     }
