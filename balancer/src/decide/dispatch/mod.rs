@@ -42,6 +42,7 @@ pub use table::Load;
 pub use trust::Workers;
 
 use crate::decide::breaker::Breaker;
+use crate::decide::learn::affinity::Worth;
 use crate::decide::plan::homes::HomeMove;
 use crate::decide::predict::RequestKey;
 use choose::View;
@@ -319,6 +320,11 @@ impl<W> Dispatcher<W> {
     /// Puts a new plan in force. `late_after`: how long a small request may hold a worker.
     pub fn follow(&mut self, rules: Rules, late_after: Duration, moves: &[HomeMove], now: Instant) {
         self.dedicated = rules.dedicated.iter().copied().collect();
+        let paid = matches!(self.rules.homes, Worth::Pays { .. });
+        if paid && !matches!(rules.homes, Worth::Pays { .. }) {
+            // Whoever waits for a home would wait on beside free workers.
+            std::mem::take(&mut self.awaited).into_iter().for_each(|position| self.abandon_home(position));
+        }
         self.rules = rules;
         self.late_after = late_after;
         moves.iter().for_each(|change| self.homes.apply(change, &mut self.table));
