@@ -23,8 +23,8 @@ pub use observe::Outcome;
 pub use tick::Named;
 
 use crate::decide::dispatch::{
-    Arrival, Backlog, ClassId, Dispatcher, Grant, InstanceId, Lane, Occupancy, PickParams, RunId, Ticket,
-    Workers,
+    Arrival, Backlog, ClassId, Dispatcher, Grant, InstanceId, Lane, Occupancy, PickParams, Rules, RunId,
+    Ticket, Workers,
 };
 use crate::decide::learn::Learner;
 use crate::decide::plan::{PlanParams, ServicePlan};
@@ -172,6 +172,11 @@ impl<W> Scheduler<W> {
 
     pub fn plan(&self) -> &ServicePlan {
         &self.plan
+    }
+
+    /// What the plan and the learner tell the pick at present.
+    pub fn rules_in_force(&self) -> &Rules {
+        self.dispatcher.rules()
     }
 
     pub fn learner(&self) -> &Learner {
