@@ -116,7 +116,9 @@ fn reports_that_are_lost_or_late_change_nothing() {
         for (with, without) in all.iter().zip(runs.cells(reports)) {
             let (with, without) = (small_p99(with), small_p99(&without));
             println!("I6 {reports:?}: {without} s, all reports {with} s");
-            assert!((without / with - 1.0).abs() <= 0.05, "{reports:?}: {without} s and not {with} s");
+            // Late ones are held against the present count: only they can be misread.
+            let most = if reports.late_s > 0.0 { 0.05 } else { 0.0 };
+            assert!((without / with - 1.0).abs() <= most, "{reports:?}: {without} s and not {with} s");
         }
     }
 }

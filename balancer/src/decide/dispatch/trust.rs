@@ -2,8 +2,9 @@
 //!
 //! A few are believed at once. More are found out as a congestion window is: while all that are
 //! believed are used and requests there take no longer than elsewhere, there are more of them, at
-//! first twice as many each second, after the first slow-down one more each second; when requests
-//! slow down, half as many (additive increase, multiplicative decrease, as in RFC 5681).
+//! first twice as many each second, after the first slow-down one more at a time; when requests
+//! slow down, half as many (additive increase, multiplicative decrease, as in RFC 5681). Each attempt
+//! that fails doubles the time before the next.
 
 /// Workers of an instance that are believed by the agent's word alone.
 const BELIEVED: u32 = 4;
@@ -14,6 +15,8 @@ const UNCHANGED: f64 = 0.75;
 /// Samples that a window is judged by, and the seconds after which it ends with fewer.
 const LEAST: u32 = 30;
 const PATIENCE: u32 = 5;
+/// The most seconds between two attempts.
+const LONGEST_PAUSE: u32 = 64;
 /// One request never says more than this.
 const MOST: f64 = 10.0;
 
@@ -59,6 +62,10 @@ pub(super) struct Trust {
     believed: u32,
     /// Requests took too long once: no more doubling.
     slowed: bool,
+    /// Seconds between two attempts to use more, what is left of them, and whether one goes on.
+    pause: u32,
+    pause_left: u32,
+    attempt: bool,
     /// What requests take here with fewer of them, in units of what they take elsewhere: at least 1.
     usual: f64,
     trial: Trial,
@@ -84,8 +91,17 @@ struct Window {
 
 impl Trust {
     pub(super) fn new(workers: Workers) -> Self {
-        let (believed, window) = (workers.vouched, Window::default());
-        Self { workers, believed, slowed: false, usual: 1.0, trial: Trial::None, window }
+        Self {
+            workers,
+            believed: workers.vouched,
+            slowed: false,
+            pause: 1,
+            pause_left: 0,
+            attempt: false,
+            usual: 1.0,
+            trial: Trial::None,
+            window: Window::default(),
+        }
     }
 
     /// Workers that may be used.
@@ -116,6 +132,7 @@ impl Trust {
     /// Ends a second.
     pub(super) fn tick(&mut self) {
         self.window.seconds += 1;
+        self.pause_left = self.pause_left.saturating_sub(1);
         if let Trial::Settling(workers, ratio) = self.trial {
             self.trial = Trial::Running(workers, ratio);
             self.window = Window::default();
@@ -127,7 +144,7 @@ impl Trust {
         let Window { samples, sum, full, .. } = std::mem::take(&mut self.window);
         if judged {
             self.judge(sum / f64::from(samples), full);
-        } else if full {
+        } else if full && !self.slowed {
             self.grow(1);
         }
     }
@@ -142,12 +159,22 @@ impl Trust {
         self.usual = self.usual.min(ratio.max(1.0));
         if ratio > SLOW * self.usual {
             self.slowed = true;
+            self.attempt = false;
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            self.pause_left = self.pause;
             if self.believed > 1 {
                 self.trial = Trial::Settling(self.believed, ratio);
                 self.believed /= 2;
             }
         } else if full {
-            self.grow(if self.slowed { 1 } else { self.believed });
+            if std::mem::take(&mut self.attempt) {
+                self.pause = (self.pause / 2).max(1);
+            }
+            if self.pause_left == 0 {
+                self.grow(if self.slowed { 1 } else { self.believed });
+                self.attempt = true;
+                self.pause_left = self.pause;
+            }
         }
     }
 
