@@ -14,7 +14,7 @@ use crate::control::decisions::DecisionLog;
 use crate::control::events::{Event, Events};
 use crate::control::planning::{Plan, unix_ms};
 use crate::control::pool_metrics::ControlMetrics;
-use crate::decide::dispatch::InstanceId;
+use crate::decide::dispatch::{InstanceId, Workers};
 use crate::decide::lease::Knowledge;
 use crate::decide::membership::{Accepted, Key, Member, Membership, Routing, Stale, Word};
 use crate::decide::notices::Notices;
@@ -279,7 +279,8 @@ impl ControlState {
         });
         instance.set_release_point(member.release.point);
         instance.set_behind_agent(member.is_behind_agent());
-        service.set_instance(instance, member.workers, member.routing() == Routing::Routed);
+        let workers = Workers::reported(member.workers, member.configured);
+        service.set_instance(instance, workers, member.routing() == Routing::Routed);
     }
 
     /// An instance that changed its mind is worth a try at once.

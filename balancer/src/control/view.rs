@@ -38,6 +38,9 @@ pub struct InstanceView {
     /// `closed`, `open` or `trying`.
     pub breaker: String,
     pub workers: u32,
+    /// Workers that requests are sent to: of those that the agent claims, what is believed and what
+    /// others do not hold.
+    pub limit: u32,
     /// Workers held by this balancer's requests.
     pub working: u32,
     /// Of these, by large ones.
@@ -150,6 +153,7 @@ pub(super) fn instance(state: &ControlState, key: &Key, member: &Member, now: In
         operator: word(&member.operator),
         breaker: occupancy.map_or("closed", |o| breaker_word(&o.breaker)).to_owned(),
         workers: member.workers,
+        limit: occupancy.map_or(0, |o| o.limit),
         working: load.map_or(0, |load| load.working),
         large: load.map_or(0, |load| load.large),
         streaming: load.map_or(0, |load| load.streaming),

@@ -20,6 +20,8 @@ pub struct Member {
     pub id: InstanceId,
     pub target: Target,
     pub workers: u32,
+    /// Workers by the configuration, if it knows the instance.
+    pub configured: Option<u32>,
     pub release: Release,
     pub operator: Word,
     /// What its agent says; `None` for an instance from the configuration.
@@ -106,7 +108,8 @@ impl Membership {
         let id = self.fresh_id();
         let release = Release { point, found: ReleaseFound::Configured };
         let operator = self.remembered.remove(&key).unwrap_or_default();
-        self.members.insert(key, Member { id, target, workers, release, operator, agent: None });
+        let configured = Some(workers);
+        self.members.insert(key, Member { id, target, workers, configured, release, operator, agent: None });
         id
     }
 
@@ -138,6 +141,7 @@ impl Membership {
             id,
             target: report.address.clone(),
             workers: report.workers,
+            configured: None,
             release: report.release.clone(),
             operator: self.remembered.remove(&key).unwrap_or_default(),
             agent: Some(AgentWord::new(report, Vec::new(), Foreign::default(), now)),

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::decide::breaker::Breaker;
 use crate::decide::dispatch::{
-    Arrival, Backlog, ClassId, Granted, InstanceId, Lane, Occupancy, Refusal, RunId, Ticket,
+    Arrival, Backlog, ClassId, Granted, InstanceId, Lane, Occupancy, Refusal, RunId, Ticket, Workers,
 };
 use crate::decide::plan::ServicePlan;
 use crate::decide::predict::UrlSeed;
@@ -222,7 +222,12 @@ impl Service {
     }
 
     /// Adds an instance or changes its settings.
-    pub fn set_instance(self: &Arc<Self>, instance: Arc<Instance>, workers: u32, routable: bool) {
+    pub fn set_instance(
+        self: &Arc<Self>,
+        instance: Arc<Instance>,
+        workers: impl Into<Workers>,
+        routable: bool,
+    ) {
         let mut live = self.live();
         live.scheduler.set_instance(instance.id, workers, routable, now());
         live.instances.insert(instance.id, instance);

@@ -137,9 +137,9 @@ impl<W> Dispatcher<W> {
         }
         let plenty = totals.free * 5 > totals.workers;
         // Another part of the homes each time: nobody is forgotten.
-        let start = self.rng.usize(..self.awaited.len().max(1));
-        let homes: Vec<usize> =
-            self.awaited.iter().cycle().skip(start).take(SPILLS_LOOKED_AT).copied().collect();
+        let start = self.rng.usize(..=self.awaited.last().copied().unwrap_or(0));
+        let later = self.awaited.range(start..).chain(self.awaited.range(..start));
+        let homes: Vec<usize> = later.cycle().take(SPILLS_LOOKED_AT).copied().collect();
         for position in homes {
             let Some(entry) = self.table.get(position) else { continue };
             let Some(order) = entry.own.first().copied() else { continue };

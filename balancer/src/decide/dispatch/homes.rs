@@ -173,3 +173,28 @@ pub(super) fn window(worth: Worth, small_held: Duration) -> Duration {
         Worth::Pays { .. } => penalty(worth).unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// I9: spills stay within 3 % of the requests and what was saved up; forced ones are charged.
+    #[test]
+    fn spills_stay_within_their_budget() {
+        let mut homes = Homes::default();
+        let mut spilled = 0;
+        for arrivals in 1..=10_000_u32 {
+            homes.arrived();
+            // Pressure comes in waves, so that tokens are saved up and spent.
+            spilled += u32::from(arrivals % 2_000 > 1_000 && homes.spill(false));
+            assert!(f64::from(spilled) <= SPILL_SHARE * f64::from(arrivals) + MOST_SPILLS, "{arrivals}");
+        }
+        assert!(spilled > 100, "{spilled}");
+        (0..100).for_each(|_| assert!(homes.spill(true)));
+        assert!(!homes.may_spill());
+        (0..170).for_each(|_| homes.arrived());
+        assert!(!homes.may_spill(), "the debt is at most 5, and is paid back first");
+        (0..40).for_each(|_| homes.arrived());
+        assert!(homes.may_spill());
+    }
+}

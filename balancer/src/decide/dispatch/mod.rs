@@ -32,18 +32,21 @@ mod running;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod why;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use crate::decide::ids::{ClassId, InstanceId, Lane};
 pub use demand::{Arrival, Demand, Grant, Granted, Refusal, Released, RunId, Stage, Ticket};
 pub use rules::{LaneRule, PickParams, Rules};
 pub use table::Load;
+pub use trust::Workers;
 pub use why::{Course, Wait, Why};
 
 use crate::decide::breaker::Breaker;
+use crate::decide::learn::affinity::Worth;
 use crate::decide::plan::homes::HomeMove;
 use crate::decide::predict::RequestKey;
 use choose::View;
@@ -65,6 +68,8 @@ pub struct Dispatcher<W> {
     late: VecDeque<(Instant, RunId)>,
     late_after: Duration,
     rules: Rules,
+    /// The rules' dedicated instances, to be looked up.
+    dedicated: HashSet<InstanceId>,
     params: PickParams,
     next_number: u64,
     queue_length: usize,
@@ -85,6 +90,9 @@ pub struct Dispatcher<W> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Occupancy {
     pub load: Load,
+    /// Workers that requests are sent to: of those that its agent claims, the ones that are believed
+    /// and that others do not hold.
+    pub limit: u32,
     /// Takes new requests, as far as membership goes.
     pub routable: bool,
     pub breaker: Breaker,
@@ -140,6 +148,7 @@ impl<W> Dispatcher<W> {
             late: VecDeque::new(),
             late_after: Duration::from_millis(250),
             rules: Rules::none(now),
+            dedicated: HashSet::new(),
             params,
             next_number: 0,
             queue_length,
@@ -259,9 +268,16 @@ impl<W> Dispatcher<W> {
         }
     }
 
-    /// Adds an instance, or changes one. What it holds stays counted.
-    pub fn set_instance(&mut self, id: InstanceId, workers: u32, routable: bool, now: Instant) {
-        let workers = workers.max(1);
+    /// Adds an instance, or changes one. What it holds stays counted. A plain number of workers is the
+    /// operator's word.
+    pub fn set_instance(
+        &mut self,
+        id: InstanceId,
+        workers: impl Into<Workers>,
+        routable: bool,
+        now: Instant,
+    ) {
+        let workers = workers.into();
         let known = self.table.position(id);
         let position = known.unwrap_or_else(|| {
             // The first instances have nobody to be used after.
@@ -272,7 +288,7 @@ impl<W> Dispatcher<W> {
             if routable && !entry.routable {
                 entry.fresh_until = now + self.params.slow_start;
             }
-            entry.load.workers = workers;
+            entry.claim(workers);
             entry.routable = routable;
         });
         self.zone(position, now);
@@ -304,25 +320,41 @@ impl<W> Dispatcher<W> {
         if let Some(position) = self.table.position(id) {
             self.table.change(position, |entry| {
                 entry.speed.add(ratio, now);
+                entry.trust.served(ratio);
                 entry.slowness = entry.speed.slowness_at(now);
+            });
+        }
+    }
+
+    /// Ends a second of finding out how many workers instances have.
+    pub fn tick(&mut self) {
+        for position in self.table.positions() {
+            self.table.change(position, |entry| {
+                entry.trust.tick();
+                entry.load.believed = entry.trust.believed();
             });
         }
     }
 
     /// Puts a new plan in force. `late_after`: how long a small request may hold a worker.
     pub fn follow(&mut self, rules: Rules, late_after: Duration, moves: &[HomeMove], now: Instant) {
+        self.dedicated = rules.dedicated.iter().copied().collect();
+        let paid = matches!(self.rules.homes, Worth::Pays { .. });
+        if paid && !matches!(rules.homes, Worth::Pays { .. }) {
+            // Whoever waits for a home would wait on beside free workers.
+            std::mem::take(&mut self.awaited).into_iter().for_each(|position| self.abandon_home(position));
+        }
         self.rules = rules;
         self.late_after = late_after;
         moves.iter().for_each(|change| self.homes.apply(change, &mut self.table));
-        let positions: Vec<_> = self.table.iter().map(|(position, _)| position).collect();
-        for position in positions {
+        for position in self.table.positions() {
             self.table.change(position, |entry| entry.slowness = entry.speed.slowness_at(now));
             self.zone(position, now);
         }
     }
 
     fn zone(&mut self, position: usize, now: Instant) {
-        let dedicated = &self.rules.dedicated;
+        let dedicated = &self.dedicated;
         self.table.change(position, |entry| {
             entry.zone = if dedicated.contains(&entry.id) {
                 Zone::Dedicated
@@ -363,6 +395,7 @@ impl<W> Dispatcher<W> {
         let entry = self.table.by_id(id)?;
         Some(Occupancy {
             load: entry.load,
+            limit: entry.load.limit(),
             routable: entry.routable,
             breaker: entry.breaker,
             slowness: entry.slowness,

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::demand::Order;
 use super::index::{Index, Place, Shelf, Zone};
+use super::trust::{Trust, Workers};
 use crate::decide::breaker::Breaker;
 use crate::decide::ids::InstanceId;
 use crate::decide::learn::speed::Speed;
@@ -14,8 +15,10 @@ use crate::decide::learn::speed::Speed;
 /// How busy one instance is, as far as this balancer knows by its own counting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Load {
-    /// Workers of the instance, at least 1.
+    /// Workers of the instance, at least 1, by its agent's word or the operator's, ...
     pub workers: u32,
+    /// ... and how many of them are believed.
+    pub believed: u32,
     /// Workers held by requests of this balancer.
     pub working: u32,
     /// Of these, by large ones.
@@ -29,7 +32,7 @@ pub struct Load {
 impl Load {
     /// Workers that this balancer may use.
     pub fn limit(&self) -> u32 {
-        self.workers.saturating_sub(self.foreign).max(1)
+        self.believed.saturating_sub(self.foreign).max(1)
     }
 
     /// Whether a worker is free.
@@ -46,6 +49,7 @@ pub(super) struct Entry {
     pub(super) breaker: Breaker,
     pub(super) zone: Zone,
     pub(super) speed: Speed,
+    pub(super) trust: Trust,
     /// Factor by which it is slow at present; 1 otherwise.
     pub(super) slowness: f64,
     /// Requests working here of which it is not known that they are short.
@@ -60,6 +64,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    pub(super) fn claim(&mut self, workers: Workers) {
+        self.trust.claim(workers);
+        (self.load.workers, self.load.believed) = (workers.claimed(), self.trust.believed());
+    }
+
     pub(super) fn is_up(&self, now: Instant) -> bool {
         self.routable && self.breaker.admits(now)
     }
@@ -143,17 +152,20 @@ impl Table {
     pub(super) fn add(
         &mut self,
         id: InstanceId,
-        workers: u32,
+        workers: Workers,
         routable: bool,
         fresh_until: Instant,
     ) -> usize {
+        let trust = Trust::new(workers);
+        let (claimed, believed) = (workers.claimed(), trust.believed());
         let entry = Entry {
             id,
-            load: Load { workers, ..Load::default() },
+            load: Load { workers: claimed, believed, ..Load::default() },
             routable,
             breaker: Breaker::default(),
             zone: Zone::Fresh,
             speed: Speed::default(),
+            trust,
             slowness: 1.0,
             unsure: 0,
             fresh_until,
@@ -195,6 +207,10 @@ impl Table {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Entry)> {
         self.entries.iter().enumerate().filter_map(|(position, entry)| Some((position, entry.as_ref()?)))
+    }
+
+    pub(super) fn positions(&self) -> Vec<usize> {
+        self.iter().map(|(position, _)| position).collect()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -320,6 +320,20 @@ fn sessions_pins_priorities_and_deadlines_are_kept() {
     assert_eq!(d.next_grant(now).map(|g| (g.waiter, g.granted.instance)), Some((1, A)));
 }
 
+#[test]
+fn nobody_waits_for_a_home_that_no_longer_pays() {
+    let now = Instant::now();
+    let mut d = dispatcher(now, 9, strict(), &[(A, 1), (B, 1)]);
+    let (home, away) = (Duration::from_millis(10), Duration::from_millis(40));
+    let pays = Rules { homes: Worth::Pays { home, away }, ..Rules::none(now) };
+    d.follow(pays, Duration::from_secs(1), &[], now);
+    slot(d.arrive(now, page(), &[], || 1));
+    ticket(d.arrive(now, page(), &[], || 2));
+    assert!(d.next_grant(now).is_none(), "it waits for its home beside a free worker");
+    d.follow(Rules { homes: Worth::None, ..Rules::none(now) }, Duration::from_secs(1), &[], now);
+    assert_eq!(d.next_grant(now).map(|grant| grant.waiter), Some(2));
+}
+
 /// What a request holds in the random test.
 struct Held {
     granted: Granted,

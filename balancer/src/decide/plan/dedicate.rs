@@ -1,5 +1,7 @@
 //! Which instances are for large requests first.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::decide::hash;
@@ -136,9 +138,8 @@ fn settle(
     params: &PlanParams,
 ) -> Dedicated {
     let chosen = |n: usize| order.iter().take(n).map(|instance| instance.id).collect::<Vec<_>>();
-    let still: Vec<_> =
-        previous.instances.iter().filter(|id| order.iter().any(|i| i.id == **id)).copied().collect();
-    let current = still.len();
+    let known: HashSet<_> = order.iter().map(|instance| instance.id).collect();
+    let current = previous.instances.iter().filter(|id| known.contains(id)).count();
     // Down again for each tick that is content: what is wanted most of the time happens, though the
     // loads that it follows from waver.
     let change_wanted = match wanted == current {

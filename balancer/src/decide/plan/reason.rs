@@ -1,7 +1,10 @@
 //! What each instance is for, in words that an operator can check against the figures.
 
+use std::collections::HashSet;
+
 use sluice_proto::Role;
 
+use crate::decide::ids::InstanceId;
 use crate::decide::plan::PlanEntry;
 use crate::decide::plan::dedicate::{Dedicated, Mode};
 use crate::decide::plan::lanes::LanePlan;
@@ -9,7 +12,8 @@ use crate::decide::plan::snapshot::{InstanceLoad, Snapshot};
 
 pub(super) fn entries(snapshot: &Snapshot, lanes: &[LanePlan], dedicated: &Dedicated) -> Vec<PlanEntry> {
     let words = Words::of(snapshot, lanes, dedicated);
-    snapshot.instances.iter().map(|instance| words.entry(instance, dedicated)).collect()
+    let large: HashSet<_> = dedicated.instances.iter().copied().collect();
+    snapshot.instances.iter().map(|instance| words.entry(instance, &large)).collect()
 }
 
 /// Sentences that are the same for all instances of a role.
@@ -49,8 +53,8 @@ impl Words {
         Self { general, large: dedicated }
     }
 
-    fn entry(&self, instance: &InstanceLoad, dedicated: &Dedicated) -> PlanEntry {
-        let role = if dedicated.instances.contains(&instance.id) { Role::Large } else { Role::General };
+    fn entry(&self, instance: &InstanceLoad, large: &HashSet<InstanceId>) -> PlanEntry {
+        let role = if large.contains(&instance.id) { Role::Large } else { Role::General };
         let mut reason = match (&instance.excluded, &role) {
             (Some(excluded), _) => excluded.clone(),
             (None, Role::Large) => self.large.clone(),

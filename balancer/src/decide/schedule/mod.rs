@@ -30,7 +30,8 @@ pub use saved::{Knowledge, SchedulerState};
 pub use tick::{Named, Planned};
 
 use crate::decide::dispatch::{
-    Arrival, Backlog, ClassId, Dispatcher, Grant, InstanceId, Lane, Occupancy, PickParams, RunId, Ticket,
+    Arrival, Backlog, ClassId, Dispatcher, Grant, InstanceId, Lane, Occupancy, PickParams, Rules, RunId,
+    Ticket, Workers,
 };
 use crate::decide::learn::Learner;
 use crate::decide::plan::{PlanParams, ServicePlan};
@@ -140,7 +141,14 @@ impl<W> Scheduler<W> {
         self.forget_awaited(class);
     }
 
-    pub fn set_instance(&mut self, id: InstanceId, workers: u32, routable: bool, now: Instant) {
+    /// See [`Dispatcher::set_instance`].
+    pub fn set_instance(
+        &mut self,
+        id: InstanceId,
+        workers: impl Into<Workers>,
+        routable: bool,
+        now: Instant,
+    ) {
         self.dispatcher.set_instance(id, workers, routable, now);
     }
 
@@ -178,6 +186,11 @@ impl<W> Scheduler<W> {
 
     pub fn plan(&self) -> &ServicePlan {
         &self.plan
+    }
+
+    /// What the plan and the learner tell the pick at present.
+    pub fn rules_in_force(&self) -> &Rules {
+        self.dispatcher.rules()
     }
 
     pub fn learner(&self) -> &Learner {

@@ -40,6 +40,7 @@ impl<W> Scheduler<W> {
         self.look_at_late_ones(now);
         self.learner.tick(now);
         self.house(&named);
+        self.dispatcher.tick();
         self.replan(now, at_ms, named)
     }
 
@@ -95,7 +96,7 @@ impl<W> Scheduler<W> {
         let lanes = Lane::all().take(self.learner.bounds().lanes());
         let instance = |(id, name, excluded)| {
             let occupancy = self.dispatcher.occupancy(id);
-            let workers = occupancy.map_or(1, |o| o.load.limit());
+            let workers = occupancy.map_or(1, |o| o.limit);
             let slowness = occupancy.map_or(1.0, |o| o.slowness);
             InstanceLoad { id, name, workers, slowness, excluded }
         };

@@ -8,6 +8,7 @@ mod darc;
 mod groups;
 mod least_connections;
 mod ncq;
+mod ncq_invariants;
 mod p2c;
 mod peak_ewma;
 mod placement;

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use sluice_balancer::decide::dispatch::{Arrival, ClassId, Granted, InstanceId, Lane, RunId};
+use sluice_balancer::decide::dispatch::{Arrival, ClassId, Granted, InstanceId, Lane, RunId, Workers};
 use sluice_balancer::decide::foreign::Foreign;
 use sluice_balancer::decide::predict::{ExtensionKey, RequestKey, UrlKey};
 use sluice_balancer::decide::schedule::{Ask, Named, Outcome, Scheduler, Settings};
 use sluice_proto::{ClassName, InstanceName};
 
+use super::ncq_invariants::{after_dispatch, always};
 use crate::policy::{
     Dispatch, Head, Hold, InstanceReport, Job, JobId, OverCommit, Policy, Promise, Setup, World,
 };
@@ -41,6 +42,12 @@ pub(super) struct Ncq {
     /// By instance, by its own count.
     held: Vec<usize>,
     instance_of: HashMap<RunId, usize>,
+    /// By job index: the lane that it was put into when it came.
+    lanes: Vec<Lane>,
+    /// Freed workers were handed out since the last report.
+    fresh: bool,
+    /// What was wrong with a dispatch.
+    broken: Option<String>,
 }
 
 impl Ncq {
@@ -51,7 +58,7 @@ impl Ncq {
         for (index, instance) in setup.instances.iter().enumerate() {
             let id = InstanceId(index as u64);
             let workers = u32::try_from(instance.workers).expect("few workers");
-            scheduler.set_instance(id, workers, true, start);
+            scheduler.set_instance(id, Workers::reported(workers, None), true, start);
             let name: InstanceName = format!("i{index}").parse().expect("letters and digits");
             named.instances.push((id, name, None));
         }
@@ -68,6 +75,9 @@ impl Ncq {
             foreign: vec![Foreign::default(); instances],
             held: vec![0; instances],
             instance_of: HashMap::new(),
+            lanes: Vec::new(),
+            fresh: true,
+            broken: None,
         }
     }
 
@@ -96,7 +106,7 @@ impl Ncq {
         Ask { lane, ..Ask::new(key) }
     }
 
-    fn sent(&mut self, job: JobId, granted: Granted, out: &mut Vec<Dispatch>) {
+    fn sent(&mut self, now: Duration, job: JobId, granted: Granted, out: &mut Vec<Dispatch>) {
         if self.runs.len() <= job.index() {
             self.runs.resize(job.index() + 1, None);
             self.bytes.resize(job.index() + 1, 0);
@@ -106,21 +116,30 @@ impl Ncq {
         self.held[instance] += 1;
         self.instance_of.insert(granted.run, instance);
         out.push(Dispatch { job, instance });
+        let lane = self.lanes[job.index()];
+        if let Err(why) = after_dispatch(&self.scheduler, self.at(now), lane, granted.instance) {
+            self.broken.get_or_insert(why);
+        }
     }
 
     fn hand_out(&mut self, now: Duration, out: &mut Vec<Dispatch>) {
         while let Some(grant) = self.scheduler.next_grant(self.at(now)) {
-            self.sent(grant.waiter, grant.granted, out);
+            self.sent(now, grant.waiter, grant.granted, out);
         }
+        self.fresh = true;
     }
 }
 
 impl Policy for Ncq {
     fn arrive(&mut self, now: Duration, job: &Job, out: &mut Vec<Dispatch>) {
         let ask = self.ask(job);
-        let (arrival, _) = self.scheduler.arrive(self.at(now), &ask, &[], || job.id);
+        let (arrival, judgement) = self.scheduler.arrive(self.at(now), &ask, &[], || job.id);
+        if self.lanes.len() <= job.id.index() {
+            self.lanes.resize(job.id.index() + 1, Lane::SMALL);
+        }
+        self.lanes[job.id.index()] = judgement.lane;
         match arrival {
-            Arrival::Slot(granted) => self.sent(job.id, granted, out),
+            Arrival::Slot(granted) => self.sent(now, job.id, granted, out),
             Arrival::Waiting(_) => self.hand_out(now, out),
             Arrival::Refused(refusal) => unreachable!("the simulation's queue has no bound: {refusal:?}"),
         }
@@ -164,9 +183,10 @@ impl Policy for Ncq {
             let busy = u32::try_from(report.busy).unwrap_or(u32::MAX);
             let others = self.foreign[report.instance].report(busy, own);
             let workers = u32::try_from(report.workers).unwrap_or(u32::MAX);
-            self.scheduler.set_instance(id, workers, true, at);
+            self.scheduler.set_instance(id, Workers::reported(workers, None), true, at);
             self.scheduler.set_foreign(id, others);
         }
+        self.fresh = false;
     }
 
     fn promise(&self) -> Promise {
@@ -187,6 +207,9 @@ impl Policy for Ncq {
         if self.held != world.held {
             return Err(format!("{:?} are held by its own count, {:?} in truth", self.held, world.held));
         }
-        Ok(())
+        if let Some(why) = &self.broken {
+            return Err(why.clone());
+        }
+        always(&self.scheduler, self.at(world.now), self.held.len(), self.fresh)
     }
 }

@@ -7,9 +7,9 @@ use sluice_emulation::dist::Dist;
 
 use super::{Antagonists, ClassSpec, Kind, Rate, Reports, Scenario, SiteLaw, Sites};
 
-pub const NAMES: [&str; 23] = [
-    "a", "b", "c", "d", "e", "f", "g", "g1", "h", "h1k", "i", "ant", "int", "async", "mis", "three", "w4",
-    "w1", "tiny", "aff", "affz", "affb", "mmall",
+pub const NAMES: [&str; 24] = [
+    "a", "b", "c", "d", "e", "f", "g", "g1", "h", "h1k", "i", "ant", "int", "async", "mis", "three", "w16",
+    "w4", "w1", "tiny", "aff", "affz", "affb", "mmall",
 ];
 
 /// Fractions of small, medium and large among all requests.
@@ -66,6 +66,7 @@ fn row(name: &str) -> Option<Row> {
         "async" => (8, 2, [0.95, 0.0, 0.05], 300.0, Streaming),
         "mis" => (8, 2, A, 1200.0, Unknown),
         "three" => (8, 2, [0.9, 0.09, 0.01], 1500.0, Plain),
+        "w16" => (2, 16, A, 1200.0, Plain),
         "w4" => (4, 4, A, 1200.0, Plain),
         "w1" => (16, 1, A, 1200.0, Plain),
         "tiny" => (8, 2, [0.9999, 0.0, 0.0001], 1200.0, Plain),
