@@ -71,6 +71,7 @@ pub struct Dispatcher<W> {
     /// The rules' dedicated instances, to be looked up.
     dedicated: HashSet<InstanceId>,
     params: PickParams,
+    started: Instant,
     next_number: u64,
     queue_length: usize,
     /// Until then requests wait for a first instance instead of being turned away: a balancer that
@@ -150,6 +151,7 @@ impl<W> Dispatcher<W> {
             rules: Rules::none(now),
             dedicated: HashSet::new(),
             params,
+            started: now,
             next_number: 0,
             queue_length,
             hold_until,
@@ -280,8 +282,10 @@ impl<W> Dispatcher<W> {
         let workers = workers.into();
         let known = self.table.position(id);
         let position = known.unwrap_or_else(|| {
-            // The first instances have nobody to be used after.
-            let slow_start = if self.table.len() == 0 { Duration::ZERO } else { self.params.slow_start };
+            // Those that are there when the balancer starts have nobody to be used after.
+            let since_start = now.saturating_duration_since(self.started);
+            let fresh = since_start > self.params.slow_start && self.table.len() > 0;
+            let slow_start = if fresh { self.params.slow_start } else { Duration::ZERO };
             self.table.add(id, workers, routable, now + slow_start)
         });
         self.table.change(position, |entry| {

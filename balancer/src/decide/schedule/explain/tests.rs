@@ -10,7 +10,7 @@ use crate::decide::schedule::Settings;
 const ID: InstanceId = InstanceId(3);
 
 fn load(working: u32, workers: u32, large: u32) -> Load {
-    Load { workers, working, large, ..Load::default() }
+    Load { workers, believed: workers, working, large, ..Load::default() }
 }
 
 fn candidate(standing: Standing, load: Load) -> Candidate {
