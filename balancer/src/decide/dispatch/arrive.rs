@@ -233,11 +233,10 @@ impl<W> Dispatcher<W> {
     /// is room: the next time its caches are warm. The planner takes it back. Not if a large request
     /// was in the way: that will be gone.
     fn settle_there(&mut self, class: ClassId, instance: InstanceId) {
-        let totals = self.table.totals();
         let pays = matches!(self.rules.homes, Worth::Pays { .. });
         let beside_large = |id: &InstanceId| self.table.by_id(*id).is_some_and(|e| e.load.large > 0);
         let in_the_way = self.homes.of(class).iter().any(beside_large);
-        if pays && !in_the_way && totals.free * 5 > totals.workers {
+        if pays && !in_the_way && self.has_plenty() {
             self.homes.add(class, instance, &mut self.table);
         }
     }
@@ -276,6 +275,9 @@ impl<W> Dispatcher<W> {
             large_beside,
             at_home,
         });
+        if !had_worker {
+            self.table.change(position, |entry| entry.ahead = Some(run));
+        }
         if at_home == Some(false) {
             self.settle_there(demand.class(), instance);
         }

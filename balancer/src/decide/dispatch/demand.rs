@@ -117,7 +117,8 @@ pub struct Released {
     pub held: Duration,
     /// How long the worker was held after the head of the response, if there was one.
     pub sending: Option<Duration>,
-    /// It was sent to a free worker.
+    /// `held` is a worker's time: the request was sent to a free one, or the time at which one was
+    /// freed for it is known.
     pub had_worker: bool,
     pub large_beside: u32,
     /// `None`: its class has no home.

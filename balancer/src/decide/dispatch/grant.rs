@@ -128,29 +128,30 @@ impl<W> Dispatcher<W> {
         position.map(|position| (order, position))
     }
 
-    /// Lets waiters go elsewhere whose home has kept them for too long while others idle.
+    /// Lets a waiter go elsewhere whose home has kept it for too long while others idle. One at a
+    /// time, and none while another is on its way: more than there are idle workers would only lose
+    /// their homes.
     fn spill_overdue(&mut self, now: Instant) {
         let Some(penalty) = penalty(self.rules.homes) else { return };
-        let totals = self.table.totals();
-        if totals.free == 0 || self.awaited.is_empty() {
+        if self.table.totals().free == 0 || self.awaited.is_empty() || self.lanes[0].first_open().is_some() {
             return;
         }
-        let plenty = totals.free * 5 > totals.workers;
+        let overdue = |order: &Order| {
+            let since = self.lanes[0].get(*order).map(|waiting| waiting.since);
+            since.is_some_and(|since| now.saturating_duration_since(since) > penalty.mul_f64(1.5))
+        };
         // Another part of the homes each time: nobody is forgotten.
         let start = self.rng.usize(..=self.awaited.last().copied().unwrap_or(0));
         let later = self.awaited.range(start..).chain(self.awaited.range(..start));
-        let homes: Vec<usize> = later.cycle().take(SPILLS_LOOKED_AT).copied().collect();
-        for position in homes {
-            let Some(entry) = self.table.get(position) else { continue };
-            let Some(order) = entry.own.first().copied() else { continue };
-            let blocked = entry.load.large >= entry.load.limit();
-            let overdue = self.lanes[0]
-                .get(order)
-                .is_some_and(|waiting| now.saturating_duration_since(waiting.since) > penalty.mul_f64(1.5));
-            if overdue && self.homes.spill(blocked || plenty) {
-                self.leave_home(position, order);
-                self.counts.spills += 1;
-            }
+        let found = later.take(SPILLS_LOOKED_AT).find_map(|position| {
+            let entry = self.table.get(*position)?;
+            let order = entry.own.first().copied().filter(overdue)?;
+            Some((*position, order, entry.load.large >= entry.load.limit()))
+        });
+        let Some((position, order, blocked)) = found else { return };
+        if self.homes.spill(blocked || self.has_plenty()) {
+            self.leave_home(position, order);
+            self.counts.spills += 1;
         }
     }
 

@@ -195,15 +195,21 @@ impl<W> Dispatcher<W> {
 
     fn release(&mut self, run: Run, now: Instant) -> Released {
         self.held[run.lane.index()] -= 1;
-        let mut slowness = 1.0;
+        let (mut slowness, mut next) = (1.0, None);
         if let Some(position) = self.table.position(run.instance) {
             self.table.change(position, |entry| {
                 slowness = entry.slowness;
+                next = entry.ahead.take();
                 entry.load.working = entry.load.working.saturating_sub(1);
                 entry.load.large = entry.load.large.saturating_sub(u32::from(run.lane.is_large()));
                 entry.unsure = entry.unsure.saturating_sub(u32::from(!run.known_short));
             });
             self.freed.push(position);
+        }
+        if let Some(next) = next.and_then(|next| self.running.get_mut(next)) {
+            // The worker takes up the request that was sent ahead: its time begins.
+            next.sent = now;
+            next.had_worker = true;
         }
         Released {
             instance: run.instance,
@@ -220,13 +226,18 @@ impl<W> Dispatcher<W> {
 
     /// A small request that is overdue, to be looked at; to be called until it returns `None`.
     pub fn next_late(&mut self, now: Instant) -> Option<Late> {
-        while let Some((due, id)) = self.late.front().copied().filter(|(due, _)| *due <= now) {
+        while let Some((_, id)) = self.late.front().copied().filter(|(due, _)| *due <= now) {
             self.late.pop_front();
             let Some(run) = self.running.get_mut(id) else { continue };
             let age = now.saturating_duration_since(run.sent);
-            if run.stage == Stage::Working && !run.lane.is_large() && due <= now {
+            if run.stage != Stage::Working || run.lane.is_large() {
+                continue;
+            }
+            if age >= self.late_after {
                 return Some(Late { run: id, key: run.key, age });
             }
+            // It was sent ahead, and waited for its worker.
+            self.late.push_back((run.sent + self.late_after, id));
         }
         None
     }

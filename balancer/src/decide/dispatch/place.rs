@@ -81,11 +81,17 @@ impl<W> Dispatcher<W> {
         let homes = homes.iter().filter_map(|id| self.table.position(*id));
         let waits = homes.filter_map(|position| Some((position, self.home_wait(position)?)));
         let Some((position, wait)) = waits.min_by_key(|(_, wait)| *wait) else { return Placement::Anywhere };
-        let totals = self.table.totals();
-        let plenty = totals.free * 5 > totals.workers;
-        let hot = wait > penalty * 3 && plenty;
-        let stays = wait < penalty || totals.free == 0 || !(hot || may_spill);
+        let hot = wait > penalty * 3 && self.has_plenty();
+        let stays = wait < penalty || self.table.totals().free == 0 || !(hot || may_spill);
         if stays { Placement::WaitFor(position) } else { Placement::Spill }
+    }
+
+    /// Whether so many workers idle that one more cold cache is no matter: a fifth of them, and not
+    /// while more small requests wait than there are workers. Then the caches are what is scarce, and
+    /// a spill makes it worse.
+    pub(super) fn has_plenty(&self) -> bool {
+        let totals = self.table.totals();
+        totals.free * 5 > totals.workers && self.lanes[0].len() <= totals.workers as usize
     }
 
     /// How long a request would wait for this instance; `None` if it is no use.

@@ -12,6 +12,7 @@ pub(super) struct Run {
     pub(super) instance: InstanceId,
     pub(super) key: RequestKey,
     pub(super) lane: Lane,
+    /// When it was sent to its worker; one that was sent ahead, when that worker was freed.
     pub(super) sent: Instant,
     /// When the head of its response came.
     pub(super) head: Option<Instant>,

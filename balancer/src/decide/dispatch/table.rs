@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::demand::Order;
+use super::demand::{Order, RunId};
 use super::index::{Index, Place, Shelf, Zone};
 use super::trust::{Trust, Workers};
 use crate::decide::breaker::Breaker;
@@ -54,6 +54,8 @@ pub(super) struct Entry {
     pub(super) slowness: f64,
     /// Requests working here of which it is not known that they are short.
     pub(super) unsure: u32,
+    /// The request that was sent ahead, until a worker is freed for it.
+    pub(super) ahead: Option<RunId>,
     /// Until when it counts as fresh.
     pub(super) fresh_until: Instant,
     /// Waiters of lane 0 that are at home here.
@@ -168,6 +170,7 @@ impl Table {
             trust,
             slowness: 1.0,
             unsure: 0,
+            ahead: None,
             fresh_until,
             own: BTreeSet::new(),
             homes: 0,

@@ -219,6 +219,21 @@ fn one_short_request_is_sent_ahead_but_never_behind_what_may_be_long() {
 }
 
 #[test]
+fn the_time_of_one_sent_ahead_begins_when_its_worker_is_freed() {
+    let now = Instant::now();
+    let at = |ms| now + Duration::from_millis(ms);
+    let at_once = PickParams { ahead_from: 0.0, ahead_least: 0, ..PickParams::default() };
+    let mut d = dispatcher(now, 9, at_once, &[(A, 1)]);
+    let first = slot(d.arrive(now, page(), &[], || 0)).run;
+    let ahead = slot(d.arrive(now, page(), &[], || 1)).run;
+    d.end(first, at(200));
+    assert_eq!(d.next_late(at(300)), None, "it has had its worker for 100 ms");
+    let released = d.end(ahead, at(240)).expect("held");
+    assert!(released.had_worker);
+    assert_eq!(released.held, Duration::from_millis(40));
+}
+
+#[test]
 fn what_turns_out_large_is_counted_as_large() {
     let now = Instant::now();
     let mut d = dispatcher(now, 9, PickParams::default(), &[(A, 1)]);
