@@ -168,7 +168,7 @@ pub(super) fn penalty(worth: Worth) -> Option<Duration> {
 pub(super) fn window(worth: Worth, small_held: Duration) -> Duration {
     match worth {
         // Long enough that something is found, and measured; short enough that nobody notices.
-        Worth::Unknown => small_held * 2,
+        Worth::Unknown => small_held * 4,
         Worth::None => Duration::ZERO,
         Worth::Pays { .. } => penalty(worth).unwrap_or_default(),
     }
