@@ -163,7 +163,12 @@ impl Membership {
             })
         };
         let gone: Vec<_> = self.members.iter().filter(|(k, m)| ended(k, m)).map(|(k, _)| k.clone()).collect();
-        gone.into_iter().filter_map(|key| self.members.remove_entry(&key)).collect()
+        let gone: Vec<_> = gone.into_iter().filter_map(|key| self.members.remove_entry(&key)).collect();
+        // An instance in maintenance is down for longer than its lease, and still is in maintenance
+        // when it comes back.
+        let spoken_of = gone.iter().filter(|(_, member)| member.operator != Word::Ready);
+        self.remembered.extend(spoken_of.map(|(key, member)| (key.clone(), member.operator)));
+        gone
     }
 
     /// Sets the operator's word; `None` if there is no such instance.
@@ -338,6 +343,19 @@ mod tests {
         assert!(members.get(&other).is_some());
         let again = members.report(&report("a", 2, "ready"), at(16_000)).expect("news");
         assert!(matches!(again, Accepted::Registered(new) if new != id), "an id is never used twice");
+    }
+
+    #[test]
+    fn maintenance_outlives_the_lease() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut members = Membership::default();
+        members.report(&report("a", 1, "ready"), start).expect("first");
+        members.operate(&key(), Word::Maintenance).expect("known");
+        assert_eq!(members.expire(at(20_000), |_, _| None).len(), 1);
+        members.report(&report("b", 1, "ready"), at(60_000)).expect("it is back");
+        let routing = members.get(&key()).expect("known").routing();
+        assert!(matches!(routing, Routing::Excluded(_)), "{routing:?}");
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub mod explain;
 mod grant;
 mod homes;
 mod index;
+mod instances;
+mod look;
 mod place;
 mod queue;
 pub mod rules;
@@ -46,12 +48,9 @@ pub use trust::Workers;
 pub use why::{Course, Wait, Why};
 
 use crate::decide::breaker::Breaker;
-use crate::decide::learn::affinity::Worth;
-use crate::decide::plan::homes::HomeMove;
 use crate::decide::predict::RequestKey;
 use choose::View;
 use homes::Homes;
-use index::Zone;
 use queue::LaneQueue;
 use running::{Run, Running};
 use table::Table;
@@ -261,126 +260,6 @@ impl<W> Dispatcher<W> {
         self.running.get_mut(id).filter(|run| run.stage == Stage::Working).map(|run| run.lane)
     }
 
-    /// The instance accepted a connection, or spoke for itself.
-    pub fn reached(&mut self, id: InstanceId) {
-        if let Some(position) = self.table.position(id) {
-            self.table.change(position, |entry| entry.breaker.on_reached());
-            self.down.retain(|down| *down != position);
-            self.freed.push(position);
-        }
-    }
-
-    /// The instance did not accept a connection.
-    pub fn unreachable(&mut self, id: InstanceId, now: Instant) {
-        if let Some(position) = self.table.position(id) {
-            self.table.change(position, |entry| entry.breaker.on_unreachable(now));
-            if !self.down.contains(&position) {
-                self.down.push(position);
-            }
-            self.abandon_home(position);
-        }
-    }
-
-    /// Adds an instance, or changes one. What it holds stays counted. A plain number of workers is the
-    /// operator's word.
-    pub fn set_instance(
-        &mut self,
-        id: InstanceId,
-        workers: impl Into<Workers>,
-        routable: bool,
-        now: Instant,
-    ) {
-        let workers = workers.into();
-        let known = self.table.position(id);
-        let position = known.unwrap_or_else(|| {
-            // Those that are there when the balancer starts have nobody to be used after.
-            let since_start = now.saturating_duration_since(self.started);
-            let fresh = since_start > self.params.slow_start && self.table.len() > 0;
-            let slow_start = if fresh { self.params.slow_start } else { Duration::ZERO };
-            self.table.add(id, workers, routable, now + slow_start)
-        });
-        self.table.change(position, |entry| {
-            if routable && !entry.routable {
-                entry.fresh_until = now + self.params.slow_start;
-            }
-            entry.claim(workers);
-            entry.routable = routable;
-        });
-        self.zone(position, now);
-        self.freed.push(position);
-        if !routable {
-            self.abandon_home(position);
-        }
-    }
-
-    /// Forgets an instance. Requests that it still works on end uncounted.
-    pub fn remove_instance(&mut self, id: InstanceId) {
-        let Some(position) = self.table.position(id) else { return };
-        self.abandon_home(position);
-        self.table.remove(position);
-        self.down.retain(|down| *down != position);
-        self.freed.retain(|freed| *freed != position);
-    }
-
-    /// Workers of an instance that others hold.
-    pub fn set_foreign(&mut self, id: InstanceId, workers: u32) {
-        if let Some(position) = self.table.position(id) {
-            self.table.change(position, |entry| entry.load.foreign = workers);
-            self.freed.push(position);
-        }
-    }
-
-    /// A request took `ratio` times as long on an instance as was expected.
-    pub fn judge(&mut self, id: InstanceId, ratio: f64, now: Instant) {
-        if let Some(position) = self.table.position(id) {
-            self.table.change(position, |entry| {
-                entry.speed.add(ratio, now);
-                entry.trust.served(ratio);
-                entry.slowness = entry.speed.slowness_at(now);
-            });
-        }
-    }
-
-    /// Ends a second of finding out how many workers instances have.
-    pub fn tick(&mut self) {
-        for position in self.table.positions() {
-            self.table.change(position, |entry| {
-                entry.trust.tick();
-                entry.load.believed = entry.trust.believed();
-            });
-        }
-    }
-
-    /// Puts a new plan in force. `late_after`: how long a small request may hold a worker.
-    pub fn follow(&mut self, rules: Rules, late_after: Duration, moves: &[HomeMove], now: Instant) {
-        self.dedicated = rules.dedicated.iter().copied().collect();
-        let paid = matches!(self.rules.homes, Worth::Pays { .. });
-        if paid && !matches!(rules.homes, Worth::Pays { .. }) {
-            // Whoever waits for a home would wait on beside free workers.
-            std::mem::take(&mut self.awaited).into_iter().for_each(|position| self.abandon_home(position));
-        }
-        self.rules = rules;
-        self.late_after = late_after;
-        moves.iter().for_each(|change| self.homes.apply(change, &mut self.table));
-        for position in self.table.positions() {
-            self.table.change(position, |entry| entry.slowness = entry.speed.slowness_at(now));
-            self.zone(position, now);
-        }
-    }
-
-    fn zone(&mut self, position: usize, now: Instant) {
-        let dedicated = &self.dedicated;
-        self.table.change(position, |entry| {
-            entry.zone = if dedicated.contains(&entry.id) {
-                Zone::Dedicated
-            } else if now < entry.fresh_until {
-                Zone::Fresh
-            } else {
-                Zone::General
-            };
-        });
-    }
-
     /// Forgets where a class is at home, as its id will be another's.
     pub fn forget_class(&mut self, class: ClassId) {
         self.homes.forget(class, &mut self.table);
@@ -406,75 +285,7 @@ impl<W> Dispatcher<W> {
         self.homes.of(class)
     }
 
-    pub fn occupancy(&self, id: InstanceId) -> Option<Occupancy> {
-        let entry = self.table.by_id(id)?;
-        Some(Occupancy {
-            load: entry.load,
-            limit: entry.load.limit(),
-            routable: entry.routable,
-            breaker: entry.breaker,
-            slowness: entry.slowness,
-            dedicated: entry.zone == Zone::Dedicated,
-            homes: entry.homes,
-        })
-    }
-
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    pub fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
-    /// A lane's rule, if the planner still runs.
-    pub fn rule(&self, lane: Lane, now: Instant) -> LaneRule {
-        self.rules.lane(lane, now)
-    }
-
-    pub fn queued(&self) -> usize {
-        self.lanes.iter().map(LaneQueue::len).sum()
-    }
-
-    /// Requests of a lane that wait.
-    pub fn waiting(&self, lane: Lane) -> usize {
-        self.lanes[lane.index()].len()
-    }
-
-    /// Workers that a lane may use at most.
-    pub fn workers_for(&self, lane: Lane) -> usize {
-        let all = self.table.totals().workers as usize;
-        if lane.is_large() { all.min(self.rules.lanes[lane.index()].high) } else { all }
-    }
-
-    /// When the next small request is looked at; `None` if none runs.
-    pub fn next_late_at(&self) -> Option<Instant> {
-        self.late.front().map(|(due, _)| *due)
-    }
-
-    pub fn backlog(&self, lane: Lane, now: Instant) -> Backlog {
-        let queue = &self.lanes[lane.index()];
-        Backlog {
-            waiting: queue.len(),
-            running: self.held[lane.index()],
-            oldest_wait: queue.oldest_wait(now),
-        }
-    }
-
-    /// Whether some instance would take a request now or once a worker is free.
-    pub fn has_instance(&self, now: Instant) -> bool {
-        let up = self.table.totals().workers > 0;
-        up || self.table.iter().any(|(_, entry)| entry.is_up(now))
-    }
-
     fn view(&self, now: Instant) -> View<'_> {
         View { table: &self.table, rules: &self.rules, params: &self.params, now }
-    }
-
-    /// Nobody waits for this instance as for a home any more.
-    fn abandon_home(&mut self, position: usize) {
-        let own = self.table.change(position, |entry| std::mem::take(&mut entry.own)).unwrap_or_default();
-        own.into_iter().for_each(|order| self.lanes[0].release_from_home(order));
-        self.awaited.remove(&position);
     }
 }

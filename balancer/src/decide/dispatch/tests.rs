@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::decide::learn::affinity::Worth;
 use crate::decide::predict::{ExtensionKey, UrlKey};
 
 const A: InstanceId = InstanceId(1);
@@ -270,7 +271,6 @@ fn a_slow_instance_is_used_when_waiting_would_take_longer() {
 
 #[test]
 fn classes_go_home_when_it_pays_and_elsewhere_within_a_budget() {
-    use crate::decide::learn::affinity::Worth;
     let now = Instant::now();
     let mut d = dispatcher(now, 99, strict(), &[(A, 1), (B, 1)]);
     let of = |class| Demand { known_short: true, ..of_class(class, Lane::SMALL) };
@@ -294,7 +294,6 @@ fn classes_go_home_when_it_pays_and_elsewhere_within_a_budget() {
 
 #[test]
 fn a_lost_home_frees_those_who_wait_for_it() {
-    use crate::decide::learn::affinity::Worth;
     let now = Instant::now();
     let mut d = dispatcher(now, 99, strict(), &[(A, 1), (B, 1)]);
     let homes = Worth::Pays { home: Duration::from_millis(10), away: Duration::from_millis(50) };

@@ -184,7 +184,8 @@ impl Learner {
     }
 
     fn learn_affinity(&mut self, hold: Hold, held: f64) {
-        match hold.at_home {
+        // Beside a large request it may take longer for another reason.
+        match hold.at_home.filter(|_| hold.large_beside == 0) {
             Some(true) => self.affinity.at_home(held),
             Some(false) => {
                 if let Some(expected) = self.class_mut(hold.class).expected_at_home() {
