@@ -62,10 +62,11 @@ pub fn cap(workers: usize, previous: usize, small: Offered, large: Offered, para
     if large.load <= 0.0 {
         return Cap { base: spare.max(1), high: spare.max(1) };
     }
-    let high = share(workers, small, large, params);
-    let needed = (1..high).find(|c| mean_wait(*c, large.load, large.scv) <= params.target_wait);
-    let needed = needed.unwrap_or(high);
-    let base = if spare > needed { spare.min(high) } else { needed };
+    let share = share(workers, small, large, params);
+    let needed = (1..share.base).find(|c| mean_wait(*c, large.load, large.scv) <= params.target_wait);
+    let needed = needed.unwrap_or(share.base);
+    let base = if spare > needed { spare.min(share.base) } else { needed };
+    let high = share.high;
     let more = usize::from(is_unstable(workers, previous, high, small, large, params));
     let starving =
         usize::from(large.oldest_wait > params.starving && small.load + large.load < workers as f64);
@@ -78,9 +79,10 @@ fn spared(workers: usize, small: Offered, params: &CapParams) -> usize {
     workers.saturating_sub((small.load + params.reserve * small.load.sqrt()).ceil() as usize)
 }
 
-/// The large requests' share of the workers if both sides are to be equally utilised. In overload,
-/// small ones are protected first.
-fn share(workers: usize, small: Offered, large: Offered, params: &CapParams) -> usize {
+/// The large requests' share of the workers if both sides are to be equally utilised, and the same
+/// with the fraction of a worker on their side, for one that has waited. In overload, small ones are
+/// protected first.
+fn share(workers: usize, small: Offered, large: Offered, params: &CapParams) -> Cap {
     let m = workers as f64;
     let total = small.load + large.load;
     let overload = total > 1.15 * m;
@@ -91,7 +93,11 @@ fn share(workers: usize, small: Offered, large: Offered, params: &CapParams) -> 
     let room = workers.saturating_sub(up) as f64;
     let round_up =
         up < workers && (large.load <= 0.75 * room || (overload && small.load > 0.95 * down as f64));
-    workers.saturating_sub(if round_up { up } else { down }).max(1)
+    let left = |small: usize| workers.saturating_sub(small).max(1);
+    Cap {
+        base: left(if round_up { up } else { down }),
+        high: left(if overload && round_up { up } else { down }),
+    }
 }
 
 /// Whether whole workers leave the large side (nearly) unstable although all together is not.
@@ -134,7 +140,7 @@ mod tests {
             ("one worker serves all", 1, 0.3, 0.3, (1, 1)),
             ("no small requests", 4, 0.0, 2.0, (4, 4)),
             ("no large requests yet", 16, 4.0, 0.0, (6, 6)),
-            ("workload (a) at 70 %: 3.8 + 7.5 of 16", 16, 3.8, 7.4, (10, 10)),
+            ("workload (a) at 70 %: 3.8 + 7.5 of 16; one more for who has waited", 16, 3.8, 7.4, (10, 11)),
             ("workload (a) at 85 %", 16, 4.6, 9.0, (11, 11)),
             ("plenty of workers: their share, biased a little", 200, 10.0, 10.0, (95, 95)),
             ("exports of design.md: 1.5 + 0.9 of 4", 4, 1.5, 0.9, (2, 2)),
