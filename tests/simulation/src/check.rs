@@ -12,7 +12,7 @@ pub struct InvariantChecker {
     promise: Promise,
     workers: usize,
     /// By job index: what its class looks like, and where it was sent.
-    jobs: Vec<(Kind, usize)>,
+    jobs: Vec<Known>,
     queued: usize,
     small_queued: usize,
     held: Vec<usize>,
@@ -71,6 +71,14 @@ impl Violations {
     }
 }
 
+/// What the checker knows of a job.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    small: bool,
+    long: bool,
+    instance: usize,
+}
+
 impl InvariantChecker {
     pub fn new(setup: &Setup, promise: Promise) -> Self {
         let instances = setup.instances.len();
@@ -88,11 +96,12 @@ impl InvariantChecker {
         }
     }
 
-    pub fn arrived(&mut self, job: JobId, kind: Kind) {
+    /// `long`: it holds a worker for so long that it can block others.
+    pub fn arrived(&mut self, job: JobId, kind: Kind, long: bool) {
         if self.jobs.len() <= job.index() {
-            self.jobs.resize(job.index() + 1, (Kind::Small, 0));
+            self.jobs.resize(job.index() + 1, Known::default());
         }
-        self.jobs[job.index()] = (kind, 0);
+        self.jobs[job.index()] = Known { small: kind == Kind::Small, long, instance: 0 };
         self.queued += 1;
         self.small_queued += usize::from(kind == Kind::Small);
     }
@@ -105,28 +114,28 @@ impl InvariantChecker {
     }
 
     pub fn dispatched(&mut self, now: Duration, job: JobId, instance: usize) {
-        let kind = self.jobs[job.index()].0;
-        self.judge(now, kind, instance);
-        self.jobs[job.index()].1 = instance;
+        let Known { small, long, .. } = self.jobs[job.index()];
+        self.judge(now, long, instance);
+        self.jobs[job.index()].instance = instance;
         self.queued -= 1;
-        self.small_queued -= usize::from(kind == Kind::Small);
+        self.small_queued -= usize::from(small);
         self.held[instance] += 1;
         self.connections[instance] += 1;
         if self.slots(instance) == self.workers {
             self.with_free_slot -= 1;
         }
-        self.large[instance] += usize::from(kind == Kind::Large);
+        self.large[instance] += usize::from(long);
     }
 
     pub fn released(&mut self, job: JobId) {
-        self.held[self.jobs[job.index()].1] -= 1;
+        self.held[self.jobs[job.index()].instance] -= 1;
         if self.until() == Hold::Released {
             self.freed(job);
         }
     }
 
     pub fn ended(&mut self, job: JobId) {
-        self.connections[self.jobs[job.index()].1] -= 1;
+        self.connections[self.jobs[job.index()].instance] -= 1;
         if self.until() == Hold::Ended {
             self.freed(job);
         }
@@ -178,14 +187,14 @@ impl InvariantChecker {
     }
 
     fn freed(&mut self, job: JobId) {
-        let (kind, instance) = self.jobs[job.index()];
+        let Known { long, instance, .. } = self.jobs[job.index()];
         if self.slots(instance) + 1 == self.workers {
             self.with_free_slot += 1;
         }
-        self.large[instance] -= usize::from(kind == Kind::Large);
+        self.large[instance] -= usize::from(long);
     }
 
-    fn judge(&mut self, now: Duration, kind: Kind, instance: usize) {
+    fn judge(&mut self, now: Duration, long: bool, instance: usize) {
         let Promise::Slots { over, over_for, .. } = self.promise else { return };
         let (taken, large) = (self.slots(instance), self.large[instance]);
         if taken >= self.workers + over {
@@ -194,9 +203,11 @@ impl InvariantChecker {
             });
         }
         let OverCommit::SmallBesideSmall { after } = over_for else { return };
-        if taken >= self.workers && now >= after && (kind == Kind::Large || large > 0) {
+        if taken >= self.workers && now >= after && (long || large > 0) {
             self.violations.add(Rule::BehindLarge, || {
-                format!("{now:?}: a {kind:?} job queues at instance {instance} behind {large} large ones")
+                format!(
+                    "{now:?}: a job (long: {long}) queues at instance {instance} behind {large} long ones"
+                )
             });
         }
     }

@@ -167,7 +167,8 @@ impl<'a> Simulation<'a> {
             let draft = self.sources[class].draw(self.now);
             let (label, site, url) = (draft.label(), draft.site(), draft.url);
             let id = self.jobs.add(|id| draft.with_id(id));
-            self.checker.arrived(id, self.scenario.kind_at_workers(label));
+            let long = self.scenario.holds_long(label);
+            self.checker.arrived(id, self.scenario.classes[label].kind, long);
             self.policy.arrive(duration(self.now), &Job { id, class: label, site, url }, &mut self.out);
             self.dispatch();
         }

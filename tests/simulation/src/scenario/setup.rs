@@ -19,13 +19,13 @@ impl Scenario {
         }
     }
 
-    /// What a class is to the workers: large only if it holds one for several times as long as another
-    /// class does. A blob whose worker is free at the first byte is not, nor is one among its like.
-    pub fn kind_at_workers(&self, class: usize) -> Kind {
+    /// Whether a class can block another: it is large, and holds a worker for several times as long as
+    /// another class does. A blob whose worker is free at the first byte does not, nor one among its like.
+    pub fn holds_long(&self, class: usize) -> bool {
         let held = |class: &ClassSpec| class.held_s.mean();
         let shortest = self.classes.iter().map(held).fold(f64::INFINITY, f64::min);
-        let long = held(&self.classes[class]) > SEVERAL * shortest;
-        if long { self.classes[class].kind } else { Kind::Small }
+        let class = &self.classes[class];
+        class.kind == Kind::Large && held(class) > SEVERAL * shortest
     }
 }
 
