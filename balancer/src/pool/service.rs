@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::decide::breaker::Breaker;
 use crate::decide::dispatch::{
-    Arrival, Backlog, ClassId, Granted, InstanceId, Lane, Occupancy, Refusal, RunId, Ticket, Workers,
+    Arrival, ClassId, Granted, InstanceId, Lane, Occupancy, Refusal, RunId, Ticket, Workers,
 };
 use crate::decide::plan::ServicePlan;
 use crate::decide::predict::UrlSeed;
@@ -298,11 +298,6 @@ impl Service {
 
     pub fn has_instance(&self, now: Instant) -> bool {
         self.live().scheduler.has_instance(now)
-    }
-
-    /// A lane's queue, and the requests of it that hold workers.
-    pub fn backlog(&self, lane: Lane) -> Backlog {
-        self.live().scheduler.backlog(lane, now())
     }
 
     /// What would become of a request now, and why.

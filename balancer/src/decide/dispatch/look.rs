@@ -49,11 +49,6 @@ impl<W> Dispatcher<W> {
         if lane.is_large() { all.min(self.rules.lanes[lane.index()].high) } else { all }
     }
 
-    /// When the next small request is looked at; `None` if none runs.
-    pub fn next_late_at(&self) -> Option<Instant> {
-        self.late.front().map(|(due, _)| *due)
-    }
-
     pub fn backlog(&self, lane: Lane, now: Instant) -> Backlog {
         let queue = &self.lanes[lane.index()];
         Backlog {

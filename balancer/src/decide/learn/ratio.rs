@@ -46,11 +46,6 @@ impl RatioOfMeans {
     pub fn value(&self, least: f64) -> Option<f64> {
         (self.samples >= least && self.expected > 0.0).then(|| self.measured / self.expected)
     }
-
-    /// Forgets all but the last few samples, so that the next ones count for more.
-    pub fn doubt(&mut self, samples: f64) {
-        self.samples = self.samples.min(samples);
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::decide::ids::{ClassId, InstanceId, Lane};
 /// One service at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Milliseconds of Unix time; for showing only.
+    /// Milliseconds of Unix time: for showing, and for what is done in one second of many.
     pub at_ms: u64,
     /// By lane, the shortest first; at least one.
     pub lanes: Vec<LaneLoad>,

@@ -1,6 +1,6 @@
 //! What becomes of a request is learned from.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Scheduler;
 use crate::decide::dispatch::{Lane, Released, RunId};
@@ -88,15 +88,5 @@ impl<W> Scheduler<W> {
             self.learner.moved(from, lane);
         }
         from.is_some()
-    }
-
-    /// When the next small request becomes late; `None` if none runs.
-    pub fn next_late_at(&self) -> Option<Instant> {
-        self.dispatcher.next_late_at()
-    }
-
-    /// How long a large request waits before it may use one more worker.
-    pub fn patience(&self, lane: Lane) -> Duration {
-        self.dispatcher.rules().lanes[lane.index()].patience
     }
 }

@@ -34,8 +34,8 @@ pub struct Planned {
 }
 
 impl<W> Scheduler<W> {
-    /// Ends a second: rates, bounds, a new plan, which is in force at once. `at_ms`: Unix time, for
-    /// showing only.
+    /// Ends a second: rates, bounds, a new plan, which is in force at once. `at_ms`: Unix time, see
+    /// [`Snapshot::at_ms`].
     pub fn tick(&mut self, now: Instant, at_ms: u64, named: Named) -> Planned {
         self.look_at_late_ones(now);
         self.learner.tick(now);
