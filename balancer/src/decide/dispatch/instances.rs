@@ -42,15 +42,13 @@ impl<W> Dispatcher<W> {
         let workers = workers.into();
         let known = self.table.position(id);
         let position = known.unwrap_or_else(|| {
-            // Those that are there when the balancer starts have nobody to be used after.
-            let since_start = now.saturating_duration_since(self.started);
-            let fresh = since_start > self.params.slow_start && self.table.len() > 0;
-            let slow_start = if fresh { self.params.slow_start } else { Duration::ZERO };
+            let slow_start = if self.table.len() > 0 { self.slow_start(now) } else { Duration::ZERO };
             self.table.add(id, workers, routable, now + slow_start)
         });
+        let slow_start = self.slow_start(now);
         self.table.change(position, |entry| {
             if routable && !entry.routable {
-                entry.fresh_until = now + self.params.slow_start;
+                entry.fresh_until = now + slow_start;
             }
             entry.claim(workers);
             entry.routable = routable;
@@ -60,6 +58,13 @@ impl<W> Dispatcher<W> {
         if !routable {
             self.abandon_home(position);
         }
+    }
+
+    /// For how long an instance that comes now is used after the others. Those that are there when the balancer
+    /// starts have nobody to be used after, and often say first that they have not checked their instance yet.
+    fn slow_start(&self, now: Instant) -> Duration {
+        let starting = now.saturating_duration_since(self.started) <= self.params.slow_start;
+        if starting { Duration::ZERO } else { self.params.slow_start }
     }
 
     /// Forgets an instance. Requests that it still works on end uncounted.

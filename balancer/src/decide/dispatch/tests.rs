@@ -139,6 +139,27 @@ fn nobody_up_is_refused_but_a_fresh_balancer_waits_for_its_agents() {
     assert_eq!(d.next_grant(later), None, "its one worker is held");
 }
 
+/// B says first that it has not checked its instance yet, as every agent may.
+#[test]
+fn who_comes_back_is_used_after_the_others_for_a_while_but_not_while_the_balancer_starts() {
+    let start = Instant::now();
+    let params = PickParams { ahead_from: f64::INFINITY, ..PickParams::default() };
+    let mut d = dispatcher(start, 9, params, &[(A, 1)]);
+    let picks_b = |d: &mut Dispatcher<u32>, now| {
+        let granted = slot(d.arrive(now, page(), &[], || 0));
+        d.end(granted.run, now);
+        granted.instance == B
+    };
+    for (returns, seen, expected) in [(1, 1, true), (60, 60, false), (60, 69, false), (60, 71, true)] {
+        let (returns, seen) = (start + Duration::from_secs(returns), start + Duration::from_secs(seen));
+        d.set_instance(B, 1, false, returns);
+        d.set_instance(B, 1, true, returns);
+        let rules = Rules { homes: Worth::None, ..Rules::none(seen) };
+        d.follow(rules, Duration::from_secs(1), &[], seen);
+        assert_eq!((0..40).any(|_| picks_b(&mut d, seen)), expected, "{:?} after start", seen - start);
+    }
+}
+
 #[test]
 fn late_words_about_a_removed_instance_change_nothing() {
     let now = Instant::now();
