@@ -227,7 +227,7 @@ async fn silence(progress: &Progress, limit: Duration) {
 
 fn failure_of(error: &hyper::Error, progress: &Progress) -> Failure {
     if progress.has_failed() {
-        Failure::ClientGone
+        progress.refusal().map_or(Failure::ClientGone, Failure::BadRequest)
     } else if error.is_parse() {
         Failure::InvalidResponse
     } else {
