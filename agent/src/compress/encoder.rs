@@ -27,9 +27,9 @@ const BROTLI_BUFFER: usize = 4096;
 
 /// Compresses one response. What it has written is [taken](Self::take) from time to time.
 pub(super) enum Encoder {
-    Gzip(GzEncoder<Vec<u8>>),
+    Gzip(Box<GzEncoder<Vec<u8>>>),
     Brotli(Box<CompressorWriter<Vec<u8>>>),
-    Zstd(ZstdEncoder<'static, Vec<u8>>),
+    Zstd(Box<ZstdEncoder<'static, Vec<u8>>>),
 }
 
 impl Encoder {
@@ -38,7 +38,7 @@ impl Encoder {
     pub(super) fn new(encoding: Encoding) -> io::Result<Self> {
         let out = Vec::new();
         Ok(match encoding {
-            Encoding::Gzip => Self::Gzip(GzEncoder::new(out, Compression::new(GZIP_LEVEL))),
+            Encoding::Gzip => Self::Gzip(Box::new(GzEncoder::new(out, Compression::new(GZIP_LEVEL)))),
             Encoding::Brotli => {
                 let encoder = CompressorWriter::new(out, BROTLI_BUFFER, BROTLI_QUALITY, BROTLI_WINDOW_BITS);
                 Self::Brotli(Box::new(encoder))
@@ -46,7 +46,7 @@ impl Encoder {
             Encoding::Zstd => {
                 let mut encoder = ZstdEncoder::new(out, ZSTD_LEVEL)?;
                 encoder.set_parameter(CParameter::WindowLog(ZSTD_WINDOW_BITS))?;
-                Self::Zstd(encoder)
+                Self::Zstd(Box::new(encoder))
             }
         })
     }
@@ -80,9 +80,9 @@ impl Encoder {
 
     fn as_write(&mut self) -> &mut dyn Write {
         match self {
-            Self::Gzip(encoder) => encoder,
+            Self::Gzip(encoder) => encoder.as_mut(),
             Self::Brotli(encoder) => encoder.as_mut(),
-            Self::Zstd(encoder) => encoder,
+            Self::Zstd(encoder) => encoder.as_mut(),
         }
     }
 }

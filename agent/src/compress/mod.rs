@@ -9,12 +9,12 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`negotiate`] | `Accept-Encoding` to a coding, pure |
-//! | [`media`] | which types are worth it |
-//! | [`judge`] | whether a response is compressed, and why not; pure |
-//! | [`head`] | what that means for the header fields; pure |
-//! | [`pool`] | threads, how much they take on, one step of one response |
-//! | [`body`] | a response's body as it becomes compressed |
+//! | `negotiate` | `Accept-Encoding` to a coding, pure |
+//! | `media` | which types are worth it |
+//! | `judge` | whether a response is compressed, and why not; pure |
+//! | `head` | what that means for the header fields; pure |
+//! | `pool` | threads, how much they take on, one step of one response |
+//! | `body` | a response's body as it becomes compressed |
 //!
 //! When the threads have more to do than they get done, responses pass as they are. A data thread never waits for
 //! a step, and never compresses itself.

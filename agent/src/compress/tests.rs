@@ -75,7 +75,7 @@ fn bytes_of(frame: Frame<Chunk>) -> Bytes {
 
 /// Decodes as far as it can.
 enum Decoder {
-    Gzip(flate2::write::GzDecoder<Vec<u8>>),
+    Gzip(Box<flate2::write::GzDecoder<Vec<u8>>>),
     Brotli(Box<brotli::DecompressorWriter<Vec<u8>>>),
     Zstd(Box<zstd::stream::write::Decoder<'static, Vec<u8>>>),
 }
@@ -84,7 +84,7 @@ impl Decoder {
     fn of(encoding: Encoding) -> Self {
         let out = Vec::new();
         match encoding {
-            Encoding::Gzip => Self::Gzip(flate2::write::GzDecoder::new(out)),
+            Encoding::Gzip => Self::Gzip(Box::new(flate2::write::GzDecoder::new(out))),
             Encoding::Brotli => Self::Brotli(Box::new(brotli::DecompressorWriter::new(out, 1 << 20))),
             Encoding::Zstd => {
                 Self::Zstd(Box::new(zstd::stream::write::Decoder::new(out).expect("a decoder")))
@@ -95,7 +95,7 @@ impl Decoder {
     /// All that is readable so far.
     fn decode(&mut self, bytes: &[u8]) -> &[u8] {
         let writer: &mut dyn Write = match self {
-            Self::Gzip(decoder) => decoder,
+            Self::Gzip(decoder) => decoder.as_mut(),
             Self::Brotli(decoder) => decoder.as_mut(),
             Self::Zstd(decoder) => decoder.as_mut(),
         };
