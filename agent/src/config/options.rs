@@ -189,7 +189,7 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "SLUICE_TUNNEL_TIMEOUT", help_heading = LIMITS)]
     pub tunnel_timeout: Option<Span>,
 
-    /// Configuration file (TOML); its keys are the names of these options, and [[clock]] tables
+    /// Configuration file (TOML); its keys are the names of these options, and "clock" for tables of clocks
     #[arg(long, value_name = "FILE", env = "SLUICE_CONFIG")]
     #[serde(skip)] // a file does not name itself
     pub config: Option<PathBuf>,
