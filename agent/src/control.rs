@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use crate::{
+    clock::Clock,
     drain::{self, DataPath},
     health::{self, Probe},
     report::{Collector, Sender},
@@ -25,6 +26,7 @@ pub struct Control {
     pub probe: Probe,
     pub collector: Collector,
     pub senders: Vec<Sender>,
+    pub clocks: Vec<Clock>,
     pub admin: AdminServer,
     pub router: Router,
     pub data: DataPath,
@@ -36,7 +38,7 @@ pub struct Control {
 /// # Errors
 /// If a part ends that should not: an agent that no longer reports or no longer serves must not look alive.
 pub async fn run(control: Control) -> Result<(), RunError> {
-    let Control { shared, probe, collector, senders, admin, router, data, asked } = control;
+    let Control { shared, probe, collector, senders, clocks, admin, router, data, asked } = control;
     let (leave_admin, admin_leaves) = oneshot::channel::<()>();
     let mut admin = tokio::spawn(admin.serve(router, async move {
         // Told, or whoever would tell is gone: the same.
@@ -47,6 +49,9 @@ pub async fn run(control: Control) -> Result<(), RunError> {
     tasks.spawn(collector.run());
     for sender in senders {
         tasks.spawn(sender.run());
+    }
+    for clock in clocks {
+        tasks.spawn(clock.run());
     }
     tokio::select! {
         () = asked.requested() => {}

@@ -13,6 +13,8 @@
 //! |---|---|---|
 //! | [`config`] | options to checked values, each default with its reason | nothing |
 //! | [`gate`], [`activity`], [`measure`], [`state`] | what both sides share; no I/O | nothing |
+//! | [`compress`] | responses, on threads of its own | nothing |
+//! | [`clock`] | requests that the agent makes itself, on a schedule | the gate, the instance |
 //! | `data` | requests | instance, clients; never the control thread |
 //! | [`health`], [`report`], `drain`, `api` | everything else | balancers, operators; never a request |
 //!
@@ -22,6 +24,8 @@
 
 pub mod activity;
 pub mod api;
+pub mod clock;
+pub mod compress;
 pub mod config;
 pub mod control;
 pub mod data;

@@ -11,6 +11,7 @@ use tokio::{
 
 use crate::{
     activity::Activity,
+    compress::Compressor,
     config::Config,
     gate::Gate,
     measure::Recorder,
@@ -27,6 +28,8 @@ pub struct Shared {
     pub gate: Gate,
     pub activity: Arc<Activity>,
     pub recorder: Recorder,
+    /// `None`: responses are not compressed.
+    pub compressor: Option<Compressor>,
     pub state: StateCell,
     pub metrics: AgentMetrics,
     /// The data path saw a connection refused by an instance that was taken for up; the health checker listens.

@@ -21,6 +21,8 @@ use crate::{
     PROGRAM,
     activity::Activity,
     api,
+    clock::Clock,
+    compress::Compressor,
     config::{Config, Path},
     control::{self, Control},
     data,
@@ -96,6 +98,7 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     let shared = share(config, data_addr, &registry, readiness.clone())?;
     let relay = RelayMetrics::register(&registry);
     register_gauges(&shared, &registry);
+    let clocks = Clock::all(&shared, &registry)?;
     announce(&shared, data_addr, admin.local_addr());
 
     let stop = Shutdown::new();
@@ -111,6 +114,7 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     let control = Control {
         probe: Probe::new(shared.config.instance.clone(), &shared.config.health).map_err(RunError::failed)?,
         collector: Collector::new(shared.clone(), fastrand::Rng::new()),
+        clocks,
         senders: shared.links.iter().map(sender).collect(),
         router: api::router(shared.clone(), registry, readiness, token.clone()),
         admin,
@@ -176,6 +180,7 @@ fn share(
         gate: Gate::new(config.workers, config.queue_length, config.queue_timeout),
         activity: Arc::new(Activity::default()),
         recorder: Recorder::new(started),
+        compressor: Compressor::start(&config.compress, registry).map_err(RunError::failed)?,
         state: StateCell::new(readiness),
         connection_refused: Notify::new(),
         links: config.balancers.iter().map(link).collect(),

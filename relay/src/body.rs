@@ -31,6 +31,8 @@ pub enum BodyError {
     Stalled(Duration),
     #[error("the client's request broke off: {0}")]
     Client(#[source] hyper::Error),
+    #[error("the response could not be compressed: {0}")]
+    Compression(#[source] std::io::Error),
 }
 
 /// How a response came to its end.
@@ -71,6 +73,7 @@ pub struct ReplyBody<O: Observer> {
 enum Source<O: Observer> {
     Text(Full<Bytes>),
     Relayed(Box<Relayed<O>>),
+    Made(Pin<Box<dyn Body<Data = Chunk, Error = BodyError>>>),
 }
 
 impl<O: Observer> ReplyBody<O> {
@@ -93,6 +96,11 @@ impl<O: Observer> ReplyBody<O> {
         let relayed = Relayed::new(body, lease, progress, stall, observer);
         Self { source: Source::Relayed(Box::new(relayed)), exchange: None }
     }
+
+    /// What a program made of a response. Whatever it reads of another `ReplyBody` comes as bytes.
+    pub fn made(body: impl Body<Data = Chunk, Error = BodyError> + 'static) -> Self {
+        Self { source: Source::Made(Box::pin(body)), exchange: None }
+    }
 }
 
 impl<O: Observer> Body for ReplyBody<O> {
@@ -113,6 +121,7 @@ impl<O: Observer> Body for ReplyBody<O> {
                 let outlet = this.exchange.as_ref().and_then(|mark| mark.peer.outlet());
                 relayed.poll_frame(cx, outlet)
             }
+            Source::Made(body) => body.as_mut().poll_frame(cx),
         };
         if let (Poll::Ready(Some(Err(_))), Some(exchange)) = (&frame, &this.exchange) {
             exchange.cut_short();
@@ -124,6 +133,7 @@ impl<O: Observer> Body for ReplyBody<O> {
         match &self.source {
             Source::Text(text) => text.is_end_stream(),
             Source::Relayed(relayed) => relayed.is_end_stream(),
+            Source::Made(body) => body.is_end_stream(),
         }
     }
 
@@ -131,6 +141,7 @@ impl<O: Observer> Body for ReplyBody<O> {
         match &self.source {
             Source::Text(text) => text.size_hint(),
             Source::Relayed(relayed) => relayed.size_hint(),
+            Source::Made(body) => body.size_hint(),
         }
     }
 }

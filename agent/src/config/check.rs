@@ -9,7 +9,9 @@ use std::{
 use sluice_process::{ConfigError, Span, config::check_admin};
 use sluice_proto::Mode;
 
-use super::{BalancerUrl, Config, HealthConfig, Options, Path, limits::limits};
+use super::{
+    BalancerUrl, Config, HealthConfig, Options, Path, clock::clock, compress::compress, limits::limits,
+};
 
 /// Peers: gunicorn 1, waitress 4, Zope 2 to 4. Too few only queues here what could run, which shows at once in the
 /// metrics; too many hides the queue inside the instance, where nobody can order it.
@@ -56,6 +58,8 @@ impl TryFrom<Options> for Config {
         check_admin(admin, options.token_file.is_some())?;
         Ok(Self {
             limits: limits(&options)?,
+            compress: compress(&options, path.mode())?,
+            clock: clock(&options.clock)?,
             health: health(&options)?,
             balancers,
             instance,
@@ -149,7 +153,7 @@ fn health(options: &Options) -> Result<HealthConfig, ConfigError> {
     })
 }
 
-fn is_path(text: &str) -> bool {
+pub(super) fn is_path(text: &str) -> bool {
     text.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok()
 }
 

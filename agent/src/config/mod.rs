@@ -6,6 +6,8 @@
 
 mod balancer_url;
 mod check;
+mod clock;
+mod compress;
 mod limits;
 mod options;
 #[cfg(test)]
@@ -18,6 +20,8 @@ use sluice_proto::{InstanceName, Mode, Release, ReleaseFound, ReleasePoint, Serv
 use sluice_relay::Limits;
 
 pub use balancer_url::{BalancerUrl, BalancerUrlError};
+pub use clock::{ClockConfig, ClockOptions};
+pub use compress::CompressConfig;
 pub use options::{ModeOption, Options, ReleaseOption};
 
 /// A checked configuration, with every default filled in.
@@ -48,6 +52,8 @@ pub struct Config {
     /// 1 to 64.
     pub threads: u16,
     pub limits: Limits,
+    pub compress: CompressConfig,
+    pub clock: Vec<ClockConfig>,
     pub log_format: LogFormat,
 }
 
@@ -128,6 +134,10 @@ impl Config {
             health_interval: span(self.health.interval),
             health_timeout: span(self.health.timeout),
             threads: Some(self.threads),
+            compress: self.compress.encodings.clone(),
+            compress_types: self.compress.types.clone(),
+            compress_min_size: Some(ByteSize::bytes(self.compress.min_size)),
+            compress_threads: Some(self.compress.threads),
             client_head_timeout: span(client.head),
             client_body_timeout: span(client.body_stall),
             client_write_timeout: span(client.write_stall),
@@ -146,6 +156,7 @@ impl Config {
             xsendfile_root: Vec::new(),
             access_log: None,
             config: None,
+            clock: self.clock.iter().map(ClockConfig::effective).collect(),
         }
     }
 }

@@ -8,7 +8,8 @@ use sluice_process::{ByteSize, LogFormat, Span, config::one_or_many};
 use sluice_proto::{InstanceName, Mode, ServiceName, Target};
 use sluice_relay::listen::ListenSpec;
 
-use super::BalancerUrl;
+use super::{BalancerUrl, ClockOptions};
+use crate::compress::{Encoding, MediaPattern};
 
 /// What may be said about an agent. `None` and empty mean "not said"; [`Config`](super::Config) has the defaults.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -81,6 +82,27 @@ pub struct Options {
     /// Not available in this release: file that gets a line per request
     #[arg(long, value_name = "FILE", env = "SLUICE_ACCESS_LOG")]
     pub access_log: Option<PathBuf>,
+
+    /// Codings to compress responses with, the preferred one first: gzip, br, zstd, such as zstd,br,gzip [default: none]
+    ///
+    /// Takes place after the instance's worker is free, for clients that accept it (Accept-Encoding).
+    #[arg(long, value_name = "CODING", env = "SLUICE_COMPRESS", value_delimiter = ',', hide_possible_values = true, help_heading = COMPRESSION)]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub compress: Vec<Encoding>,
+
+    /// Media types to compress, such as text/*,application/json,*/*+xml [default: text, JSON, JavaScript, XML, SVG,
+    /// WebAssembly, uncompressed fonts]
+    #[arg(long, value_name = "TYPE", env = "SLUICE_COMPRESS_TYPES", value_delimiter = ',', help_heading = COMPRESSION)]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub compress_types: Vec<MediaPattern>,
+
+    /// Smallest response to compress [default: 1KiB]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_COMPRESS_MIN_SIZE", help_heading = COMPRESSION)]
+    pub compress_min_size: Option<ByteSize>,
+
+    /// Threads that compress; when they have enough to do, responses pass uncompressed [default: 1]
+    #[arg(long, value_name = "N", env = "SLUICE_COMPRESS_THREADS", help_heading = COMPRESSION)]
+    pub compress_threads: Option<u16>,
 
     /// Requests that may wait here for a worker; more are refused, and the balancer sends them elsewhere
     /// [default: 16 per worker]
@@ -171,7 +193,7 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "SLUICE_TUNNEL_TIMEOUT", help_heading = LIMITS)]
     pub tunnel_timeout: Option<Span>,
 
-    /// Configuration file (TOML); its keys are the names of these options
+    /// Configuration file (TOML); its keys are the names of these options, and "clock" for tables of clocks
     #[arg(long, value_name = "FILE", env = "SLUICE_CONFIG")]
     #[serde(skip)] // a file does not name itself
     pub config: Option<PathBuf>,
@@ -179,8 +201,14 @@ pub struct Options {
     /// How log lines look on stderr; SLUICE_LOG says which there are [default: text]
     #[arg(long, value_name = "FORMAT", env = "SLUICE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+
+    /// Requests that the agent makes on a schedule; only in the file.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clock: Vec<ClockOptions>,
 }
 
+const COMPRESSION: &str = "Compression";
 const LIMITS: &str = "Limits";
 const HEALTH: &str = "Health check";
 
@@ -200,6 +228,10 @@ sluice_process::layered!(Options {
     token_file,
     xsendfile_root,
     access_log,
+    compress,
+    compress_types,
+    compress_min_size,
+    compress_threads,
     queue_length,
     queue_timeout,
     drain_timeout,
@@ -223,6 +255,7 @@ sluice_process::layered!(Options {
     tunnel_timeout,
     config,
     log_format,
+    clock,
 });
 
 /// `--release`.

@@ -88,6 +88,9 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
         ("LEAST --max-header-fields 3", &["--max-header-fields", "16 to 1000"]),
         ("LEAST --health-path healthz", &["--health-path", "healthz", "starts with /"]),
         ("LEAST --admin 0.0.0.0:9901", &["--admin", "0.0.0.0:9901", "--token-file"]),
+        ("LEAST --compress gzip,br,gzip", &["--compress", "gzip", "once"]),
+        ("LEAST --compress br --mode passive", &["--compress", "br", "--mode inline"]),
+        ("LEAST --compress-threads 0", &["--compress-threads", "1 to 64"]),
         ("LEAST --xsendfile-root /srv", &["--xsendfile-root", "/srv", "not available in this release"]),
         ("LEAST --access-log /log", &["--access-log", "/log", "not available in this release"]),
     ] {
@@ -96,6 +99,71 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
             assert!(error.contains(part), "{flags}: {part:?} is not in: {error}");
         }
     }
+}
+
+/// `clocks` as the file would have it.
+fn with_clocks(clocks: &str) -> Result<Config, String> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("agent.toml");
+    fs::write(&path, clocks).expect("a file");
+    Config::load(Options { config: Some(path), ..options(LEAST) }).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_clock_that_can_not_be_used_is_told_by_name_field_and_value() {
+    const LEAST: &str = "[[clock]]\nname = 'tick'\npath = '/tick'\nevery = '10m'\n";
+    const CRON: &str = "[[clock]]\nname = 'tick'\npath = '/tick'\n";
+    assert!(with_clocks(LEAST).is_ok());
+    for (clocks, parts) in [
+        ("[[clock]]\npath = '/'\nevery = '1m'", &["clock.1.name", "printable ASCII"] as &[_]),
+        ("LEASTevery = 1", &["agent.toml", "line 5"]),
+        ("LEASTnonsense = 1", &["nonsense", "`path`"]),
+        (
+            "LEAST[[clock]]\nname = 'tick'\npath = '/'\nevery = '1m'",
+            &["clock.2.name", "tick", "no other clock"],
+        ),
+        ("[[clock]]\nname = 'a\"b'\npath = '/'\nevery = '1m'", &["clock.1.name", "quotes"]),
+        ("[[clock]]\nname = 'tick'\npath = 'tick'\nevery = '1m'", &["clock.tick.path", "starts with /"]),
+        ("[[clock]]\nname = 'tick'\nevery = '1m'", &["clock.tick.path", "starts with /"]),
+        (CRON, &["clock.tick.every is missing", "cron ="]),
+        ("LEASTcron = '* * * * *'", &["clock.tick.cron", "either every or cron"]),
+        ("LEASTzone = 'local'", &["clock.tick.zone", "only with cron"]),
+        ("CRONcron = '* * * *'", &["clock.tick.cron", "\"* * * *\"", "five fields", "*/5 2 * * *"]),
+        ("CRONcron = '0 0 30 2 *'", &["clock.tick.cron", "no such day"]),
+        ("CRONcron = '* * * * *'\nzone = 'CET'", &["line 5", "utc", "local"]),
+        ("CRONevery = '999ms'", &["clock.tick.every", "999ms", "1s to"]),
+        ("LEASTmethod = 'BREW'", &["clock.tick.method", "BREW", "GET, HEAD, POST"]),
+        ("LEASTjitter = '11m'", &["clock.tick.jitter", "11m", "0s to 10m"]),
+        ("LEASTtimeout = '0s'", &["clock.tick.timeout", "1ms to 1day"]),
+        ("LEASThost = 'a b'", &["clock.tick.host", "a b", "site.example"]),
+        ("LEASTheaders = { 'a b' = 'c' }", &["clock.tick.headers.a b", "header field's name"]),
+        ("LEASTheaders = { Host = 'c' }", &["clock.tick.headers.Host", "connection"]),
+        ("LEASTheaders = { a = \"b\\nc\" }", &["clock.tick.headers.a", "value"]),
+        (
+            "LEASTcredentials-file = 'f'\nheaders = { authorization = 'x' }",
+            &["headers.authorization", "credentials-file"],
+        ),
+    ] {
+        let clocks = clocks.replace("LEAST", LEAST).replace("CRON", CRON);
+        let error = with_clocks(&clocks).expect_err(&clocks);
+        for part in parts {
+            assert!(error.contains(part), "{clocks}\n{part:?} is not in: {error}");
+        }
+    }
+}
+
+#[test]
+fn clocks_are_read_as_they_are_printed() {
+    let said = with_clocks(
+        "[[clock]]\nname = 'pack'\npath = '/pack?days=7'\nmethod = 'POST'\ncron = '30 4 * * SUN'\nzone = 'local'\n\
+         host = 'site.example:8080'\njitter = '5m'\ntimeout = '1h'\ncredentials-file = '/etc/pack'\n\
+         headers = { X-Task = 'pack', Accept = 'text/plain' }\n[[clock]]\nname = 'tick'\npath = '/'\nevery = '90s'\n",
+    );
+    let said = said.expect("two clocks");
+    assert_eq!(said.clock.len(), 2);
+    let printed = to_toml(&said.effective());
+    let (_, clocks) = printed.split_once("[[clock]]").expect("they are printed last");
+    assert_eq!(with_clocks(&format!("[[clock]]{clocks}")).expect(&printed), said);
 }
 
 #[test]
@@ -121,6 +189,7 @@ fn what_check_prints_means_the_same_as_what_was_said() {
             "{LEAST} --workers 3 --release first-byte --name zope-1 --interval 1500ms --health-path /ok?x=1"
         ),
         format!("{LEAST} --mode passive --version-label v1 --advertise app:1 --log-format json --threads 2"),
+        format!("{LEAST} --compress br,gzip --compress-types text/*,*/*+xml --compress-min-size 2KiB"),
         format!("{LEAST} --unsafe-reuse-timeout 3s --tunnel-timeout 2h --max-head-size 16KiB"),
     ] {
         let said = config(&flags);

@@ -55,6 +55,7 @@ impl Handler for AgentHandler {
         for name in headers::ALL {
             parts.headers.remove(name);
         }
+        let form = self.shared.compressor.as_ref().map(|compressor| compressor.ask(&parts));
         let asked = Instant::now();
         let permit = match self.shared.gate.enter().await {
             Ok(permit) => permit,
@@ -63,7 +64,11 @@ impl Handler for AgentHandler {
         self.shared.metrics.queued.observe(asked.elapsed().as_secs_f64());
         let url = parts.uri.path_and_query().cloned();
         let exchange = Exchange::begin(self.shared.clone(), class, url, permit, presence);
-        self.forward(Request::from_parts(parts, body), exchange).await
+        let reply = self.forward(Request::from_parts(parts, body), exchange).await;
+        match form {
+            Some(form) => form.apply(reply),
+            None => reply,
+        }
     }
 }
 

@@ -53,6 +53,29 @@ fn flag_beats_environment_beats_file() {
 }
 
 #[test]
+fn check_prints_clocks_with_their_defaults() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("agent.toml");
+    fs::write(&path, "[[clock]]\nname = 'pack'\npath = '/pack'\ncron = '*/5 2 * * *'\n").expect("a file");
+    let args = [&["check", "--config", path.to_str().expect("UTF-8")], &LEAST[..]].concat();
+    let output = program(&args, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    let (_, clock) = printed.split_once("[[clock]]\n").unwrap_or_else(|| panic!("no clock in: {printed}"));
+    for line in [
+        "name = \"pack\"",
+        "path = \"/pack\"",
+        "method = \"GET\"",
+        "cron = \"*/5 2 * * *\"",
+        "zone = \"utc\"",
+        "timeout = \"5m\"",
+        "jitter = \"0s\"",
+    ] {
+        assert!(clock.lines().any(|have| have == line), "{line} is not in:\n{clock}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_told_with_exit_code_2() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("agent.toml");

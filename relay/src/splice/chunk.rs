@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{CAPACITY, Outlet};
 
@@ -56,6 +56,16 @@ impl Buf for Chunk {
             Kind::Bytes(bytes) => bytes.advance(n),
             Kind::Piped(piped) => piped.advance(n),
         }
+    }
+
+    /// Bytes are not copied.
+    fn copy_to_bytes(&mut self, n: usize) -> Bytes {
+        if let Kind::Bytes(bytes) = &mut self.0 {
+            return bytes.copy_to_bytes(n);
+        }
+        let mut copy = BytesMut::with_capacity(n);
+        copy.put(self.take(n));
+        copy.freeze()
     }
 }
 
