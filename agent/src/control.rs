@@ -15,6 +15,7 @@ use tokio::{
 use crate::{
     drain::{self, DataPath},
     health::{self, Probe},
+    release,
     report::{Collector, Sender},
     shared::Shared,
 };
@@ -43,6 +44,7 @@ pub async fn run(control: Control) -> Result<(), RunError> {
         admin_leaves.await.unwrap_or(());
     }));
     let mut tasks = JoinSet::new();
+    tasks.spawn(release::watch_over(shared.clone(), probe.clone()));
     tasks.spawn(health::watch_over(shared.clone(), probe));
     tasks.spawn(collector.run());
     for sender in senders {

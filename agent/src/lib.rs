@@ -30,6 +30,7 @@ pub mod gate;
 pub mod health;
 pub mod measure;
 pub mod metrics;
+pub mod release;
 pub mod report;
 pub mod shared;
 mod start;

@@ -15,6 +15,7 @@ use crate::{
     gate::Gate,
     measure::Recorder,
     metrics::{AgentMetrics, ReadAtScrape},
+    release::Releases,
     report::{Identity, Link, Published},
     state::StateCell,
 };
@@ -25,6 +26,7 @@ pub struct Shared {
     pub identity: Identity,
     pub started: Instant,
     pub gate: Gate,
+    pub releases: Releases,
     pub activity: Arc<Activity>,
     pub recorder: Recorder,
     pub state: StateCell,

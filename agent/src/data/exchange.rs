@@ -4,7 +4,6 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use http::{StatusCode, uri::PathAndQuery};
-use sluice_proto::ReleasePoint;
 use sluice_relay::{End, Observer};
 use tokio::time::Instant;
 
@@ -14,6 +13,7 @@ use crate::{
     gate::Permit,
     measure::Observation,
     metrics::Outcome,
+    release::RunId,
     shared::Shared,
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Exchange {
     streaming: Option<Streaming>,
     held: Option<Duration>,
     head: Option<Head>,
+    run: Option<RunId>,
+    body: Option<Body>,
     ended: bool,
     _presence: Presence,
 }
@@ -36,6 +38,16 @@ pub(super) struct Exchange {
 struct Head {
     status: StatusCode,
     after: Duration,
+    /// Of the body, if it says.
+    length: Option<u64>,
+}
+
+/// When the body came.
+#[derive(Clone, Copy)]
+struct Body {
+    since: Instant,
+    /// `None`: it has not come in full.
+    complete: Option<Instant>,
 }
 
 impl Exchange {
@@ -46,6 +58,7 @@ impl Exchange {
         permit: Permit,
         presence: Presence,
     ) -> Self {
+        let run = shared.releases.begin(&class.name, permit.is_extra());
         Self {
             shared,
             class,
@@ -55,16 +68,19 @@ impl Exchange {
             streaming: None,
             held: None,
             head: None,
+            run,
+            body: None,
             ended: false,
             _presence: presence,
         }
     }
 
-    /// The head of the response came.
-    pub(super) fn answered(&mut self, status: StatusCode) {
+    /// The head of the response came; `length`: of its body, if it says.
+    pub(super) fn answered(&mut self, status: StatusCode, length: Option<u64>) {
+        self.shared.releases.answered(self.run);
         let after = self.started.elapsed();
         self.shared.metrics.ttfb.observe(after.as_secs_f64());
-        self.head = Some(Head { status, after });
+        self.head = Some(Head { status, after, length });
     }
 
     /// No usable response came, and none will.
@@ -82,6 +98,8 @@ impl Exchange {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
+        // First what is known of the worker, then the worker itself: who gets it begins after this one.
+        self.shared.releases.ended(self.run.take());
         self.give_back();
         self.streaming = None;
         self.class.metrics.ended(outcome);
@@ -112,13 +130,18 @@ impl Exchange {
 
 impl Observer for Exchange {
     fn first_byte(&mut self) {
-        if self.shared.identity.release.point == ReleasePoint::FirstByte {
+        self.body = Some(Body { since: Instant::now(), complete: None });
+        let length = self.head.and_then(|head| head.length);
+        if self.shared.releases.first_byte(self.run, length) {
             self.give_back();
             self.streaming = Some(self.shared.activity.stream());
         }
     }
 
     fn ended(&mut self, end: End, bytes: u64) {
+        if let (Some(body), End::Complete) = (&mut self.body, end) {
+            body.complete = Some(Instant::now());
+        }
         let outcome = match self.head {
             // Either side ends a tunnel as it likes, and which one broke it off is not told.
             Some(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => Outcome::Ok,
@@ -132,5 +155,9 @@ impl Observer for Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.end(Outcome::ClientGone, None);
+        if let (Some(head), Some(Body { since, complete: Some(complete) })) = (self.head, self.body) {
+            let (tail, lag) = (complete - since, complete.elapsed());
+            self.shared.releases.delivered(&self.class.name, head.length, tail, lag);
+        }
     }
 }
