@@ -164,7 +164,7 @@ async fn a_worker_that_is_free_early_is_used_early() {
     let chain = Chain::start(true, "--health-path /ping").await;
     let first = begun(chain.balancer.address).await;
     let claim = chain.until_learned(|claim| claim["point"] == "first-byte").await;
-    assert_eq!((&claim["found"], &claim["evidence"]["waited"]), (&json!("learned"), &json!(0)));
+    assert_eq!(claim["found"], "learned");
     chain.until_believed(Some("first-byte")).await;
     chain.until_load(1, 0).await;
     chain.server.end_blobs();
@@ -184,7 +184,7 @@ async fn a_worker_that_is_free_early_is_used_early() {
     chain.server.end_blobs();
     ended(second).await;
     admin::until_idle(chain.balancer.admin).await;
-    let classes = admin::metric(chain.agent.admin, "sluice_agent_release_classes", &["first-byte"]).await;
+    let classes = admin::metric(chain.agent.admin, "sluice_agent_release_classes", &[]).await;
     let probes = admin::metric(chain.agent.admin, "sluice_agent_release_probes_total", &["answered"]).await;
     assert_eq!((classes, probes >= 2.0), (1.0, true), "{probes} probes");
 }
@@ -221,13 +221,14 @@ async fn the_first_request_that_waits_takes_the_claim_back() {
     let mut page = Conn::open(chain.balancer.address).await;
     page.send(get("/page")).await;
     let claim = chain.until_learned(|claim| claim["point"] == "end").await;
-    assert_eq!(claim["evidence"]["contradicted"], 1);
+    assert!(claim["evidence"]["contradicted"].as_u64() >= Some(1), "{claim}");
     chain.until_believed(Some("end")).await;
     chain.server.end_blobs();
     assert_eq!(page.response().await.status(), 200);
     ended(second).await;
     admin::until_idle(chain.balancer.admin).await;
-    admin::until_metric(chain.agent.admin, "sluice_agent_release_contradictions_total", &[], 1.0).await;
+    let contradictions = "sluice_agent_release_contradictions_total";
+    assert!(admin::metric(chain.agent.admin, contradictions, &[]).await >= 1.0);
 }
 
 #[tokio::test]
@@ -240,11 +241,13 @@ async fn without_a_path_to_ask_for_those_that_wait_anyway_show_it_if_they_change
     let queued = async || admin::json(chain.agent.admin, "/v1/status").await["now"]["queued"].clone();
     eventually("the form to wait", PATIENCE, async || expect(queued().await, |n| *n == 1)).await;
     // Each is let in beside the blob, overtaking the form.
-    for _ in 0..2 {
+    eventually("enough of them", LEARNED, async || {
         assert_eq!(ask(address, get("/page")).await.status(), 200);
-    }
+        let status = admin::json(chain.agent.admin, "/v1/status").await;
+        expect(status["releases"].clone(), |claims| claims[0]["point"] == "first-byte")
+    })
+    .await;
     assert_eq!(queued().await, 1, "a form may change something");
-    chain.until_learned(|claim| claim["point"] == "first-byte").await;
     chain.server.end_blobs();
     ended(blob).await;
     assert_eq!(post.response().await.status(), 200);

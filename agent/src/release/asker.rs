@@ -12,17 +12,15 @@ use crate::{
     shared::Shared,
 };
 
-/// So late at most is noticed what only time tells.
-const TICK: Duration = Duration::from_millis(200);
+/// Responses that matter are sent for much longer.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Asks and looks at the clock for ever.
 pub async fn watch_over(shared: Arc<Shared>, probe: Probe) {
     let probe = probe.within(OVERDUE);
     loop {
-        tokio::select! {
-            () = sleep(TICK) => shared.releases.tend(),
-            () = shared.releases.ask_due.notified() => {}
-        }
+        sleep(TICK).await;
+        shared.releases.tend();
         if probe.asks_the_application() && shared.takes_requests() {
             shared.releases.ask(&probe).await;
         }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Between two probes at lengths of which nothing is known.
+/// Between two probes at lengths of which nothing is known, doubled with each that says nothing.
 const BETWEEN: Duration = Duration::from_millis(250);
+const LONGEST_BETWEEN: Duration = Duration::from_secs(60);
 /// Until it is tried again where the worker was held, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
@@ -22,6 +23,7 @@ pub(super) struct Handover {
     /// The longest of those proved at all: once may be a coincidence.
     proved: Option<u64>,
     held_from: Option<u64>,
+    between: Duration,
     pause: Duration,
     try_at: Option<Instant>,
     retry_at: Option<Instant>,
@@ -36,6 +38,7 @@ impl Default for Handover {
             free_to: None,
             proved: None,
             held_from: None,
+            between: BETWEEN,
             pause: FIRST_PAUSE,
             try_at: None,
             retry_at: None,
@@ -71,13 +74,15 @@ impl Handover {
     }
 
     pub(super) fn probed(&mut self, now: Instant) {
-        self.try_at = Some(now + BETWEEN);
+        self.try_at = Some(now + self.between);
+        self.between = (self.between * 2).min(LONGEST_BETWEEN);
     }
 
     /// A request was answered while a response of this length was being sent, early in it. Returns whether that is
     /// what was still missing.
     pub(super) fn prove(&mut self, length: u64) -> bool {
         self.answered += 1;
+        self.between = BETWEEN;
         let before = self.free_to();
         if let Some(proved) = self.proved {
             // The shorter of two is what both prove.
@@ -102,6 +107,7 @@ impl Handover {
     pub(super) fn refute(&mut self, length: u64, now: Instant) -> bool {
         let contradiction = self.is_free(length);
         self.waited += 1;
+        self.between = BETWEEN;
         self.contradicted += u64::from(contradiction);
         if contradiction || self.proved.is_some_and(|proved| proved >= length) {
             (self.free_to, self.proved) = (None, None);
@@ -191,6 +197,20 @@ mod tests {
         handover.refute(MB, start);
         // 600 s, halved ten times, is a second.
         assert!(handover.wants_probe(MB, at(1000)));
+    }
+
+    #[test]
+    fn probes_that_say_nothing_become_rare() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut handover = Handover::default();
+        for between in [250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000] {
+            handover.probed(start);
+            assert!(!handover.wants_probe(MB, at(between - 1)) && handover.wants_probe(MB, at(between)));
+        }
+        handover.prove(MB);
+        handover.probed(start);
+        assert!(handover.wants_probe(MB, at(250)), "one that says something makes up for them");
     }
 
     #[test]

@@ -20,6 +20,8 @@ use super::{
 
 /// A request that waits for a worker is taken for late after this, or after what its class takes if that is more.
 pub(super) const OVERDUE: Duration = Duration::from_secs(1);
+/// A response that is being sent for less may be over before anything is found out.
+const YOUNG: Duration = Duration::from_millis(50);
 /// Free "at the first byte" is what was free within this part of the response's time.
 const EARLY: u32 = 3;
 /// Responses whose workers are called into doubt by one request that waits: those begun last.
@@ -184,7 +186,7 @@ impl Learner {
         }
     }
 
-    /// What time alone tells. To be called a few times a second.
+    /// What time alone tells. To be called several times a second.
     pub(super) fn tend(&mut self, now: Instant) {
         self.count_pending(now);
         for id in self.asking.iter().copied().collect::<Vec<_>>() {
@@ -228,7 +230,9 @@ impl Learner {
         if self.kept.is_empty() || self.probe.is_some() || !self.is_full() {
             return None;
         }
-        let suspect = self.suspect_kept()?;
+        let is_old =
+            |id| self.runs.get(id).and_then(|run| run.body).is_some_and(|body| now >= body.since + YOUNG);
+        let suspect = self.suspect_kept().filter(|_| self.kept.iter().any(is_old))?;
         let unknown = Class::default();
         let class = self.classes.get(&suspect.class).unwrap_or(&unknown);
         let (track, length) = class.track(suspect.length);

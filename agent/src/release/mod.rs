@@ -39,8 +39,6 @@ pub struct Releases {
     rule: Rule,
     /// A probe may be due: those that wait at the gate look.
     probe_due: Notify,
-    /// The same for the asker.
-    ask_due: Notify,
     /// A claim was taken back, or made: balancers are to hear of it at once.
     changed: Notify,
     metrics: ReleaseMetrics,
@@ -63,7 +61,7 @@ impl Releases {
 
     fn new(rule: Rule, registry: &Registry) -> Self {
         let metrics = ReleaseMetrics::register(registry);
-        Self { rule, probe_due: Notify::new(), ask_due: Notify::new(), changed: Notify::new(), metrics }
+        Self { rule, probe_due: Notify::new(), changed: Notify::new(), metrics }
     }
 
     /// Resolves when a request of this class may be let in though every place is taken; it must begin then, as a
@@ -81,9 +79,7 @@ impl Releases {
 
     /// A request goes to the instance. `None`: nothing is learned from it.
     pub fn begin(&self, class: &ClassName, is_probe: bool) -> Option<RunId> {
-        let run = self.learn(|learner| learner.begin(Some(class.clone()), is_probe, Instant::now()));
-        self.wake_if_due();
-        run
+        self.learn(|learner| learner.begin(Some(class.clone()), is_probe, Instant::now()))
     }
 
     pub fn answered(&self, run: Option<RunId>) {
@@ -95,9 +91,7 @@ impl Releases {
         if let Rule::Fixed(point) = self.rule {
             return point == ReleasePoint::FirstByte;
         }
-        let is_free = self.of(run, |learner, run| learner.first_byte(run, length, Instant::now()));
-        self.wake_if_due();
-        is_free.unwrap_or(false)
+        self.of(run, |learner, run| learner.first_byte(run, length, Instant::now())).unwrap_or(false)
     }
 
     pub fn ended(&self, run: Option<RunId>) {
@@ -123,15 +117,13 @@ impl Releases {
     }
 
     fn tend(&self) {
-        self.learn(|learner| learner.tend(Instant::now()));
-        self.wake_if_due();
-    }
-
-    /// A first byte, the last place taken, or the end of a pause may make one more request worth letting in.
-    fn wake_if_due(&self) {
-        if self.learn(|learner| learner.is_probe_due(Instant::now())).unwrap_or(false) {
+        let now = Instant::now();
+        let is_probe_due = self.learn(|learner| {
+            learner.tend(now);
+            learner.is_probe_due(now)
+        });
+        if is_probe_due.unwrap_or(false) {
             self.probe_due.notify_waiters();
-            self.ask_due.notify_one();
         }
     }
 

@@ -81,7 +81,7 @@ impl Story {
     fn learns(&mut self, ms: u64) {
         let (blob, free) = self.streams(BLOB, LENGTH, ms);
         assert!(!free);
-        for after in [0, 250] {
+        for after in [50, 300] {
             let question = self.asks(ms + after).expect("one is due");
             self.answered(question, ms + after + 5);
             self.ends(question, ms + after + 5);
@@ -125,10 +125,10 @@ fn two_answers_beside_a_response_that_goes_on_are_a_proof() {
 #[test]
 fn an_answer_counts_only_if_it_comes_early_in_the_response() {
     for (case, asked, answered, ends, outcome, proofs) in [
-        ("early", 0, 10, 30, Answered, 1),
-        ("not early enough", 0, 10, 29, Answered, 0),
+        ("early", 50, 60, 180, Answered, 1),
+        ("not early enough", 50, 60, 179, Answered, 0),
         ("late", 500, 510, 1000, Answered, 0),
-        ("after the end, but soon", 0, 90, 80, Unclear, 0),
+        ("after the end, but soon", 50, 90, 80, Unclear, 0),
     ] {
         let mut story = Story::new(1);
         let (blob, _) = story.streams(BLOB, LENGTH, 0);
@@ -141,10 +141,10 @@ fn an_answer_counts_only_if_it_comes_early_in_the_response() {
         story.ends(question, 2000);
         assert_eq!(story.probes(), [outcome], "{case}");
         let (again, _) = story.streams(BLOB, LENGTH, 3000);
-        let question = story.asks(3000).expect("one is due");
-        story.answered(question, 3000);
-        story.tend(3000);
-        story.ends(again, 3001);
+        let question = story.asks(3050).expect("one is due");
+        story.answered(question, 3050);
+        story.tend(3150);
+        story.ends(again, 3150);
         let known = story.claim().is_some_and(|claim| claim.frees_early(LENGTH));
         assert_eq!(known, proofs == 1, "{case}: the second proof is enough only after a first");
     }
@@ -154,14 +154,14 @@ fn an_answer_counts_only_if_it_comes_early_in_the_response() {
 fn a_response_without_an_end_is_learned_from_as_well() {
     let mut story = Story::new(1);
     story.streams(BLOB, None, 0);
-    for ms in [0, 250] {
+    for ms in [50, 300] {
         let question = story.asks(ms).expect("one is due");
         story.answered(question, ms + 5);
         story.ends(question, ms + 5);
     }
-    story.tend(764);
-    assert_eq!(story.claim(), None, "255 ms after the first byte: counts at three times that");
-    story.tend(765);
+    story.tend(914);
+    assert_eq!(story.claim(), None, "305 ms after the first byte: counts at three times that");
+    story.tend(915);
     let claim = story.claim().expect("known");
     assert!(claim.frees_early(None) && !claim.frees_early(Some(1)));
 }
@@ -170,16 +170,17 @@ fn a_response_without_an_end_is_learned_from_as_well() {
 fn a_question_that_nobody_answers_while_a_response_is_sent_says_that_its_worker_is_held() {
     let mut story = Story::new(1);
     let (blob, _) = story.streams(BLOB, LENGTH, 0);
-    let question = story.asks(0).expect("one is due");
-    story.tend(900);
+    assert!(story.asks(49).is_none(), "it may be over at once");
+    let question = story.asks(50).expect("one is due");
+    story.tend(950);
     assert_eq!(story.claim(), None);
-    let now = story.at(1000);
+    let now = story.at(1050);
     story.learner.give_up(question, now);
-    story.ends(question, 1000);
+    story.ends(question, 1050);
     assert_eq!(story.probes(), [Waited]);
     let claim = story.claim().expect("known");
     assert_eq!((claim.point, claim.evidence.waited), (ReleasePoint::End, 1));
-    for (ms, due) in [(1999, false), (2000, true)] {
+    for (ms, due) in [(2049, false), (2050, true)] {
         assert_eq!(story.asks(ms).is_some(), due, "{ms}");
     }
     story.ends(blob, 9000);
@@ -192,12 +193,12 @@ fn a_request_that_waits_may_be_the_probe_if_it_is_short_and_safe() {
     {
         let mut story = Story::new(1);
         let (blob, _) = story.streams(BLOB, LENGTH, 0);
-        assert_eq!(story.grants(class, is_safe, 0), granted, "{class} {is_safe}");
+        assert_eq!(story.grants(class, is_safe, 50), granted, "{class} {is_safe}");
         if !granted {
             continue;
         }
         assert!(!story.grants(class, is_safe, 300) && story.asks(300).is_none(), "one at a time");
-        let now = story.at(0);
+        let now = story.at(50);
         let page = story.learner.begin(Some(name(class)), true, now);
         story.ends(blob, 700);
         story.answered(page, 710);
@@ -209,25 +210,25 @@ fn a_request_that_waits_may_be_the_probe_if_it_is_short_and_safe() {
 #[test]
 fn nothing_is_asked_while_the_answer_would_say_nothing() {
     let mut idle = Story::new(2);
-    assert!(idle.asks(0).is_none(), "nothing is sent");
+    assert!(idle.asks(50).is_none(), "nothing is sent");
     idle.streams(BLOB, LENGTH, 0);
-    assert!(idle.asks(0).is_none(), "the other worker would answer");
+    assert!(idle.asks(50).is_none(), "the other worker would answer");
     idle.begins(PAGE, 0);
-    assert!(idle.asks(0).is_some());
+    assert!(idle.asks(50).is_some());
 
     let mut mixed = Story::new(2);
     mixed.streams(BLOB, LENGTH, 0);
     mixed.streams("GET /other", LENGTH, 0);
-    assert!(mixed.asks(0).is_none(), "it could be either");
+    assert!(mixed.asks(50).is_none(), "it could be either");
 
     let mut other = Story::new(1);
     other.streams(ClassName::OTHER, LENGTH, 0);
-    assert!(other.asks(0).is_none(), "what is in that class has nothing in common");
+    assert!(other.asks(50).is_none(), "what is in that class has nothing in common");
 
     let mut crowded = Story::new(1);
     crowded.streams(BLOB, LENGTH, 0);
     crowded.begins(PAGE, 0);
-    assert!(crowded.asks(0).is_none(), "another waits already");
+    assert!(crowded.asks(50).is_none(), "another waits already");
 }
 
 #[test]
@@ -265,8 +266,8 @@ fn a_response_that_may_hold_its_worker_is_suspected_before_one_that_was_proved_n
     let (_, free) = story.streams(BLOB, LENGTH, 20_000);
     assert!(free);
     story.streams("GET /export", LENGTH, 20_001);
-    let question = story.asks(20_001).expect("one is due");
-    let now = story.at(21_001);
+    let question = story.asks(20_051).expect("one is due");
+    let now = story.at(21_051);
     story.learner.give_up(question, now);
     assert_eq!(story.claim().map(|claim| claim.point), Some(ReleasePoint::FirstByte));
     let export = story.learner.claims().into_iter().find(|claim| claim.class == name("GET /export"));

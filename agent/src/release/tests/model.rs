@@ -57,7 +57,7 @@ impl Model {
             class: ClassName::parse(&format!("GET /{index}")).expect("a valid name"),
             is_safe: rng.u8(..4) > 0,
             until_head: rng.u64(1..30),
-            sending: [0, rng.u64(0..4000)][rng.usize(..2)],
+            sending: [0, rng.u64(0..4000), rng.u64(1000..4000)][rng.usize(..3)],
             length: rng.bool().then_some(1000),
             is_free: rng.bool(),
         };
@@ -199,5 +199,5 @@ fn what_is_learned_of_a_modelled_server_is_true() {
         learned += model.learner.take_news().iter().filter(|news| matches!(news, News::Learned(_))).count();
     }
     println!("{learned} classes were learned to be free");
-    assert!(learned >= 5, "{learned}");
+    assert!(learned >= 3, "{learned}");
 }
