@@ -30,8 +30,6 @@ pub struct ReleaseEvidence {
     pub answered: u64,
     /// Requests that had to wait for the end of a response.
     pub waited: u64,
-    /// Responses that the agent had taken in long before their client had them.
-    pub taken_in: u64,
     /// Times that a claim had to be taken back.
     pub contradicted: u64,
 }
@@ -44,17 +42,6 @@ impl ClassRelease {
                 Some(length) => self.up_to_bytes.is_some_and(|most| length <= most),
                 None => self.unknown_length,
             }
-    }
-}
-
-impl ReleaseEvidence {
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            answered: self.answered + other.answered,
-            waited: self.waited + other.waited,
-            taken_in: self.taken_in + other.taken_in,
-            contradicted: self.contradicted + other.contradicted,
-        }
     }
 }
 

@@ -29,7 +29,6 @@ pub(super) struct Exchange {
     held: Option<Duration>,
     head: Option<Head>,
     run: Option<RunId>,
-    body: Option<Body>,
     ended: bool,
     _presence: Presence,
 }
@@ -40,14 +39,6 @@ struct Head {
     after: Duration,
     /// Of the body, if it says.
     length: Option<u64>,
-}
-
-/// When the body came.
-#[derive(Clone, Copy)]
-struct Body {
-    since: Instant,
-    /// `None`: it has not come in full.
-    complete: Option<Instant>,
 }
 
 impl Exchange {
@@ -69,7 +60,6 @@ impl Exchange {
             held: None,
             head: None,
             run,
-            body: None,
             ended: false,
             _presence: presence,
         }
@@ -130,7 +120,6 @@ impl Exchange {
 
 impl Observer for Exchange {
     fn first_byte(&mut self) {
-        self.body = Some(Body { since: Instant::now(), complete: None });
         let length = self.head.and_then(|head| head.length);
         if self.shared.releases.first_byte(self.run, length) {
             self.give_back();
@@ -139,9 +128,6 @@ impl Observer for Exchange {
     }
 
     fn ended(&mut self, end: End, bytes: u64) {
-        if let (Some(body), End::Complete) = (&mut self.body, end) {
-            body.complete = Some(Instant::now());
-        }
         let outcome = match self.head {
             // Either side ends a tunnel as it likes, and which one broke it off is not told.
             Some(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => Outcome::Ok,
@@ -155,9 +141,5 @@ impl Observer for Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.end(Outcome::ClientGone, None);
-        if let (Some(head), Some(Body { since, complete: Some(complete) })) = (self.head, self.body) {
-            let (tail, lag) = (complete - since, complete.elapsed());
-            self.shared.releases.delivered(&self.class.name, head.length, tail, lag);
-        }
     }
 }

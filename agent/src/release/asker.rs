@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use sluice_proto::State;
 use tokio::time::{Instant, sleep};
 
-use super::{Releases, RunId, learner::OVERDUE};
+use super::{Releases, learner::OVERDUE};
 use crate::{
     health::{CheckOutcome, Probe},
     shared::Shared,
@@ -18,13 +18,21 @@ const TICK: Duration = Duration::from_millis(100);
 /// Asks and looks at the clock for ever.
 pub async fn watch_over(shared: Arc<Shared>, probe: Probe) {
     let probe = probe.within(OVERDUE);
-    loop {
-        sleep(TICK).await;
-        shared.releases.tend();
-        if probe.asks_the_application() && shared.takes_requests() {
-            shared.releases.ask(&probe).await;
+    let looks = async {
+        loop {
+            sleep(TICK).await;
+            shared.releases.tend();
         }
-    }
+    };
+    let asks = async {
+        while probe.asks_the_application() {
+            sleep(TICK).await;
+            if shared.takes_requests() {
+                shared.releases.ask(&probe).await;
+            }
+        }
+    };
+    tokio::join!(looks, asks);
 }
 
 impl Releases {
@@ -34,14 +42,10 @@ impl Releases {
         // acts on such things.
         match probe.check(|| true).await {
             CheckOutcome::Passed => self.answered(Some(run)),
-            CheckOutcome::Busy => self.give_up(run),
+            CheckOutcome::Busy => drop(self.learn(|learner| learner.judge_overdue(run, Instant::now()))),
             CheckOutcome::Failed(_) | CheckOutcome::Refused(_) => {}
         }
         self.ended(Some(run));
-    }
-
-    fn give_up(&self, run: RunId) {
-        self.learn(|learner| learner.give_up(run, Instant::now()));
     }
 }
 

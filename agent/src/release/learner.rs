@@ -14,7 +14,8 @@ use sluice_proto::{ClassName, ClassRelease, report::MAX_CLASSES};
 use tokio::time::Instant;
 
 use super::{
-    class::{Class, Track},
+    class::Class,
+    handover::Handover,
     run::{Body, Pending, ProbeOutcome, Run, RunId, Suspect},
 };
 
@@ -82,19 +83,25 @@ impl Learner {
     /// Whether a request of this class may be let in though every place is taken. If so it must begin at once.
     ///
     /// Only one that is short and changes nothing (`is_safe`, RFC 9110, 9.2.1), only while no other probe is without
-    /// an answer: should no worker be free after all, it waits at the instance as it would have waited here.
+    /// an answer: should no worker be free after all, it waits at the instance as it would have waited here. Also
+    /// beside a response that was found out to be free after it had begun.
     pub(super) fn grant(&mut self, class: &ClassName, is_safe: bool, now: Instant) -> bool {
         let is_short = self.classes.get(class).is_some_and(|class| class.usual.is_short());
-        let granted = is_safe && is_short && self.take_probe(now);
-        if granted {
-            self.probe = Some(Probe::Granted);
-        }
-        granted
+        let Some(suspect) = self.worth_probing(now).filter(|_| is_safe && is_short) else { return false };
+        self.of_mut(&suspect).0.probed(now);
+        self.probe = Some(Probe::Granted);
+        true
     }
 
     /// A question of the agent's own, if one is worth asking now.
     pub(super) fn ask(&mut self, now: Instant) -> Option<RunId> {
-        self.take_probe(now).then(|| self.begin(None, true, now))
+        let suspect = self.worth_probing(now)?;
+        let (handover, length) = self.of_mut(&suspect);
+        if handover.is_free(length) {
+            return None;
+        }
+        handover.probed(now);
+        Some(self.begin(None, true, now))
     }
 
     /// A request goes to the instance. `is_probe`: because it was granted.
@@ -158,31 +165,12 @@ impl Learner {
         self.released.remove(&id);
         self.pending.retain(|pending| pending.run != id);
         self.probed(id, run.verdict.unwrap_or(ProbeOutcome::Unclear));
-        let Some(suspect) = run.suspect() else { return };
+        let (Some(suspect), Some(body)) = (run.suspect(), run.body) else { return };
         for waiting in self.asking.range(id..) {
-            if let Some(waiting) = self.runs.get_mut(waiting).filter(|waiting| !waiting.has_worker) {
+            let waiting = self.runs.get_mut(waiting);
+            if let Some(waiting) = waiting.filter(|run| !run.has_worker && body.since <= run.begun) {
                 waiting.freed_by = Some(suspect.clone());
             }
-        }
-    }
-
-    /// Nobody answers a question of the agent's own for as long as such a question may take.
-    pub(super) fn give_up(&mut self, id: RunId, now: Instant) {
-        self.judge_overdue(id, now);
-    }
-
-    /// The client has the whole of a response of this class. `tail`: from its first byte to the last one's arrival
-    /// here; `lag`: from there on.
-    pub(super) fn delivered(
-        &mut self,
-        class: &ClassName,
-        length: Option<u64>,
-        tail: Duration,
-        lag: Duration,
-    ) {
-        if class.as_str() != ClassName::OTHER {
-            let (track, length) = self.track_mut(&Suspect { class: class.clone(), length });
-            track.intake.add(length, tail, lag);
         }
     }
 
@@ -198,7 +186,6 @@ impl Learner {
                 self.judge_overdue(id, now);
             }
         }
-        self.notice_dragging(now);
     }
 
     /// Whether one more request would be let in, if it is such a one.
@@ -218,14 +205,7 @@ impl Learner {
         claims
     }
 
-    /// Notes that one more request is let in, if it may.
-    fn take_probe(&mut self, now: Instant) -> bool {
-        let Some(suspect) = self.worth_probing(now) else { return false };
-        self.track_mut(&suspect).0.handover.probed(now);
-        true
-    }
-
-    /// What the answer to one more request would say something of.
+    /// The response of which the answer to one more request would say something, or beside which it is known to come.
     fn worth_probing(&self, now: Instant) -> Option<Suspect> {
         if self.kept.is_empty() || self.probe.is_some() || !self.is_full() {
             return None;
@@ -235,8 +215,8 @@ impl Learner {
         let suspect = self.suspect_kept().filter(|_| self.kept.iter().any(is_old))?;
         let unknown = Class::default();
         let class = self.classes.get(&suspect.class).unwrap_or(&unknown);
-        let (track, length) = class.track(suspect.length);
-        track.handover.wants_probe(length, now).then_some(suspect)
+        let (handover, length) = class.of(suspect.length);
+        (handover.is_free(length) || handover.wants_probe(length, now)).then_some(suspect)
     }
 
     /// Whether every worker has something, as far as is known.
@@ -281,8 +261,8 @@ impl Learner {
     fn count_pending(&mut self, now: Instant) {
         let due: Vec<_> = self.pending.extract_if(.., |pending| now >= pending.counts_at).collect();
         for Pending { suspect, .. } in due {
-            let (track, length) = self.track_mut(&suspect);
-            if track.handover.prove(length) {
+            let (handover, length) = self.of_mut(&suspect);
+            if handover.prove(length) {
                 self.news.push(News::Learned(suspect.class));
             }
         }
@@ -294,12 +274,12 @@ impl Learner {
         else {
             return;
         };
-        let (track, _) = self.track_mut(&suspect);
-        track.handover.uphold();
+        let (handover, _) = self.of_mut(&suspect);
+        handover.uphold();
     }
 
     /// Nobody answered `id` for so long that responses that were being sent when it came must hold their workers.
-    fn judge_overdue(&mut self, id: RunId, now: Instant) {
+    pub(super) fn judge_overdue(&mut self, id: RunId, now: Instant) {
         let suspects = self.suspects_of(id);
         let outcome = if suspects.is_empty() { ProbeOutcome::Unclear } else { ProbeOutcome::Waited };
         suspects.iter().for_each(|suspect| self.refute(suspect, now));
@@ -328,21 +308,9 @@ impl Learner {
     fn refute(&mut self, suspect: &Suspect, now: Instant) {
         // What is about to count was no better.
         self.pending.retain(|pending| pending.suspect.class != suspect.class);
-        let (track, length) = self.track_mut(suspect);
-        if track.handover.refute(length, now) {
+        let (handover, length) = self.of_mut(suspect);
+        if handover.refute(length, now) {
             self.news.push(News::Withdrawn(suspect.class.clone()));
-        }
-    }
-
-    /// Responses that the agent should have had by now.
-    fn notice_dragging(&mut self, now: Instant) {
-        for id in self.kept.iter().copied().collect::<Vec<_>>() {
-            let Some(run) = self.runs.get(&id) else { continue };
-            let (Some(suspect), Some(body)) = (run.suspect(), run.body) else { continue };
-            let (track, length) = self.track_mut(&suspect);
-            if track.intake.drags(length, now.saturating_duration_since(body.since)) {
-                self.news.push(News::Withdrawn(suspect.class));
-            }
         }
     }
 
@@ -370,8 +338,8 @@ impl Learner {
         }
     }
 
-    fn track_mut(&mut self, of: &Suspect) -> (&mut Track, u64) {
-        self.class_mut(&of.class).track_mut(of.length)
+    fn of_mut(&mut self, of: &Suspect) -> (&mut Handover, u64) {
+        self.class_mut(&of.class).of_mut(of.length)
     }
 
     fn class_mut(&mut self, name: &ClassName) -> &mut Class {

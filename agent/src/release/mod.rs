@@ -1,9 +1,9 @@
 //! When the instance's workers are free: what the operator says, or what is learned, class by class.
 //!
 //! ```text
-//!  Exchange ── begin, answered, first_byte, ended, delivered ──► Learner ──► claims ──► reports, status
-//!  gate ────── may one more go in? ────────────────────────────►   ▲  │
-//!  asker ───── GET --health-path beside the response ──────────────┘  └──► news ──► log, metrics, a report at once
+//!  Exchange ── begin, answered, first_byte, ended ──► Learner ──► claims ──► reports, status
+//!  gate ────── may one more go in? ─────────────────►   ▲  │
+//!  asker ───── GET --health-path beside a response ─────┘  └──► news ──► log, metrics, a report at once
 //! ```
 //!
 //! Only `learner` and what it uses decide; this file is its lock, and who is woken.
@@ -11,7 +11,6 @@
 mod asker;
 mod class;
 mod handover;
-mod intake;
 mod learner;
 mod metrics;
 mod run;
@@ -19,10 +18,7 @@ mod run;
 mod tests;
 mod usual;
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prometheus::Registry;
 use sluice_proto::{ClassName, ClassRelease, ReleasePoint};
@@ -47,7 +43,7 @@ pub struct Releases {
 enum Rule {
     /// The operator's word, or nothing is learned as requests do not pass here.
     Fixed(ReleasePoint),
-    Learned(Mutex<Learner>),
+    Learned(Box<Mutex<Learner>>),
 }
 
 impl Releases {
@@ -56,7 +52,7 @@ impl Releases {
     }
 
     pub fn learned(workers: u32, registry: &Registry) -> Self {
-        Self::new(Rule::Learned(Mutex::new(Learner::new(workers as usize))), registry)
+        Self::new(Rule::Learned(Box::new(Mutex::new(Learner::new(workers as usize)))), registry)
     }
 
     fn new(rule: Rule, registry: &Registry) -> Self {
@@ -96,11 +92,6 @@ impl Releases {
 
     pub fn ended(&self, run: Option<RunId>) {
         self.of(run, |learner, run| learner.ended(run, Instant::now()));
-    }
-
-    /// The client has the whole of a response: [`Learner::delivered`].
-    pub fn delivered(&self, class: &ClassName, length: Option<u64>, tail: Duration, lag: Duration) {
-        self.learn(|learner| learner.delivered(class, length, tail, lag));
     }
 
     /// Classes of which more is known than the report says of all.

@@ -26,7 +26,7 @@ pub(super) struct Run {
     /// A worker was free for it: fewer requests were there than workers.
     pub(super) has_worker: bool,
     pub(super) body: Option<Body>,
-    /// The last response that ended while this waited for its answer.
+    /// The last response that was being sent when this came, and ended before this had its answer.
     pub(super) freed_by: Option<Suspect>,
     /// What its wait means, once that is said.
     pub(super) verdict: Option<ProbeOutcome>,

@@ -4,7 +4,7 @@ use sluice_proto::{ClassRelease, Release, ReleaseEvidence, ReleaseFound, Release
 
 /// Of one class's responses.
 pub(super) fn words(claim: &ClassRelease) -> String {
-    let ReleaseEvidence { answered, waited, taken_in, contradicted } = claim.evidence;
+    let ReleaseEvidence { answered, waited, contradicted } = claim.evidence;
     let when = match (claim.point, claim.up_to_bytes, claim.unknown_length) {
         (ReleasePoint::End, ..) | (_, None, false) => "at the end".to_owned(),
         (_, None, true) => "at the first byte, if its length is not known".to_owned(),
@@ -19,7 +19,6 @@ pub(super) fn words(claim: &ClassRelease) -> String {
     };
     add(answered, "answered beside one");
     add(waited, "had to wait for one");
-    add(taken_in, "taken in by the agent long before the client had them");
     add(contradicted, "times taken back");
     format!(
         "free {when}: {}",

@@ -175,7 +175,7 @@ fn a_question_that_nobody_answers_while_a_response_is_sent_says_that_its_worker_
     story.tend(950);
     assert_eq!(story.claim(), None);
     let now = story.at(1050);
-    story.learner.give_up(question, now);
+    story.learner.judge_overdue(question, now);
     story.ends(question, 1050);
     assert_eq!(story.probes(), [Waited]);
     let claim = story.claim().expect("known");
@@ -268,28 +268,32 @@ fn a_response_that_may_hold_its_worker_is_suspected_before_one_that_was_proved_n
     story.streams("GET /export", LENGTH, 20_001);
     let question = story.asks(20_051).expect("one is due");
     let now = story.at(21_051);
-    story.learner.give_up(question, now);
+    story.learner.judge_overdue(question, now);
     assert_eq!(story.claim().map(|claim| claim.point), Some(ReleasePoint::FirstByte));
     let export = story.learner.claims().into_iter().find(|claim| claim.class == name("GET /export"));
     assert_eq!(export.map(|claim| claim.point), Some(ReleasePoint::End));
 }
 
+/// What was begun before that was known keeps its place, but nobody has to wait for it.
 #[test]
-fn responses_that_the_agent_has_long_before_the_client_are_free_early_for_balancers() {
+fn while_a_response_goes_on_that_turned_out_to_be_free_short_requests_are_let_in_beside_it() {
     let mut story = Story::new(1);
-    for _ in 0..4 {
-        assert_eq!(story.claim(), None);
-        let (tail, lag) = (Duration::from_millis(20), Duration::from_secs(20));
-        story.learner.delivered(&name(BLOB), LENGTH, tail, lag);
+    story.streams(BLOB, LENGTH, 0);
+    for ms in [50, 300] {
+        let question = story.asks(ms).expect("one is due");
+        story.answered(question, ms + 5);
+        story.ends(question, ms + 5);
     }
-    let claim = story.claim().expect("known");
-    assert!(claim.frees_early(LENGTH) && !claim.frees_early(Some(50_000_001)));
-    assert_eq!(claim.evidence.taken_in, 4);
-    let (_, free) = story.streams(BLOB, LENGTH, 0);
-    assert!(!free, "the gate here knows better");
-    story.tend(1000);
-    assert_eq!(story.learner.take_news(), []);
-    story.tend(1001);
-    assert_eq!(story.learner.take_news(), [News::Withdrawn(name(BLOB))]);
-    assert_eq!(story.claim(), None);
+    story.tend(2000);
+    assert!(story.claim().is_some_and(|claim| claim.frees_early(LENGTH)));
+    assert!(story.asks(2000).is_none(), "nothing is left to ask");
+    for ms in [2000, 2010, 2020] {
+        assert!(story.grants(PAGE, true, ms), "{ms}");
+        let now = story.at(ms);
+        let page = story.learner.begin(Some(name(PAGE)), true, now);
+        assert!(!story.grants(PAGE, true, ms), "one at a time");
+        story.answered(page, ms + 5);
+        story.ends(page, ms + 5);
+    }
+    assert!(!story.grants(PAGE, false, 3000));
 }

