@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Fewer answers say nothing.
 const ENOUGH: u32 = 4;
 /// What is answered within this time makes nobody wait who is sent behind it.
-const SHORT: Duration = Duration::from_millis(500);
+const SHORT: Duration = Duration::from_secs(1);
 /// Scheduling alone delays an answer on a busy machine by that much.
 const NOISE: Duration = Duration::from_millis(100);
 
