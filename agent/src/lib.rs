@@ -12,7 +12,7 @@
 //! | module | what | waits for |
 //! |---|---|---|
 //! | [`config`] | options to checked values, each default with its reason | nothing |
-//! | [`gate`], [`activity`], [`measure`], [`state`] | what both sides share; no I/O | nothing |
+//! | [`gate`], [`activity`], [`measure`], [`state`], [`release`] | what both sides share; no I/O (but one task of `release`) | nothing |
 //! | `data` | requests | instance, clients; never the control thread |
 //! | [`health`], [`report`], `drain`, `api` | everything else | balancers, operators; never a request |
 //!

@@ -26,6 +26,7 @@ pub struct Shared {
     pub identity: Identity,
     pub started: Instant,
     pub gate: Gate,
+    /// When the instance's workers are free.
     pub releases: Releases,
     pub activity: Arc<Activity>,
     pub recorder: Recorder,

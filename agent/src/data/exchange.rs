@@ -28,6 +28,7 @@ pub(super) struct Exchange {
     streaming: Option<Streaming>,
     held: Option<Duration>,
     head: Option<Head>,
+    /// As the release learner knows it.
     run: Option<RunId>,
     ended: bool,
     _presence: Presence,

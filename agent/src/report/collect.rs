@@ -1,4 +1,5 @@
-//! Makes the reports: on a timer, and at once when the state changes, or when a worker is found to be free earlier or later than said.
+//! Makes the reports: on a timer, and at once when the state changes, or when workers are found to be free earlier or
+//! later than was said.
 
 use std::{sync::Arc, time::Duration};
 
