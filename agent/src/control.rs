@@ -16,6 +16,7 @@ use crate::{
     clock::Clock,
     drain::{self, DataPath},
     health::{self, Probe},
+    release,
     report::{Collector, Sender},
     shared::Shared,
 };
@@ -45,6 +46,7 @@ pub async fn run(control: Control) -> Result<(), RunError> {
         admin_leaves.await.unwrap_or(());
     }));
     let mut tasks = JoinSet::new();
+    tasks.spawn(release::watch_over(shared.clone(), probe.clone()));
     tasks.spawn(health::watch_over(shared.clone(), probe));
     tasks.spawn(collector.run());
     for sender in senders {

@@ -1,6 +1,7 @@
 //! The way to the instance: as many requests at a time as it has workers, a short queue in front.
 
 use std::{
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -10,24 +11,49 @@ use std::{
 
 use sluice_relay::Failure;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
+    sync::{Semaphore, SemaphorePermit, TryAcquireError},
     time::timeout,
 };
 
 /// First come, first served. Leaving the queue, by whatever way, gives the place back.
 #[derive(Debug)]
 pub struct Gate {
-    permits: Arc<Semaphore>,
+    permits: Arc<Permits>,
     workers: usize,
     places: usize,
     patience: Duration,
     queued: AtomicUsize,
 }
 
+/// As many as there are workers.
+#[derive(Debug)]
+struct Permits {
+    free: Semaphore,
+    /// Given out beyond those that there are: the next that come back are kept.
+    owed: AtomicUsize,
+}
+
 /// The right to occupy one worker, until dropped.
 #[derive(Debug)]
 pub struct Permit {
-    _permit: OwnedSemaphorePermit,
+    permits: Arc<Permits>,
+    is_extra: bool,
+}
+
+impl Permit {
+    /// It was given out though every worker was taken.
+    pub fn is_extra(&self) -> bool {
+        self.is_extra
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let less = |owed: usize| owed.checked_sub(1);
+        if self.permits.owed.fetch_update(Relaxed, Relaxed, less).is_err() {
+            self.permits.free.add_permits(1);
+        }
+    }
 }
 
 /// Why a request did not get through. The instance saw nothing of it.
@@ -54,7 +80,7 @@ impl Gate {
     pub fn new(workers: u32, places: u32, patience: Duration) -> Self {
         let workers = workers as usize;
         Self {
-            permits: Arc::new(Semaphore::new(workers)),
+            permits: Arc::new(Permits { free: Semaphore::new(workers), owed: AtomicUsize::new(0) }),
             workers,
             places: places as usize,
             patience,
@@ -62,38 +88,52 @@ impl Gate {
         }
     }
 
-    /// Waits for a worker. Dropping the future leaves the queue.
-    pub async fn enter(&self) -> Result<Permit, Refusal> {
+    /// Waits for a worker, or for `extra`, which lets it in though none is free; `extra` is not asked by one that
+    /// finds a worker. Dropping the future leaves the queue.
+    pub async fn enter(&self, extra: impl Future<Output = ()>) -> Result<Permit, Refusal> {
         // A permit that is given back goes to the one that waited longest, so nobody barges in here.
-        match self.permits.clone().try_acquire_owned() {
-            Ok(permit) => return Ok(Permit { _permit: permit }),
+        match self.permits.free.try_acquire() {
+            Ok(permit) => return Ok(self.taken(permit)),
             Err(TryAcquireError::Closed) => return Err(Refusal::Closed),
             Err(TryAcquireError::NoPermits) => {}
         }
         let _place = self.take_place()?;
-        match timeout(self.patience, self.permits.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Permit { _permit: permit }),
-            Ok(Err(_closed)) => Err(Refusal::Closed),
-            Err(_elapsed) => Err(Refusal::Timeout),
+        tokio::select! {
+            biased;
+            acquired = timeout(self.patience, self.permits.free.acquire()) => match acquired {
+                Ok(Ok(permit)) => Ok(self.taken(permit)),
+                Ok(Err(_closed)) => Err(Refusal::Closed),
+                Err(_elapsed) => Err(Refusal::Timeout),
+            },
+            () = extra => {
+                self.permits.owed.fetch_add(1, Relaxed);
+                Ok(Permit { permits: self.permits.clone(), is_extra: true })
+            }
         }
+    }
+
+    /// From now on the drop of what this returns gives it back.
+    fn taken(&self, permit: SemaphorePermit<'_>) -> Permit {
+        permit.forget();
+        Permit { permits: self.permits.clone(), is_extra: false }
     }
 
     /// Refuses from now on, those that wait as well. Permits already given stay.
     pub fn close(&self) {
-        self.permits.close();
+        self.permits.free.close();
     }
 
     pub fn occupancy(&self) -> Occupancy {
         Occupancy {
             workers: self.workers,
-            busy: self.workers - self.permits.available_permits(),
+            busy: self.workers - self.permits.free.available_permits() + self.permits.owed.load(Relaxed),
             queued: self.queued.load(Relaxed),
         }
     }
 
     /// Whether no worker is free.
     pub fn is_full(&self) -> bool {
-        self.permits.available_permits() == 0
+        self.permits.free.available_permits() == 0
     }
 
     fn take_place(&self) -> Result<Place<'_>, Refusal> {
@@ -126,7 +166,7 @@ impl From<Refusal> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
+    use std::{future::pending, pin::pin};
 
     use tokio::{
         task::{JoinSet, yield_now},
@@ -155,7 +195,7 @@ mod tests {
                 requests.spawn(async move {
                     sleep(Duration::from_millis(arrives)).await;
                     let visit = async {
-                        let Ok(_permit) = gate.enter().await else { return };
+                        let Ok(_permit) = gate.enter(pending()).await else { return };
                         let now_inside = inside.fetch_add(1, Relaxed) + 1;
                         assert!(now_inside <= workers as usize, "{now_inside} inside");
                         let _leave = Place(&inside);
@@ -176,9 +216,9 @@ mod tests {
     #[tokio::test]
     async fn the_first_that_waits_is_the_first_that_enters() {
         let gate = Gate::new(1, 2, PATIENCE);
-        let first = gate.enter().await.expect("a free worker");
-        let mut second = pin!(gate.enter());
-        let mut third = pin!(gate.enter());
+        let first = gate.enter(pending()).await.expect("a free worker");
+        let mut second = pin!(gate.enter(pending()));
+        let mut third = pin!(gate.enter(pending()));
         tokio::select! {
             biased;
             _ = second.as_mut() => panic!("no worker is free"),
@@ -186,7 +226,10 @@ mod tests {
             () = yield_now() => {}
         }
         drop(first);
-        assert_eq!(gate.enter().await.expect_err("the second has the worker, and waiting"), Refusal::Full);
+        assert_eq!(
+            gate.enter(pending()).await.expect_err("the second has the worker, and waiting"),
+            Refusal::Full
+        );
         let entered = tokio::select! {
             entered = third => panic!("overtook: {entered:?}"),
             entered = second => entered,
@@ -197,11 +240,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_after_the_patience_and_at_the_limit_of_places() {
         let gate = Gate::new(1, 1, PATIENCE);
-        let _busy = gate.enter().await.expect("a free worker");
+        let _busy = gate.enter(pending()).await.expect("a free worker");
         let since = Instant::now();
-        let mut waits = pin!(gate.enter());
+        let mut waits = pin!(gate.enter(pending()));
         tokio::select! { biased; _ = waits.as_mut() => panic!("no worker is free"), () = yield_now() => {} }
-        assert_eq!(gate.enter().await.expect_err("one place only"), Refusal::Full);
+        assert_eq!(gate.enter(pending()).await.expect_err("one place only"), Refusal::Full);
         assert_eq!(waits.await.expect_err("nobody leaves"), Refusal::Timeout);
         assert_eq!(since.elapsed(), PATIENCE);
         assert_eq!(gate.occupancy().queued, 0);
@@ -210,21 +253,49 @@ mod tests {
     #[tokio::test]
     async fn without_places_nobody_waits() {
         let gate = Gate::new(1, 0, PATIENCE);
-        let _busy = gate.enter().await.expect("a free worker");
-        assert_eq!(gate.enter().await.expect_err("no places"), Refusal::Full);
+        let _busy = gate.enter(pending()).await.expect("a free worker");
+        assert_eq!(gate.enter(pending()).await.expect_err("no places"), Refusal::Full);
     }
 
     #[tokio::test]
     async fn closing_refuses_those_that_wait_and_those_that_come() {
         let gate = Gate::new(1, 1, PATIENCE);
-        let busy = gate.enter().await.expect("a free worker");
-        let mut waits = pin!(gate.enter());
+        let busy = gate.enter(pending()).await.expect("a free worker");
+        let mut waits = pin!(gate.enter(pending()));
         tokio::select! { biased; _ = waits.as_mut() => panic!("no worker is free"), () = yield_now() => {} }
         gate.close();
         assert_eq!(waits.await.expect_err("closed"), Refusal::Closed);
-        assert_eq!(gate.enter().await.expect_err("closed"), Refusal::Closed);
+        assert_eq!(gate.enter(pending()).await.expect_err("closed"), Refusal::Closed);
         assert_eq!(gate.occupancy().busy, 1, "the one inside goes on");
         drop(busy);
         assert_eq!(gate.occupancy().busy, 0);
+    }
+
+    /// The worker that is freed next goes to the one that was let in beyond the limit.
+    #[tokio::test]
+    async fn one_that_is_let_in_as_an_extra_counts_until_any_leaves() {
+        for extra_leaves_first in [true, false] {
+            let gate = Gate::new(1, 2, PATIENCE);
+            let first = gate.enter(pending()).await.expect("a free worker");
+            assert!(!first.is_extra());
+            let extra = gate.enter(async {}).await.expect("let in");
+            assert!(extra.is_extra());
+            assert_eq!(gate.occupancy(), Occupancy { workers: 1, busy: 2, queued: 0 });
+            let mut waits = pin!(gate.enter(pending()));
+            let (leaves, stays) = if extra_leaves_first { (extra, first) } else { (first, extra) };
+            drop(leaves);
+            tokio::select! { biased; _ = waits.as_mut() => panic!("one is inside"), () = yield_now() => {} }
+            assert_eq!(gate.occupancy(), Occupancy { workers: 1, busy: 1, queued: 1 });
+            drop(stays);
+            drop(waits.await.expect("nobody is inside"));
+            assert_eq!(gate.occupancy(), Occupancy { workers: 1, busy: 0, queued: 0 });
+        }
+    }
+
+    #[tokio::test]
+    async fn an_extra_is_not_asked_for_by_one_that_finds_a_worker() {
+        let gate = Gate::new(1, 1, PATIENCE);
+        let asked = async { panic!("a worker is free") };
+        assert!(!gate.enter(asked).await.expect("a free worker").is_extra());
     }
 }

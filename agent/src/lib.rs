@@ -15,6 +15,7 @@
 //! | [`gate`], [`activity`], [`measure`], [`state`] | what both sides share; no I/O | nothing |
 //! | [`compress`] | responses, on threads of its own | nothing |
 //! | [`clock`] | requests that the agent makes itself, on a schedule | the gate, the instance |
+//! | [`gate`], [`activity`], [`measure`], [`state`], [`release`] | what both sides share; no I/O (but one task of `release`) | nothing |
 //! | `data` | requests | instance, clients; never the control thread |
 //! | [`health`], [`report`], `drain`, `api` | everything else | balancers, operators; never a request |
 //!
@@ -34,6 +35,7 @@ pub mod gate;
 pub mod health;
 pub mod measure;
 pub mod metrics;
+pub mod release;
 pub mod report;
 pub mod shared;
 mod start;

@@ -16,6 +16,7 @@ use crate::{
     gate::Gate,
     measure::Recorder,
     metrics::{AgentMetrics, ReadAtScrape},
+    release::Releases,
     report::{Identity, Link, Published},
     state::StateCell,
 };
@@ -26,6 +27,8 @@ pub struct Shared {
     pub identity: Identity,
     pub started: Instant,
     pub gate: Gate,
+    /// When the instance's workers are free.
+    pub releases: Releases,
     pub activity: Arc<Activity>,
     pub recorder: Recorder,
     /// `None`: responses are not compressed.

@@ -24,6 +24,7 @@ use crate::{
     clock::Clock,
     compress::Compressor,
     config::{Config, Path},
+    config::{Config, Path, ReleaseOption},
     control::{self, Control},
     data,
     drain::DataPath,
@@ -31,6 +32,7 @@ use crate::{
     health::Probe,
     measure::Recorder,
     metrics::AgentMetrics,
+    release::{self, Releases},
     report::{Collector, Identity, Link, Sender},
     shared::{Shared, register_gauges},
     state::StateCell,
@@ -99,6 +101,7 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     let relay = RelayMetrics::register(&registry);
     register_gauges(&shared, &registry);
     let clocks = Clock::all(&shared, &registry)?;
+    release::register_gauges(&shared, &registry);
     announce(&shared, data_addr, admin.local_addr());
 
     let stop = Shutdown::new();
@@ -173,10 +176,15 @@ fn share(
 ) -> Result<Arc<Shared>, RunError> {
     let started = Instant::now();
     let metrics = AgentMetrics::register(registry);
+    let releases = match (config.release, config.path) {
+        (ReleaseOption::Auto, Path::Inline { .. }) => Releases::learned(config.workers, registry),
+        _ => Releases::fixed(config.release().point, registry),
+    };
     let link = |url: &crate::config::BalancerUrl| Arc::new(Link::new(url.clone(), &metrics, started));
     Ok(Arc::new(Shared {
         identity: identity(&config, data_addr)?,
         started,
+        releases,
         gate: Gate::new(config.workers, config.queue_length, config.queue_timeout),
         activity: Arc::new(Activity::default()),
         recorder: Recorder::new(started),

@@ -20,6 +20,7 @@ mod kind;
 pub mod learn;
 pub mod names;
 pub mod plan;
+pub mod release;
 pub mod report;
 pub mod rules;
 mod segment;
@@ -35,6 +36,7 @@ pub use host::HostPattern;
 pub use kind::Kind;
 pub use names::{BootId, InstanceName, NameError, ServiceName, Target};
 pub use plan::{PlanReply, Role};
+pub use release::{ClassRelease, ReleaseEvidence};
 pub use report::{
     ClassReport, HeavyUrl, Mode, Now, Release, ReleaseFound, ReleasePoint, Report, ReportError, State,
 };

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BootId, ClassName, InstanceName, SCHEMA, ServiceName, Sketch, Target};
+use crate::{BootId, ClassName, ClassRelease, InstanceName, SCHEMA, ServiceName, Sketch, Target};
 
 /// The longest report that a reader takes, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -63,6 +63,9 @@ pub struct Report {
     /// not sent again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classifications: Vec<u64>,
+    /// Classes of which the agent knows better than `release` when their workers are free. At most [`MAX_CLASSES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub releases: Vec<ClassRelease>,
 }
 
 /// When the instance's worker is free again.
@@ -200,6 +203,7 @@ impl Report {
         within("now.spooled_bytes", self.now.spooled_bytes, 0, PEBIBYTE)?;
         within("classes.len", self.classes.len() as u64, 0, MAX_CLASSES as u64)?;
         within("heavy_urls.len", self.heavy_urls.len() as u64, 0, MAX_URLS as u64)?;
+        within("releases.len", self.releases.len() as u64, 0, MAX_CLASSES as u64)?;
         let versions = self.classifications.len() as u64;
         within("classifications.len", versions, 0, MAX_CLASSIFICATIONS as u64)?;
         text("version_label", self.version_label.as_deref())?;
@@ -272,6 +276,7 @@ mod tests {
                 "held_us": {"bins": [[0, 2]], "min": 1, "max": 1, "sum": 2},
             }],
             "heavy_urls": [{"url": "/a", "requests": 1, "total_bytes": 10, "largest_bytes": 10}],
+            "releases": [{"class": "GET /a", "point": "first-byte", "found": "learned", "up_to_bytes": 9}],
         })
     }
 
@@ -291,7 +296,7 @@ mod tests {
     fn unknown_fields_are_ignored_and_optional_ones_may_be_missing() {
         let mut value = valid();
         value["from_the_future"] = json!({"a": [1]});
-        for key in ["service", "classes", "heavy_urls", "reason"] {
+        for key in ["service", "classes", "heavy_urls", "reason", "releases"] {
             value.as_object_mut().expect("an object").remove(key);
         }
         let report = parse(&value).expect("valid");
@@ -323,6 +328,8 @@ mod tests {
             ("/classes/0/requests", json!(1), "classes[0].held_us.count"),
             ("/classes/0/held_us/max", json!(5), "classes[0].held_us"),
             ("/heavy_urls/0/largest_bytes", json!(11), "heavy_urls[0].largest_bytes"),
+            ("/releases/0/up_to_bytes", json!(-1), "releases[0].up_to_bytes"),
+            ("/releases/0/point", json!("sometimes"), "releases[0].point"),
         ] {
             let mut value = valid();
             match value.pointer_mut(pointer) {

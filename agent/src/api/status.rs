@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use sluice_proto::{
-    BootId, ClassName, ClassReport, HeavyUrl, InstanceName, Mode, Now, PlanReply, Release, ServiceName,
-    Sketch, State, Target,
+    BootId, ClassName, ClassRelease, ClassReport, HeavyUrl, InstanceName, Mode, Now, PlanReply, Release,
+    ServiceName, Sketch, State, Target,
 };
 
 use crate::{
@@ -22,6 +22,8 @@ pub(super) struct Status {
     version_label: Option<String>,
     workers: u32,
     release: Release,
+    /// What was learned of classes, with the evidence.
+    releases: Vec<ClassRelease>,
     boot_id: BootId,
     uptime_ms: u64,
     state: State,
@@ -84,6 +86,7 @@ impl Status {
             version_label: identity.version_label.clone(),
             workers: identity.workers,
             release: identity.release.clone(),
+            releases: shared.releases.claims(),
             boot_id: identity.boot_id.clone(),
             uptime_ms: millis_since(shared.started),
             state,

@@ -52,8 +52,9 @@ pub struct Options {
 
     /// When a worker is free again: with the first byte of the response body, or with its last [default: auto]
     ///
-    /// auto is "end" in this release, which is true of every server, if late for those that send by themselves
-    /// (waitress, gunicorn's gthread and gevent workers with buffering, Zope).
+    /// auto finds it out, by class and length of the response: a worker is free early if others' requests are answered
+    /// while as many responses as there are workers are being sent. Requests that wait here anyway may show it, and
+    /// those to --health-path. Until then, and after the first contradiction, it is the last byte.
     #[arg(long, value_name = "POINT", env = "SLUICE_RELEASE")]
     pub release: Option<ReleaseOption>,
 
@@ -120,7 +121,8 @@ pub struct Options {
     /// Path that is asked to see if the instance is well: a status below 500 says yes [default: none, a TCP
     /// connection is enough]
     ///
-    /// The instance answers it with a worker. Where workers are few, prefer the connection.
+    /// A worker has to answer it, and quickly: --release auto asks for it beside long responses. Where workers are few,
+    /// prefer the connection if nothing is to be found out.
     #[arg(long, value_name = "PATH", env = "SLUICE_HEALTH_PATH", help_heading = HEALTH)]
     pub health_path: Option<String>,
 

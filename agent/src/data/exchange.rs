@@ -4,7 +4,6 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use http::{StatusCode, uri::PathAndQuery};
-use sluice_proto::ReleasePoint;
 use sluice_relay::{End, Observer};
 use tokio::time::Instant;
 
@@ -14,6 +13,7 @@ use crate::{
     gate::Permit,
     measure::Observation,
     metrics::Outcome,
+    release::RunId,
     shared::Shared,
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Exchange {
     streaming: Option<Streaming>,
     held: Option<Duration>,
     head: Option<Head>,
+    /// As the release learner knows it.
+    run: Option<RunId>,
     ended: bool,
     _presence: Presence,
 }
@@ -36,6 +38,8 @@ pub(super) struct Exchange {
 struct Head {
     status: StatusCode,
     after: Duration,
+    /// Of the body, if it says.
+    length: Option<u64>,
 }
 
 impl Exchange {
@@ -46,6 +50,7 @@ impl Exchange {
         permit: Permit,
         presence: Presence,
     ) -> Self {
+        let run = shared.releases.begin(&class.name, permit.is_extra());
         Self {
             shared,
             class,
@@ -55,16 +60,18 @@ impl Exchange {
             streaming: None,
             held: None,
             head: None,
+            run,
             ended: false,
             _presence: presence,
         }
     }
 
-    /// The head of the response came.
-    pub(super) fn answered(&mut self, status: StatusCode) {
+    /// The head of the response came; `length`: of its body, if it says.
+    pub(super) fn answered(&mut self, status: StatusCode, length: Option<u64>) {
+        self.shared.releases.answered(self.run);
         let after = self.started.elapsed();
         self.shared.metrics.ttfb.observe(after.as_secs_f64());
-        self.head = Some(Head { status, after });
+        self.head = Some(Head { status, after, length });
     }
 
     /// No usable response came, and none will.
@@ -82,6 +89,8 @@ impl Exchange {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
+        // First what is known of the worker, then the worker itself: who gets it begins after this one.
+        self.shared.releases.ended(self.run.take());
         self.give_back();
         self.streaming = None;
         self.class.metrics.ended(outcome);
@@ -112,7 +121,8 @@ impl Exchange {
 
 impl Observer for Exchange {
     fn first_byte(&mut self) {
-        if self.shared.identity.release.point == ReleasePoint::FirstByte {
+        let length = self.head.and_then(|head| head.length);
+        if self.shared.releases.first_byte(self.run, length) {
             self.give_back();
             self.streaming = Some(self.shared.activity.stream());
         }

@@ -2,8 +2,11 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::SystemTime};
 
-use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::UPGRADE, request};
+use hyper::{
+    body::{Body, Incoming},
+    upgrade::OnUpgrade,
+};
 use sluice_proto::headers;
 use sluice_relay::{
     Client, ClientBody, Failure, Handler, ReplyBody, SendError, Upstreams,
@@ -57,7 +60,11 @@ impl Handler for AgentHandler {
         }
         let form = self.shared.compressor.as_ref().map(|compressor| compressor.ask(&parts));
         let asked = Instant::now();
-        let permit = match self.shared.gate.enter().await {
+        let extra = self
+            .shared
+            .releases
+            .granted(&class.name, is_safe_to_let_in(&parts, &body), || self.shared.takes_requests());
+        let permit = match self.shared.gate.enter(extra).await {
             Ok(permit) => permit,
             Err(refusal) => return self.turn_away(&class, refusal.into()),
         };
@@ -81,7 +88,7 @@ impl AgentHandler {
             Err(error) => return self.give_up(error.failure, Seen::unless(error.unsent.is_some()), exchange),
         };
         let mut exchange = exchange;
-        exchange.answered(response.status());
+        exchange.answered(response.status(), response.body().size_hint().exact());
         let (mut parts, body) = response.into_parts();
         if prepare_response(&mut parts).is_err() {
             return self.give_up(Failure::InvalidResponse, Seen::Yes, exchange);
@@ -169,6 +176,13 @@ impl Seen {
     fn unless(unsent: bool) -> Self {
         if unsent { Self::No } else { Self::Yes }
     }
+}
+
+/// Whether it does no harm that it is answered a little earlier or later than those before it.
+fn is_safe_to_let_in(parts: &request::Parts, body: &ClientBody) -> bool {
+    matches!(parts.method, Method::GET | Method::HEAD)
+        && body.is_end_stream()
+        && !parts.headers.contains_key(UPGRADE)
 }
 
 /// RFC 9110, 9.2.2: a proxy may repeat what is idempotent; without a body there is nothing that is gone already.

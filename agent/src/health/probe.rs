@@ -31,6 +31,16 @@ impl Probe {
         Ok(Self { instance, request, timeout: config.timeout })
     }
 
+    /// Whether a check is a request that a worker answers, not just a connection.
+    pub fn asks_the_application(&self) -> bool {
+        self.request.is_some()
+    }
+
+    /// The same with another limit of time.
+    pub fn within(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
     /// Asks once. `is_full` tells whether all workers have something to do, which is asked if no answer comes.
     ///
     /// Not through the gate: a check that waits behind the requests of a stuck instance would never find out.

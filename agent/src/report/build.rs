@@ -3,8 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use sluice_proto::{
-    BootId, ClassName, ClassReport, ClassSums, HeavyUrl, InstanceName, Mode, Now, Release, Report, SCHEMA,
-    ServiceName, Target,
+    BootId, ClassName, ClassRelease, ClassReport, ClassSums, HeavyUrl, InstanceName, Mode, Now, Release,
+    Report, SCHEMA, ServiceName, Target,
     report::{MAX_BYTES, MAX_URLS},
 };
 
@@ -38,6 +38,8 @@ pub struct Moment {
     pub now: Now,
     /// Versions that balancers have sent: see [`Report::classifications`].
     pub classifications: Vec<u64>,
+    /// At most [`MAX_CLASSES`](sluice_proto::report::MAX_CLASSES).
+    pub releases: Vec<ClassRelease>,
 }
 
 /// The report on `window`, the classes with the most requests first.
@@ -68,6 +70,7 @@ pub fn build(identity: &Identity, moment: Moment, window: WindowData) -> Report 
         classes: class_reports(window.classes),
         heavy_urls: heavy_urls.collect(),
         classifications: moment.classifications,
+        releases: moment.releases,
     }
 }
 
@@ -83,6 +86,9 @@ pub fn encode(mut report: Report) -> (Report, Vec<u8>) {
         tracing::debug!(bytes = bytes.len(), classes = report.classes.len(), "report is too large");
         if report.classes.len() > 1 {
             fold_smaller_half(&mut report.classes);
+        } else if report.releases.len() > 1 {
+            // What is not claimed is held to the end.
+            report.releases.truncate(report.releases.len() / 2);
         } else {
             report.heavy_urls.truncate(report.heavy_urls.len() / 2);
         }
@@ -153,6 +159,7 @@ mod tests {
             standing: Standing::default(),
             now: Now { in_flight: 1, ..Now::default() },
             classifications: vec![u64::MAX],
+            releases: vec![],
         }
     }
 

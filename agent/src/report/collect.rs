@@ -1,4 +1,5 @@
-//! Makes the reports: on a timer, and at once when the state changes.
+//! Makes the reports: on a timer, and at once when the state changes, or when workers are found to be free earlier or
+//! later than was said.
 
 use std::{sync::Arc, time::Duration};
 
@@ -47,6 +48,7 @@ impl Collector {
             tokio::select! {
                 () = sleep(pause) => {}
                 Ok(()) = self.changes.changed() => {}
+                () = self.shared.releases.changed() => {}
             }
             self.publish();
         }
@@ -58,7 +60,8 @@ impl Collector {
         let standing = self.changes.borrow_and_update().clone();
         let version = standing.version;
         let (now, classifications) = (self.shared.now(), self.shared.classifications());
-        let moment = Moment { seq: self.seq, standing, now, classifications };
+        let releases = self.shared.releases.claims();
+        let moment = Moment { seq: self.seq, standing, now, classifications, releases };
         let window = self.shared.recorder.cut(at);
         let (report, body) = encode(build(&self.shared.identity, moment, window));
         let published = Published { report, body: body.into(), version, at };

@@ -7,9 +7,10 @@ use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
-use sluice_proto::{ClassName, Kind};
+use sluice_proto::{ClassName, ClassRelease, Kind, Release};
 
 use crate::control::ControlState;
+use crate::control::release;
 use crate::control::view::{self, ClassView, ServiceFacts};
 use crate::decide::classify::{Request, classify};
 use crate::decide::dispatch::explain::{Candidate, Standing};
@@ -166,6 +167,8 @@ pub struct CandidateView {
     pub instance: String,
     /// `closed`, `open` or `trying`.
     pub breaker: String,
+    /// When a worker there is free of such a request, and how that is known.
+    pub release: String,
     #[serde(flatten)]
     pub figures: Candidate,
     /// Why it would be picked, or would not.
@@ -211,7 +214,7 @@ fn answer(state: &ControlState, question: &Question) -> Answer {
             reason: told.homes.worth.words(),
         },
         mode: told.mode,
-        candidates: told.candidates.iter().map(|c| names.candidate(service, &told, c)).collect(),
+        candidates: told.candidates.iter().map(|c| names.candidate(service, &told, c, &class)).collect(),
         others: told.others,
         known: known.map(|entry| view::class(&facts, service, &entry, now())),
     }
@@ -245,7 +248,14 @@ fn treatment(ask: &Ask, rule: Option<&Treatment>, names: &Names) -> TreatmentVie
 }
 
 /// What ids mean, and why instances get no requests.
-struct Names(HashMap<InstanceId, (String, Option<String>)>);
+struct Names(HashMap<InstanceId, Named>);
+
+struct Named {
+    name: String,
+    excluded: Option<String>,
+    release: Release,
+    releases: Vec<ClassRelease>,
+}
 
 impl Names {
     fn of(state: &ControlState, service: &Service) -> Self {
@@ -257,7 +267,9 @@ impl Names {
                     Routing::Routed => None,
                     Routing::Excluded(reason) => Some(reason),
                 };
-                (member.id, (key.1.to_string(), excluded))
+                let releases = member.releases(now()).to_vec();
+                let name = key.1.to_string();
+                (member.id, Named { name, excluded, release: member.release, releases })
             })
             .collect(),
         )
@@ -265,11 +277,22 @@ impl Names {
 
     /// An instance that went meanwhile has none.
     fn name(&self, id: InstanceId) -> String {
-        self.0.get(&id).map_or_else(|| "gone".to_owned(), |(name, _)| name.clone())
+        self.0.get(&id).map_or_else(|| "gone".to_owned(), |named| named.name.clone())
     }
 
-    fn candidate(&self, service: &Service, told: &Explanation, candidate: &Candidate) -> CandidateView {
-        let excluded = self.0.get(&candidate.id).and_then(|(_, excluded)| excluded.as_ref());
+    fn candidate(
+        &self,
+        service: &Service,
+        told: &Explanation,
+        candidate: &Candidate,
+        class: &ClassName,
+    ) -> CandidateView {
+        let named = self.0.get(&candidate.id);
+        let excluded = named.and_then(|named| named.excluded.as_ref());
+        let claim = |named: &Named| match named.releases.iter().find(|claim| claim.class == *class) {
+            Some(claim) => release::words(claim),
+            None => release::words_of_all(&named.release),
+        };
         let reason = match excluded.filter(|_| candidate.standing == Standing::Excluded) {
             Some(excluded) => format!("it gets no requests: {excluded}"),
             None => told.stands(candidate),
@@ -278,6 +301,7 @@ impl Names {
         CandidateView {
             instance: self.name(candidate.id),
             breaker: breaker.to_owned(),
+            release: named.map(claim).unwrap_or_default(),
             figures: *candidate,
             reason,
         }

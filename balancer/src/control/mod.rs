@@ -14,6 +14,7 @@ mod keeper;
 mod learned;
 pub mod planning;
 mod pool_metrics;
+mod release;
 mod state;
 mod ticker;
 pub mod view;

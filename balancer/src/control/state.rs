@@ -156,7 +156,7 @@ impl ControlState {
 
     /// Ends a second: what was learned in it is planned with.
     pub fn tick(&self) {
-        self.forget_foreign();
+        self.forget_what_is_old();
         for (service, named) in self.named_by_service() {
             self.decisions.record(&service.name, service.tick(unix_ms(), named));
         }
@@ -257,14 +257,17 @@ impl ControlState {
         service.set_foreign(id, self.membership().compare(key, own));
     }
 
-    /// Where reports have stopped, nothing is known of others.
-    fn forget_foreign(&self) {
+    /// Where reports have stopped, nothing is known of others, nor of when workers are free.
+    fn forget_what_is_old(&self) {
         let now = now();
         for (key, member) in self.members() {
             if member.knowledge(now) != Knowledge::Fresh
                 && let Some(service) = self.directory.get(&key.0)
             {
                 service.set_foreign(member.id, 0);
+                if let Some(instance) = service.instance(member.id) {
+                    instance.set_releases(&[]);
+                }
             }
         }
     }
@@ -278,6 +281,7 @@ impl ControlState {
             Arc::new(Instance::new(member.id, name, target, member.release.point, now()))
         });
         instance.set_release_point(member.release.point);
+        instance.set_releases(member.releases(now()));
         instance.set_behind_agent(member.is_behind_agent());
         let workers = Workers::reported(member.workers, member.configured);
         service.set_instance(instance, workers, member.routing() == Routing::Routed);

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sluice_proto::report::Release;
-use sluice_proto::{ClassName, ClassSums, Sketch, State, classify};
+use sluice_proto::{ClassName, ClassRelease, ClassSums, Sketch, State, classify};
 
 use crate::control::ControlState;
+use crate::control::release;
 use crate::decide::breaker::Breaker;
 use crate::decide::dispatch::{InstanceId, Occupancy};
 use crate::decide::learn::affinity::Worth;
@@ -56,6 +57,8 @@ pub struct InstanceView {
     /// Unix time in milliseconds since when it is for large requests first; `None`: it is not.
     pub dedicated_since_ms: Option<u64>,
     pub release: Release,
+    /// Where the agent knows better, by class.
+    pub releases: Vec<ClassRelease>,
     pub mode: Option<String>,
     pub version_label: Option<String>,
     /// `fresh`, `stale` or `unknown`.
@@ -87,6 +90,8 @@ pub struct ClassView {
     pub rate: f64,
     /// Instances where it is at home.
     pub homes: Vec<String>,
+    /// Instances of whose responses it is known when they free their worker, and when, in words.
+    pub releases: Vec<String>,
     pub seen: Figures,
     pub reported: Figures,
 }
@@ -162,6 +167,7 @@ pub(super) fn instance(state: &ControlState, key: &Key, member: &Member, now: In
         homes: occupancy.map_or(0, |o| o.homes),
         dedicated_since_ms: occupancy.filter(|o| o.dedicated).and_then(|_| plan.since(&key.0)),
         release: member.release.clone(),
+        releases: member.releases(now).to_vec(),
         mode: agent.map(|agent| word(&agent.mode)),
         version_label: agent.and_then(|agent| agent.version_label.clone()),
         knowledge: word(&member.knowledge(now)),
@@ -176,6 +182,8 @@ pub(super) struct ServiceFacts {
     pub(super) figures: decide::Figures,
     names: HashMap<InstanceId, String>,
     dedicated: Vec<String>,
+    /// By class: who frees its workers when.
+    releases: HashMap<ClassName, Vec<String>>,
 }
 
 impl ServiceFacts {
@@ -183,12 +191,19 @@ impl ServiceFacts {
         let now = now();
         let figures = service.look(|scheduler| scheduler.figures(now));
         let members = state.members();
-        let own = members.iter().filter(|(key, _)| key.0 == service.name);
-        let names: HashMap<_, _> = own.map(|(key, member)| (member.id, key.1.to_string())).collect();
+        let own = || members.iter().filter(|(key, _)| key.0 == service.name);
+        let mut releases = HashMap::<_, Vec<_>>::new();
+        for (key, member) in own() {
+            for claim in member.releases(now) {
+                let words = format!("{}: {}", key.1, release::words(claim));
+                releases.entry(claim.class.clone()).or_default().push(words);
+            }
+        }
+        let names: HashMap<_, _> = own().map(|(key, member)| (member.id, key.1.to_string())).collect();
         let mut dedicated: Vec<_> =
             figures.dedicated.iter().filter_map(|id| names.get(id).cloned()).collect();
         dedicated.sort();
-        Self { figures, names, dedicated }
+        Self { figures, names, dedicated, releases }
     }
 
     pub(super) fn name(&self, id: &InstanceId) -> String {
@@ -243,6 +258,7 @@ pub(super) fn class(facts: &ServiceFacts, service: &Service, entry: &ClassEntry,
         predicted_by: figures_of.held.from.as_str().to_owned(),
         rate: figures_of.rate,
         homes,
+        releases: facts.releases.get(&entry.name).cloned().unwrap_or_default(),
         seen: figures(entry.seen(now)),
         reported: figures(entry.reported(now)),
     }

@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sluice_proto::report::ReleasePoint;
 use sluice_relay::body::Progress;
 use sluice_relay::{End, Failure, Observer};
 
@@ -116,8 +115,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(record: Record, slot: Slot, status: u16, length: Option<u64>) -> Self {
-        slot.head(length);
+    pub(super) fn new(record: Record, mut slot: Slot, status: u16, length: Option<u64>) -> Self {
+        slot.head(&record.class.name, length);
         Self { record: Some(record), slot: Some(slot), status, length }
     }
 }
@@ -125,8 +124,7 @@ impl Exchange {
 impl Observer for Exchange {
     fn first_byte(&mut self) {
         let (Some(slot), Some(record)) = (&mut self.slot, &mut self.record) else { return };
-        slot.first_byte(self.length);
-        if slot.instance().release_point() == ReleasePoint::FirstByte {
+        if slot.first_byte(self.length) {
             record.released();
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sluice_proto::report::{Mode, Now, Release, ReleaseFound, ReleasePoint};
-use sluice_proto::{BootId, InstanceName, Report, ServiceName, State, Target};
+use sluice_proto::{BootId, ClassRelease, InstanceName, Report, ServiceName, State, Target};
 
 use crate::decide::dispatch::InstanceId;
 use crate::decide::foreign::Foreign;
@@ -43,6 +43,7 @@ pub struct AgentWord {
     pub version_label: Option<String>,
     pub now: Now,
     pub foreign: Foreign,
+    releases: Vec<ClassRelease>,
 }
 
 /// The operator's word on an instance.
@@ -229,6 +230,7 @@ impl AgentWord {
             version_label: report.version_label.clone(),
             now: report.now.clone(),
             foreign,
+            releases: report.releases.clone(),
         }
     }
 
@@ -261,6 +263,13 @@ impl Member {
     /// Whether requests reach it through its agent.
     pub fn is_behind_agent(&self) -> bool {
         self.agent.as_ref().is_some_and(|agent| agent.mode == Mode::Inline)
+    }
+
+    /// What is believed of when its workers are free, by class: what its agent said of late, if the agent is where it
+    /// can know that.
+    pub fn releases(&self, now: Instant) -> &[ClassRelease] {
+        let is_believed = self.is_behind_agent() && self.knowledge(now) == Knowledge::Fresh;
+        self.agent.as_ref().filter(|_| is_believed).map_or(&[], |agent| &agent.releases)
     }
 
     /// Whether it gets requests. Old reports exclude nobody: an agent that fell silent while
@@ -326,6 +335,25 @@ mod tests {
             assert_eq!(outcome, expected, "{boot} {seq}");
         }
         assert_eq!(members.get(&key()).and_then(|m| m.agent.as_ref()).map(|a| a.seq), Some(2));
+    }
+
+    #[test]
+    fn release_points_of_classes_are_believed_for_as_long_as_an_agent_in_the_way_repeats_them() {
+        let start = Instant::now();
+        for (mode, age_ms, believed) in
+            [(Mode::Inline, 2_999, 1), (Mode::Inline, 3_001, 0), (Mode::Passive, 0, 0)]
+        {
+            let claim = r#"{"class": "GET /a", "point": "first-byte", "found": "learned", "up_to_bytes": 9}"#;
+            let claim: ClassRelease = serde_json::from_str(claim).expect("valid");
+            let mut members = Membership::default();
+            let said = Report { mode, releases: vec![claim], ..report("a", 1, "ready") };
+            members.report(&said, start).expect("news");
+            let at = start + Duration::from_millis(age_ms);
+            let member = members.get(&key()).expect("known");
+            assert_eq!(member.releases(at).len(), believed, "{mode:?} {age_ms}");
+            members.report(&report("a", 2, "ready"), at).expect("news");
+            assert!(members.get(&key()).expect("known").releases(at).is_empty(), "not said again");
+        }
     }
 
     #[test]

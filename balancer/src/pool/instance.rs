@@ -1,10 +1,13 @@
 //! One instance as the data path sees it.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use sluice_proto::report::ReleasePoint;
-use sluice_proto::{InstanceName, Target};
+use sluice_proto::{ClassName, ClassRelease, InstanceName, Target};
 
 use crate::decide::dispatch::InstanceId;
 
@@ -17,6 +20,8 @@ pub struct Instance {
     pub target: Target,
     known_since: Instant,
     releases_at_first_byte: AtomicBool,
+    /// Where its agent knows better, by class; empty where agents have not said so of late.
+    releases: ArcSwap<HashMap<ClassName, ClassRelease>>,
     /// Requests reach it through its agent.
     behind_agent: AtomicBool,
     /// Milliseconds after `known_since`, plus one; 0: never.
@@ -39,19 +44,32 @@ impl Instance {
             target,
             known_since: now,
             releases_at_first_byte: AtomicBool::new(release == ReleasePoint::FirstByte),
+            releases: ArcSwap::default(),
             behind_agent: AtomicBool::new(false),
             last_success: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
         }
     }
 
-    /// When its worker is free.
-    pub fn release_point(&self) -> ReleasePoint {
-        if self.releases_at_first_byte.load(Relaxed) { ReleasePoint::FirstByte } else { ReleasePoint::End }
+    /// Whether its worker is free at the first byte of a response of that class. `length`: of the body, if it says.
+    pub fn frees_early(&self, class: &ClassName, length: Option<u64>) -> bool {
+        match self.releases.load().get(class) {
+            Some(claim) => claim.frees_early(length),
+            None => self.releases_at_first_byte.load(Relaxed),
+        }
     }
 
     pub fn set_release_point(&self, point: ReleasePoint) {
         self.releases_at_first_byte.store(point == ReleasePoint::FirstByte, Relaxed);
+    }
+
+    /// What its agent says of classes, in place of all that it said before.
+    pub fn set_releases(&self, claims: &[ClassRelease]) {
+        if claims.is_empty() && self.releases.load().is_empty() {
+            return;
+        }
+        let by_class = claims.iter().map(|claim| (claim.class.clone(), claim.clone())).collect();
+        self.releases.store(Arc::new(by_class));
     }
 
     /// Whether Sluice's own fields mean something there.

@@ -355,7 +355,7 @@ mod tests {
     use crate::decide::plan::PlanParams;
     use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
     use crate::pool::classes::tests::table;
-    use sluice_proto::report::ReleasePoint;
+    use sluice_proto::{ClassName, ClassRelease, ReleaseEvidence, ReleaseFound, ReleasePoint};
 
     fn limits(queue_length: usize) -> ServiceLimits {
         ServiceLimits {
@@ -443,17 +443,35 @@ mod tests {
     async fn the_first_byte_frees_a_worker_only_where_it_does() {
         let service = service(9);
         add(&service, 1, 1, ReleasePoint::End);
-        let mut slot = take(&service).await.expect("free");
-        slot.first_byte(None);
-        assert_eq!(working(&service, 1), 1);
-        slot.instance().set_release_point(ReleasePoint::FirstByte);
-        slot.first_byte(None);
-        slot.first_byte(None);
-        assert_eq!(working(&service, 1), 0);
-        let other = take(&service).await.expect("free again");
-        drop((slot, other));
-        let load = service.occupancy(InstanceId(1)).expect("known").load;
-        assert_eq!((load.working, load.streaming), (0, 0));
+        let class = ClassName::other();
+        let claim = |point| ClassRelease {
+            class: class.clone(),
+            point,
+            found: ReleaseFound::Learned,
+            up_to_bytes: Some(9),
+            unknown_length: false,
+            evidence: ReleaseEvidence::default(),
+        };
+        let (first, end) = (ReleasePoint::FirstByte, ReleasePoint::End);
+        for (case, of_all, claims, length, free) in [
+            ("held", end, vec![], Some(9), false),
+            ("free, all of them", first, vec![], None, true),
+            ("free, of that class", end, vec![claim(first)], Some(9), true),
+            ("longer than was said", end, vec![claim(first)], Some(10), false),
+            ("held, of that class", first, vec![claim(end)], Some(9), false),
+            ("not said again", end, vec![], Some(9), false),
+        ] {
+            let mut slot = take(&service).await.expect("free");
+            slot.instance().set_release_point(of_all);
+            slot.instance().set_releases(&claims);
+            slot.head(&class, length);
+            slot.instance().set_releases(&[]);
+            assert_eq!((slot.first_byte(length), slot.first_byte(length)), (free, free), "{case}");
+            assert_eq!(working(&service, 1), u32::from(!free), "{case}");
+            drop(slot);
+            let load = service.occupancy(InstanceId(1)).expect("known").load;
+            assert_eq!((load.working, load.streaming), (0, 0), "{case}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

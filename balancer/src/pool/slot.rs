@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sluice_proto::report::ReleasePoint;
+use sluice_proto::ClassName;
 
 use crate::decide::dispatch::{Granted, RunId, Stage, Why};
 use crate::decide::schedule::Outcome;
@@ -17,6 +17,8 @@ pub struct Slot {
     run: RunId,
     why: Why,
     stage: Stage,
+    /// As it was when the head of the response came.
+    frees_early: bool,
     /// What its end says; until it is told, that nothing came of it.
     outcome: Outcome,
 }
@@ -24,7 +26,15 @@ pub struct Slot {
 impl Slot {
     pub(super) fn new(service: Arc<Service>, instance: Arc<Instance>, granted: Granted) -> Self {
         let Granted { run, why, .. } = granted;
-        Self { service, instance, run, why, stage: Stage::Working, outcome: Outcome::NONE }
+        Self {
+            service,
+            instance,
+            run,
+            why,
+            stage: Stage::Working,
+            frees_early: false,
+            outcome: Outcome::NONE,
+        }
     }
 
     pub fn instance(&self) -> &Arc<Instance> {
@@ -41,17 +51,19 @@ impl Slot {
     }
 
     /// The head of the response came, and says how long its body is, if it does.
-    pub fn head(&self, bytes: Option<u64>) {
-        self.service.head(self.run, bytes.unwrap_or(0), self.releases_at_end());
+    pub fn head(&mut self, class: &ClassName, bytes: Option<u64>) {
+        self.frees_early = self.instance.frees_early(class, bytes);
+        self.service.head(self.run, bytes.unwrap_or(0), !self.frees_early);
     }
 
-    /// The first byte of the response came: the worker is free, if the instance works that way.
-    /// `bytes`: how long the response says it is.
-    pub fn first_byte(&mut self, bytes: Option<u64>) {
-        if self.stage == Stage::Working && !self.releases_at_end() {
+    /// The first byte of the response came: the worker is free, if the instance works that way with such responses.
+    /// `bytes`: how long the response says it is. Returns whether it is free.
+    pub fn first_byte(&mut self, bytes: Option<u64>) -> bool {
+        if self.stage == Stage::Working && self.frees_early {
             self.stage = Stage::Streaming;
             self.service.first_byte(self.run, bytes);
         }
+        self.frees_early
     }
 
     /// The instance gave no answer, and that is its fault.
@@ -68,10 +80,6 @@ impl Slot {
             bytes: answered.then_some(bytes),
             held_to_the_end: self.stage == Stage::Working,
         };
-    }
-
-    fn releases_at_end(&self) -> bool {
-        self.instance.release_point() == ReleasePoint::End
     }
 }
 
