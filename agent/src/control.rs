@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     drain::{self, DataPath},
+    follow::{LogFollower, Scraper},
     health::{self, Probe},
     report::{Collector, Sender},
     shared::Shared,
@@ -25,10 +26,18 @@ pub struct Control {
     pub probe: Probe,
     pub collector: Collector,
     pub senders: Vec<Sender>,
+    pub followers: Followers,
     pub admin: AdminServer,
     pub router: Router,
     pub data: DataPath,
     pub asked: Watch,
+}
+
+/// Those who learn of requests in mode passive.
+#[derive(Default)]
+pub struct Followers {
+    pub log: Option<LogFollower>,
+    pub scraper: Option<Scraper>,
 }
 
 /// Runs an agent to its end.
@@ -36,7 +45,7 @@ pub struct Control {
 /// # Errors
 /// If a part ends that should not: an agent that no longer reports or no longer serves must not look alive.
 pub async fn run(control: Control) -> Result<(), RunError> {
-    let Control { shared, probe, collector, senders, admin, router, data, asked } = control;
+    let Control { shared, probe, collector, senders, followers, admin, router, data, asked } = control;
     let (leave_admin, admin_leaves) = oneshot::channel::<()>();
     let mut admin = tokio::spawn(admin.serve(router, async move {
         // Told, or whoever would tell is gone: the same.
@@ -47,6 +56,12 @@ pub async fn run(control: Control) -> Result<(), RunError> {
     tasks.spawn(collector.run());
     for sender in senders {
         tasks.spawn(sender.run());
+    }
+    if let Some(log) = followers.log {
+        tasks.spawn(log.run());
+    }
+    if let Some(scraper) = followers.scraper {
+        tasks.spawn(scraper.run());
     }
     tokio::select! {
         () = asked.requested() => {}

@@ -12,8 +12,9 @@
 //! | module | what | waits for |
 //! |---|---|---|
 //! | [`config`] | options to checked values, each default with its reason | nothing |
-//! | [`gate`], [`activity`], [`measure`], [`state`] | what both sides share; no I/O | nothing |
+//! | [`gate`], [`activity`], [`measure`], [`figures`], [`state`] | what both sides share; no I/O | nothing |
 //! | `data` | requests | instance, clients; never the control thread |
+//! | [`follow`] | mode passive: access log, metrics page | the disk and the application, never for a request |
 //! | [`health`], [`report`], `drain`, `api` | everything else | balancers, operators; never a request |
 //!
 //! An agent is a value ([`start`]): a process may run many, each with its own registry, ports and threads.
@@ -26,6 +27,8 @@ pub mod config;
 pub mod control;
 pub mod data;
 pub mod drain;
+pub mod figures;
+pub mod follow;
 pub mod gate;
 pub mod health;
 pub mod measure;

@@ -12,6 +12,7 @@ use tokio::{
 use crate::{
     activity::Activity,
     config::Config,
+    figures::Figures,
     gate::Gate,
     measure::Recorder,
     metrics::{AgentMetrics, ReadAtScrape},
@@ -27,6 +28,8 @@ pub struct Shared {
     pub gate: Gate,
     pub activity: Arc<Activity>,
     pub recorder: Recorder,
+    /// How good the figures are.
+    pub figures: Figures,
     pub state: StateCell,
     pub metrics: AgentMetrics,
     /// The data path saw a connection refused by an instance that was taken for up; the health checker listens.
@@ -42,7 +45,7 @@ impl Shared {
     pub fn now(&self) -> Now {
         let occupancy = self.gate.occupancy();
         Now {
-            in_flight: clamped(occupancy.busy),
+            in_flight: self.figures.busy().unwrap_or(clamped(occupancy.busy)),
             streaming: clamped(self.activity.streaming()),
             queued: clamped(occupancy.queued),
             spooled_bytes: 0,
@@ -76,9 +79,7 @@ pub fn register_gauges(shared: &Arc<Shared>, registry: &Registry) {
     gauge("sluice_agent_workers", "Requests that the instance may work on at the same time.", |s| {
         s.gate.occupancy().workers as f64
     });
-    gauge("sluice_agent_workers_busy", "Requests that hold a worker now.", |s| {
-        s.gate.occupancy().busy as f64
-    });
+    gauge("sluice_agent_workers_busy", "Requests that hold a worker now.", |s| f64::from(s.now().in_flight));
     gauge("sluice_agent_queued", "Requests that wait here for a worker now.", |s| {
         s.gate.occupancy().queued as f64
     });

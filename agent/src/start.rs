@@ -10,7 +10,7 @@ use sluice_process::{
     Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, metrics::registry,
     run_on_own_thread, shutdown,
 };
-use sluice_proto::{BootId, InstanceName, Target};
+use sluice_proto::{BootId, InstanceName, Measured, Target};
 use sluice_relay::{listen, metrics::RelayMetrics, threads::DataThreads};
 use tokio::{
     sync::{Notify, watch},
@@ -22,9 +22,11 @@ use crate::{
     activity::Activity,
     api,
     config::{Config, Path},
-    control::{self, Control},
+    control::{self, Control, Followers},
     data,
     drain::DataPath,
+    figures::Figures,
+    follow::{FollowMetrics, LogFollower, Scraper},
     gate::Gate,
     health::Probe,
     measure::Recorder,
@@ -94,6 +96,7 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     let registry = registry(PROGRAM, env!("CARGO_PKG_VERSION"));
     let readiness = Arc::new(Readiness::new());
     let shared = share(config, data_addr, &registry, readiness.clone())?;
+    let followers = followers(&shared, &registry)?;
     let relay = RelayMetrics::register(&registry);
     register_gauges(&shared, &registry);
     announce(&shared, data_addr, admin.local_addr());
@@ -112,6 +115,7 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
         probe: Probe::new(shared.config.instance.clone(), &shared.config.health).map_err(RunError::failed)?,
         collector: Collector::new(shared.clone(), fastrand::Rng::new()),
         senders: shared.links.iter().map(sender).collect(),
+        followers,
         router: api::router(shared.clone(), registry, readiness, token.clone()),
         admin,
         data: DataPath { stop, threads, ended: ended_seen },
@@ -161,6 +165,31 @@ fn listeners(config: &Config) -> Result<Vec<TcpListener>, RunError> {
     }
 }
 
+/// Those who learn of requests that do not come through here.
+fn followers(shared: &Arc<Shared>, registry: &Registry) -> Result<Followers, RunError> {
+    let follow = &shared.config.follow;
+    if !follow.counts_requests() {
+        return Ok(Followers::default());
+    }
+    let metrics = FollowMetrics::register(registry);
+    let scraper = |config| Scraper::new(shared.clone(), config, metrics.clone()).map_err(RunError::failed);
+    Ok(Followers {
+        log: follow.log.as_ref().map(|config| LogFollower::new(shared.clone(), config, metrics.clone())),
+        scraper: follow.scrape.as_ref().map(scraper).transpose()?,
+    })
+}
+
+/// What an agent knows before anybody has told it something.
+fn figures(config: &Config) -> Figures {
+    match config.path {
+        Path::Inline { .. } => Figures::new(Measured::by_agent(), "the requests, which come through here"),
+        Path::Passive if config.follow.counts_requests() => {
+            Figures::new(Measured::nothing(), "nothing: not looked yet")
+        }
+        Path::Passive => Figures::new(Measured::by_application(), "the application, by POST /v1/observe"),
+    }
+}
+
 fn share(
     config: Config,
     data_addr: Option<SocketAddr>,
@@ -176,6 +205,7 @@ fn share(
         gate: Gate::new(config.workers, config.queue_length, config.queue_timeout),
         activity: Arc::new(Activity::default()),
         recorder: Recorder::new(started),
+        figures: figures(&config),
         state: StateCell::new(readiness),
         connection_refused: Notify::new(),
         links: config.balancers.iter().map(link).collect(),

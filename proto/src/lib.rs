@@ -18,6 +18,7 @@ pub mod heavy;
 pub mod host;
 mod kind;
 pub mod learn;
+pub mod measured;
 pub mod names;
 pub mod plan;
 pub mod report;
@@ -33,6 +34,7 @@ pub use classify::{Classification, Classifier};
 pub use heavy::{Heavy, HeavyHitters};
 pub use host::HostPattern;
 pub use kind::Kind;
+pub use measured::{Measured, Quality, Source};
 pub use names::{BootId, InstanceName, NameError, ServiceName, Target};
 pub use plan::{PlanReply, Role};
 pub use report::{

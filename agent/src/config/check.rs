@@ -9,7 +9,7 @@ use std::{
 use sluice_process::{ConfigError, Span, config::check_admin};
 use sluice_proto::Mode;
 
-use super::{BalancerUrl, Config, HealthConfig, Options, Path, limits::limits};
+use super::{BalancerUrl, Config, HealthConfig, Options, Path, follow::follow, limits::limits};
 
 /// Peers: gunicorn 1, waitress 4, Zope 2 to 4. Too few only queues here what could run, which shows at once in the
 /// metrics; too many hides the queue inside the instance, where nobody can order it.
@@ -57,6 +57,7 @@ impl TryFrom<Options> for Config {
         Ok(Self {
             limits: limits(&options)?,
             health: health(&options)?,
+            follow: follow(&options, path.mode())?,
             balancers,
             instance,
             path,
@@ -89,10 +90,7 @@ fn refuse_unavailable(options: &Options) -> Result<(), ConfigError> {
     if let Some(root) = options.xsendfile_root.first() {
         return Err(ConfigError::value("--xsendfile-root", root.display(), ACCEPTED));
     }
-    match &options.access_log {
-        Some(log) => Err(ConfigError::value("--access-log", log.display(), ACCEPTED)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn path(options: &Options) -> Result<Path, ConfigError> {

@@ -6,6 +6,7 @@
 
 mod balancer_url;
 mod check;
+mod follow;
 mod limits;
 mod options;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use sluice_proto::{InstanceName, Mode, Release, ReleaseFound, ReleasePoint, Serv
 use sluice_relay::Limits;
 
 pub use balancer_url::{BalancerUrl, BalancerUrlError};
+pub use follow::{FollowConfig, LogConfig, ScrapeConfig};
 pub use options::{ModeOption, Options, ReleaseOption};
 
 /// A checked configuration, with every default filled in.
@@ -49,6 +51,7 @@ pub struct Config {
     pub threads: u16,
     pub limits: Limits,
     pub log_format: LogFormat,
+    pub follow: FollowConfig,
 }
 
 /// Which way requests take to the instance.
@@ -101,9 +104,16 @@ impl Config {
         }
     }
 
+    /// Paths that the agent itself asks the instance for: what the instance writes of them is no traffic.
+    pub fn own_paths(&self) -> Vec<String> {
+        let scraped = self.follow.scrape.iter().filter(|scrape| scrape.is_at(&self.instance));
+        self.health.path.iter().cloned().chain(scraped.map(ScrapeConfig::path)).collect()
+    }
+
     /// What was said and what was not, as options: what `check` prints.
     pub fn effective(&self) -> Options {
         let Limits { client, upstream } = &self.limits;
+        let (log, scrape) = (self.follow.log.as_ref(), self.follow.scrape.as_ref());
         Options {
             balancer: self.balancers.clone(),
             instance: Some(self.instance.clone()),
@@ -143,7 +153,14 @@ impl Config {
             tunnel_timeout: span(upstream.tunnel_idle),
             log_format: Some(self.log_format),
             xsendfile_root: Vec::new(),
-            access_log: None,
+            access_log: log.map(|log| log.file.clone()),
+            access_log_format: log.map(|log| log.format.clone()),
+            scrape: scrape.map(|scrape| scrape.url.to_string()),
+            scrape_interval: scrape.and_then(|scrape| span(scrape.interval)),
+            scrape_durations: scrape.and_then(|scrape| scrape.durations.clone()),
+            scrape_requests: scrape.and_then(|scrape| scrape.requests.clone()),
+            scrape_busy: scrape.and_then(|scrape| scrape.busy.clone()),
+            scrape_path_label: scrape.and_then(|scrape| scrape.path_label.clone()),
             config: None,
         }
     }

@@ -9,6 +9,7 @@ use sluice_proto::{InstanceName, Mode, ServiceName, Target};
 use sluice_relay::listen::ListenSpec;
 
 use super::BalancerUrl;
+use crate::follow::Format;
 
 /// What may be said about an agent. `None` and empty mean "not said"; [`Config`](super::Config) has the defaults.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -56,8 +57,8 @@ pub struct Options {
     #[arg(long, value_name = "POINT", env = "SLUICE_RELEASE")]
     pub release: Option<ReleaseOption>,
 
-    /// inline: requests go through the agent. passive: they go to the instance, and the application tells the
-    /// agent what it did (POST /v1/observe) [default: inline]
+    /// inline: requests go through the agent. passive: they go to the instance, and the agent learns of them from
+    /// --access-log, from --scrape, or from the application (POST /v1/observe) [default: inline]
     #[arg(long, value_name = "MODE", env = "SLUICE_MODE")]
     pub mode: Option<ModeOption>,
 
@@ -78,9 +79,42 @@ pub struct Options {
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub xsendfile_root: Vec<PathBuf>,
 
-    /// Not available in this release: file that gets a line per request
-    #[arg(long, value_name = "FILE", env = "SLUICE_ACCESS_LOG")]
+    /// Access log of the application server, from which the agent learns of requests (mode passive)
+    ///
+    /// A file, or a FIFO. It may be rotated and truncated, and need not be there yet.
+    #[arg(long, value_name = "FILE", env = "SLUICE_ACCESS_LOG", help_heading = PASSIVE)]
     pub access_log: Option<PathBuf>,
+
+    /// Its format: common, combined, combined-us, -ms or -s (with the time at the end), common-us or -s, uvicorn, or
+    /// directives of Apache or gunicorn (%>s, %(s)s) or nginx ($status) [default: combined]
+    #[arg(long, value_name = "FORMAT", env = "SLUICE_ACCESS_LOG_FORMAT", help_heading = PASSIVE)]
+    pub access_log_format: Option<Format>,
+
+    /// Prometheus endpoint of the application, from which the agent learns of requests (mode passive)
+    #[arg(long, value_name = "URL", env = "SLUICE_SCRAPE", help_heading = PASSIVE)]
+    pub scrape: Option<String>,
+
+    /// Time between scrapes, 1s to 1h [default: 10s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_SCRAPE_INTERVAL", help_heading = PASSIVE)]
+    pub scrape_interval: Option<Span>,
+
+    /// Histogram or summary of how long requests took [default: the one that a common exporter has]
+    #[arg(long, value_name = "NAME", env = "SLUICE_SCRAPE_DURATIONS", help_heading = PASSIVE)]
+    pub scrape_durations: Option<String>,
+
+    /// Counter of requests, for their status [default: the one that a common exporter has]
+    #[arg(long, value_name = "NAME", env = "SLUICE_SCRAPE_REQUESTS", help_heading = PASSIVE)]
+    pub scrape_requests: Option<String>,
+
+    /// Gauge of busy workers [default: none, they are not known]
+    ///
+    /// With --access-log, the only metric that is read.
+    #[arg(long, value_name = "NAME", env = "SLUICE_SCRAPE_BUSY", help_heading = PASSIVE)]
+    pub scrape_busy: Option<String>,
+
+    /// Label that says what was asked for [default: path, handler, route, view or the like]
+    #[arg(long, value_name = "NAME", env = "SLUICE_SCRAPE_PATH_LABEL", help_heading = PASSIVE)]
+    pub scrape_path_label: Option<String>,
 
     /// Requests that may wait here for a worker; more are refused, and the balancer sends them elsewhere
     /// [default: 16 per worker]
@@ -179,6 +213,7 @@ pub struct Options {
 
 const LIMITS: &str = "Limits";
 const HEALTH: &str = "Health check";
+const PASSIVE: &str = "Mode passive";
 
 sluice_process::layered!(Options {
     balancer,
@@ -196,6 +231,13 @@ sluice_process::layered!(Options {
     token_file,
     xsendfile_root,
     access_log,
+    access_log_format,
+    scrape,
+    scrape_interval,
+    scrape_durations,
+    scrape_requests,
+    scrape_busy,
+    scrape_path_label,
     queue_length,
     queue_timeout,
     drain_timeout,
@@ -239,7 +281,7 @@ pub enum ReleaseOption {
 pub enum ModeOption {
     /// Requests go through the agent.
     Inline,
-    /// Requests go to the instance; the application tells the agent what it did.
+    /// Requests go to the instance; the agent learns of them from elsewhere.
     Passive,
 }
 

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use sluice_proto::{
-    BootId, ClassName, ClassReport, ClassSums, HeavyUrl, InstanceName, Mode, Now, Release, Report, SCHEMA,
-    ServiceName, Target,
+    BootId, ClassName, ClassReport, ClassSums, HeavyUrl, InstanceName, Measured, Mode, Now, Release, Report,
+    SCHEMA, ServiceName, Target,
     report::{MAX_BYTES, MAX_URLS},
 };
 
@@ -36,6 +36,8 @@ pub struct Moment {
     pub seq: u64,
     pub standing: Standing,
     pub now: Now,
+    /// Which of the window's and the moment's figures were measured.
+    pub measured: Measured,
     /// Versions that balancers have sent: see [`Report::classifications`].
     pub classifications: Vec<u64>,
 }
@@ -68,6 +70,7 @@ pub fn build(identity: &Identity, moment: Moment, window: WindowData) -> Report 
         classes: class_reports(window.classes),
         heavy_urls: heavy_urls.collect(),
         classifications: moment.classifications,
+        measured: Some(moment.measured),
     }
 }
 
@@ -97,7 +100,7 @@ fn class_reports(classes: HashMap<ClassName, ClassSums>) -> Vec<ClassReport> {
 }
 
 fn class_report(class: ClassName, window: ClassSums) -> ClassReport {
-    let ClassSums { requests, errors, held_us, ttfb_us, response_bytes } = window;
+    let ClassSums { requests, errors, held_us, ttfb_us, response_bytes, .. } = window;
     ClassReport { class, requests, errors, held_us, ttfb_us, response_bytes }
 }
 
@@ -107,10 +110,9 @@ fn fold_smaller_half(classes: &mut Vec<ClassReport>) {
     let small = classes.split_off((classes.len() - 1) / 2);
     let earlier =
         classes.extract_if(.., |class| class.class.as_str() == ClassName::OTHER).collect::<Vec<_>>();
-    for ClassReport { requests, errors, held_us, ttfb_us, response_bytes, .. } in
-        small.into_iter().chain(earlier)
-    {
-        folded.merge(&ClassSums { requests, errors, held_us, ttfb_us, response_bytes });
+    for report in small.iter().chain(&earlier) {
+        // Which figures say nothing holds for all classes of a report: these are added as they are.
+        folded.merge(&ClassSums::reported(report, &Measured::by_agent()));
     }
     classes.push(class_report(ClassName::other(), folded));
 }
@@ -152,6 +154,7 @@ mod tests {
             seq: 7,
             standing: Standing::default(),
             now: Now { in_flight: 1, ..Now::default() },
+            measured: Measured::by_agent(),
             classifications: vec![u64::MAX],
         }
     }

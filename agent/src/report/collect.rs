@@ -57,8 +57,9 @@ impl Collector {
         let at = Instant::now();
         let standing = self.changes.borrow_and_update().clone();
         let version = standing.version;
+        let measured = self.shared.figures.for_report();
         let (now, classifications) = (self.shared.now(), self.shared.classifications());
-        let moment = Moment { seq: self.seq, standing, now, classifications };
+        let moment = Moment { seq: self.seq, standing, now, measured, classifications };
         let window = self.shared.recorder.cut(at);
         let (report, body) = encode(build(&self.shared.identity, moment, window));
         let published = Published { report, body: body.into(), version, at };
