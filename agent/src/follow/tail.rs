@@ -254,3 +254,6 @@ impl Source {
         self.mark.drain(..self.mark.len().saturating_sub(MARK));
     }
 }
+
+#[cfg(test)]
+mod tests;

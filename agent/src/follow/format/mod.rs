@@ -110,7 +110,7 @@ const PRESETS: [(&str, &str); 11] = [
     ("combined-s", r#"%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" $request_time"#),
     ("common-us", r#"%h %l %u %t "%r" %>s %b %D"#),
     ("common-s", r#"%h %l %u %t "%r" %>s %b $request_time"#),
-    ("uvicorn", r#"%h - "%r" %>s"#),
+    ("uvicorn", r#"%h - "%r" %>s %x"#),
 ];
 
 impl Format {

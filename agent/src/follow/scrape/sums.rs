@@ -65,7 +65,7 @@ impl Grown {
         let share = share(&bins, self.sum, beyond);
         let mut sketch = Sketch::default();
         let mut add = |value: f64, n: f64| {
-            sketch.add_n((value * unit_us).clamp(0.0, DAY_US) as u64, whole(n));
+            sketch.add_n((value * unit_us).clamp(0.0, DAY_US).round() as u64, whole(n));
         };
         let mut left = self.sum;
         for (low, high, n) in bins {

@@ -90,7 +90,7 @@ http_server_duration_milliseconds_sum{http_method="POST",http_route="/a/:id"} 25
         ),
         (
             "gunicorn's statsd: no labels at all",
-            "gunicorn_request_duration_count 5\ngunicorn_request_duration_sum 2",
+            "gunicorn_request_duration_count 5\ngunicorn_request_duration_sum 2\ngunicorn_requests 898",
             "gunicorn_request_duration{quantile=\"0.5\"} 9\ngunicorn_request_duration_count 7\ngunicorn_request_duration_sum 3\ngunicorn_requests 900",
             ("other", 2, 0, Some(500_000.0)),
         ),
