@@ -15,7 +15,7 @@ from pathlib import Path
 from run import IMAGE_BYTES, PROGRAMS, VENV, Site, eventually, status
 
 PAGES = 40
-GUNICORN = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %(D)s'
+GUNICORN = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %({content-length}o)s %(D)s'
 NGINX = '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $upstream_response_time'
 
 

@@ -80,7 +80,7 @@ fn keep_what_counts(pieces: &mut [Piece]) {
     }
 }
 
-const KINDS: u8 = 8;
+const KINDS: u8 = 9;
 
 /// Which fields say the same thing, by number, and how well each does. `None`: no other says that.
 fn rank(piece: &Piece) -> Option<(u8, u8)> {
@@ -98,6 +98,7 @@ fn rank(piece: &Piece) -> Option<(u8, u8)> {
         Field::Took(_) => (5, 2),
         Field::FirstByteBehind => (6, 1),
         Field::Host => (7, 1),
+        Field::Length => (8, 1),
         Field::Header(_) | Field::Skip => return None,
     })
 }
@@ -137,6 +138,7 @@ fn fork(pieces: &[Piece]) -> Option<(usize, usize)> {
             Field::Status
                 | Field::Bytes
                 | Field::BytesWithHead
+                | Field::Length
                 | Field::Took(_)
                 | Field::TookBehind
                 | Field::FirstByteBehind

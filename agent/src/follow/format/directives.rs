@@ -58,6 +58,7 @@ fn apache(letter: char, argument: &str) -> Option<Field> {
         ('T', "ms") => Field::Took(Unit::Millis),
         ('T', "us") => Field::Took(Unit::Micros),
         ('i', name) => header(name),
+        ('o', name) => response_header(name),
         ('v' | 'V', _) => Field::Host,
         ('O', _) => Field::BytesWithHead,
         ('l', _) => Field::Skip,
@@ -82,7 +83,11 @@ fn letter_of(letter: char) -> Option<Field> {
 fn parenthesised(name: &str) -> Option<Field> {
     if let Some(name) = name.strip_prefix('{') {
         let (name, letter) = name.split_once('}')?;
-        return Some(if letter == "i" { header(name) } else { Field::Skip });
+        return Some(match letter {
+            "i" => header(name),
+            "o" => response_header(name),
+            _ => Field::Skip,
+        });
     }
     Some(match name {
         "" => return None,
@@ -118,6 +123,7 @@ fn dollar(text: &str) -> Option<(Field, &str)> {
         "status" => Field::Status,
         "body_bytes_sent" => Field::Bytes,
         "bytes_sent" => Field::BytesWithHead,
+        "sent_http_content_length" => Field::Length,
         "request_time" => Field::Took(Unit::Seconds),
         "upstream_response_time" => Field::TookBehind,
         "upstream_header_time" => Field::FirstByteBehind,
@@ -125,6 +131,10 @@ fn dollar(text: &str) -> Option<(Field, &str)> {
         name => name.strip_prefix("http_").map_or(Field::Skip, |name| header(&name.replace('_', "-"))),
     };
     Some((field, rest))
+}
+
+fn response_header(name: &str) -> Field {
+    if name.eq_ignore_ascii_case("content-length") { Field::Length } else { Field::Skip }
 }
 
 fn header(name: &str) -> Field {

@@ -53,6 +53,8 @@ enum Field {
     Bytes,
     /// The head of the response among them.
     BytesWithHead,
+    /// As the response's `Content-Length` has it.
+    Length,
     /// How long it took, to the last byte.
     Took(Unit),
     /// The same, of the server behind: if there were several, the last one counts.
@@ -85,8 +87,10 @@ pub struct Entry<'a> {
     pub path: Cow<'a, str>,
     /// 100 to 599.
     pub status: u16,
-    /// Of the body. `None`: not in the log, or `-`.
+    /// Of the body. `None`: not in the log, `-`, or zero where there is a body.
     pub bytes: Option<u64>,
+    /// The response's `Content-Length`, also of one without a body. `None`: not in the log, or `-`.
+    pub length: Option<u64>,
     /// To the last byte, as the server saw it. `None`: not in the log, or `-`.
     pub took: Option<Duration>,
     /// To the head of the response. `None`: not in the log, or `-`.
@@ -130,7 +134,7 @@ impl Format {
         let took = has(&|field| matches!(field, Field::Took(_) | Field::TookBehind));
         let bytes = match has(&|field| *field == Field::BytesWithHead) {
             true => Quality::Estimated,
-            false => if_so(has(&|field| *field == Field::Bytes), Quality::Measured),
+            false => if_so(has(&|field| matches!(field, Field::Bytes | Field::Length)), Quality::Measured),
         };
         Measured {
             by: vec![Source::AccessLog],

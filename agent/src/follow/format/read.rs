@@ -16,6 +16,7 @@ impl Format {
         } else {
             from_right(&self.tail, rest, &mut entry)?;
         }
+        entry.settle_bytes();
         (!entry.method.is_empty() && is_path(&entry.path)).then_some(entry)
     }
 }
@@ -116,6 +117,7 @@ impl<'a> Entry<'a> {
             Field::Path => self.take_target(escape::unescaped(text)),
             Field::Status => self.status = number::status(text).ok()?,
             Field::Bytes | Field::BytesWithHead => self.bytes = number::bytes(text).ok()?,
+            Field::Length => self.length = number::bytes(text).ok()?,
             Field::Took(unit) => self.took = number::time(text, *unit).ok()?,
             Field::TookBehind => self.took = number::last_time(text).ok()?,
             Field::FirstByteBehind => self.first_byte = number::last_time(text).ok()?,
@@ -128,6 +130,18 @@ impl<'a> Entry<'a> {
             }
         }
         Some(())
+    }
+
+    /// Takes the length that the response declared, if it had a body. Without it, zero says nothing of a response that
+    /// should have one: gunicorn writes it of files that the kernel sends.
+    fn settle_bytes(&mut self) {
+        let has_body = self.method != "HEAD" && !matches!(self.status, 204 | 304);
+        if has_body && self.length.is_some() {
+            self.bytes = self.length;
+        }
+        if self.method == "GET" && matches!(self.status, 200 | 206) {
+            self.bytes = self.bytes.filter(|bytes| *bytes > 0);
+        }
     }
 
     /// `GET /path HTTP/1.1`, or without the version, as HTTP/0.9 has it.

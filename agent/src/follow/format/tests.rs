@@ -92,10 +92,10 @@ fn lines_of_common_servers_are_read() {
         ("common", r#"h - - [t] "OPTIONS * HTTP/1.1" 200 0"#, ("OPTIONS", "*", 200, Some(0), None)),
         (
             "common",
-            r#"h - - [t] "GET http://site.example/a HTTP/1.1" 200 0"#,
-            ("GET", "/a", 200, Some(0), None),
+            r#"h - - [t] "GET http://site.example/a HTTP/1.1" 200 9"#,
+            ("GET", "/a", 200, Some(9), None),
         ),
-        ("common", r#"h - - [t] "GET /a b HTTP/1.1" 200 0"#, ("GET", "/a b", 200, Some(0), None)),
+        ("common", r#"h - - [t] "GET /a b HTTP/1.1" 200 9"#, ("GET", "/a b", 200, Some(9), None)),
     ] {
         check(format, line, Some(wanted));
     }
@@ -131,8 +131,27 @@ fn what_is_not_of_the_format_says_nothing() {
     }
     for (time, took) in [("-", None), ("0", Some(0)), ("86400", Some(86_400_000_000)), ("0.0000009", Some(0))]
     {
-        let line = format!(r#"h - - [t] "GET /a HTTP/1.1" 200 0 "-" "-" {time}"#);
-        check("combined-s", &line, Some(("GET", "/a", 200, Some(0), took)));
+        let line = format!(r#"h - - [t] "GET /a HTTP/1.1" 200 8 "-" "-" {time}"#);
+        check("combined-s", &line, Some(("GET", "/a", 200, Some(8), took)));
+    }
+}
+
+#[test]
+fn bytes_are_those_of_a_body() {
+    let format = r#""%(r)s" %(s)s %(b)s %({Content-Length}o)s"#;
+    for (method, status, written, declared, bytes) in [
+        ("GET", 200, "5", "-", Some(5)),
+        ("GET", 200, "-", "-", None),
+        ("GET", 200, "0", "-", None), // gunicorn, of a file that the kernel sends
+        ("GET", 206, "0", "9", Some(9)),
+        ("GET", 304, "0", "9", Some(0)),
+        ("HEAD", 200, "0", "9", Some(0)),
+        ("POST", 200, "0", "-", Some(0)),
+        ("GET", 404, "0", "-", Some(0)),
+        ("GET", 200, "7", "9", Some(9)),
+    ] {
+        let line = format!(r#""{method} /a HTTP/1.1" {status} {written} {declared}"#);
+        check(format, &line, Some((method, "/a", status, bytes, None)));
     }
 }
 
