@@ -1,7 +1,7 @@
 //! How many lines of an access log are read, classified and counted in a second of one core's time. Not criterion:
 //! the figure of interest is processor time, of which other programs take nothing.
 
-use std::{fs, io::Write, path::Path, time::Duration};
+use std::{fs, io::Write, path::Path, sync::Arc, time::Duration};
 
 use prometheus::Registry;
 use sluice_agent::{
@@ -42,7 +42,7 @@ fn main() {
 /// Lines, bytes, and seconds of processor time.
 fn follow(log: &Path, format: &str, end: &str) -> (u32, usize, f64) {
     let format: Format = format.parse().expect("a format");
-    let mut tally = Tally::new(&format, Vec::new(), AgentMetrics::register(&Registry::new()));
+    let mut tally = Tally::new(&format, Arc::default(), AgentMetrics::register(&Registry::new()));
     let recorder = Recorder::new(Instant::now());
     let mut tail = Tail::new(log.to_owned());
     // Not there yet: what comes is new.

@@ -206,6 +206,7 @@ fn share(
         activity: Arc::new(Activity::default()),
         recorder: Recorder::new(started),
         figures: figures(&config),
+        own: Arc::default(),
         state: StateCell::new(readiness),
         connection_refused: Notify::new(),
         links: config.balancers.iter().map(link).collect(),

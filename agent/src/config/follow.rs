@@ -118,7 +118,8 @@ fn scrape(options: &Options) -> Result<Option<ScrapeConfig>, ConfigError> {
     let Some(text) = &options.scrape else { return Ok(None) };
     let invalid = || ConfigError::value("--scrape", text, "a URL such as http://127.0.0.1:8000/metrics");
     let url = Url::parse(text).map_err(|_| invalid())?;
-    if url.scheme() != "http" || url.host_str().is_none() {
+    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    if url.scheme() != "http" || url.host_str().is_none() || !plain {
         return Err(invalid());
     }
     Ok(Some(ScrapeConfig {

@@ -104,12 +104,6 @@ impl Config {
         }
     }
 
-    /// Paths that the agent itself asks the instance for: what the instance writes of them is no traffic.
-    pub fn own_paths(&self) -> Vec<String> {
-        let scraped = self.follow.scrape.iter().filter(|scrape| scrape.is_at(&self.instance));
-        self.health.path.iter().cloned().chain(scraped.map(ScrapeConfig::path)).collect()
-    }
-
     /// What was said and what was not, as options: what `check` prints.
     pub fn effective(&self) -> Options {
         let Limits { client, upstream } = &self.limits;

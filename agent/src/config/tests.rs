@@ -96,6 +96,10 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
             "LEAST --mode passive --scrape https://a",
             &["--scrape", "https://a", "http://127.0.0.1:8000/metrics"],
         ),
+        (
+            "LEAST --mode passive --scrape http://user:secret@a/",
+            &["--scrape", "http://127.0.0.1:8000/metrics"],
+        ),
         ("LEAST --mode passive --scrape http://a --scrape-busy a-b", &["--scrape-busy", "a-b"]),
         ("LEAST --mode passive --scrape http://a --scrape-interval 1ms", &["--scrape-interval", "1s to 1h"]),
         (

@@ -36,8 +36,7 @@ pub struct LogFollower {
 
 impl LogFollower {
     pub fn new(shared: Arc<Shared>, config: &LogConfig, metrics: FollowMetrics) -> Self {
-        let own = shared.config.own_paths();
-        let tally = Tally::new(&config.format, own, shared.metrics.clone());
+        let tally = Tally::new(&config.format, shared.own.clone(), shared.metrics.clone());
         Self {
             tail: Tail::new(config.file.clone()),
             told: config.format.measured(),

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use sluice_proto::{ClassName, Classifier, Kind, classify::Request, report::MAX_CLASSES};
 
-use super::{Entry, Format};
+use super::{Entry, Format, OwnRequests};
 use crate::{
     measure::{Observation, Recorder},
     metrics::{AgentMetrics, ClassMetrics, Outcome},
@@ -17,8 +17,7 @@ pub struct Tally {
     known: HashMap<ClassName, ClassMetrics>,
     scratch: String,
     metrics: AgentMetrics,
-    /// Paths that this agent itself asks the instance for.
-    own: Vec<String>,
+    own: Arc<OwnRequests>,
     /// Where the log does not have the header fields that tell it.
     infers: Infers,
 }
@@ -42,7 +41,7 @@ pub enum Taken {
 
 impl Tally {
     /// For the lines of `format`.
-    pub fn new(format: &Format, own: Vec<String>, metrics: AgentMetrics) -> Self {
+    pub fn new(format: &Format, own: Arc<OwnRequests>, metrics: AgentMetrics) -> Self {
         let infers = Infers {
             range: !format.tells("range"),
             conditional: !format.tells("if-none-match") && !format.tells("if-modified-since"),
@@ -63,7 +62,7 @@ impl Tally {
     }
 
     pub fn take(&mut self, entry: &Entry<'_>, recorder: &Recorder) -> Taken {
-        if self.own.iter().any(|own| *own == entry.path) {
+        if self.own.found(&entry.path) {
             return Taken::Own;
         }
         classify(&self.classifier, entry, self.infers, &mut self.scratch);
@@ -131,8 +130,9 @@ mod tests {
 
     fn classes(format: &str, lines: &[&str]) -> Vec<String> {
         let format: Format = format.parse().expect("a format");
-        let mut tally =
-            Tally::new(&format, vec!["/healthz".into()], AgentMetrics::register(&Registry::new()));
+        let own = Arc::new(OwnRequests::default());
+        own.made("/healthz");
+        let mut tally = Tally::new(&format, own, AgentMetrics::register(&Registry::new()));
         let classification = json!({
             "version": 1,
             "rules": [{"name": "batch", "hosts": ["intra.example"], "header": {"name": "x-batch"}}],
@@ -171,8 +171,12 @@ mod tests {
 
     #[test]
     fn the_agents_own_requests_are_not_counted() {
-        let lines = ["- GET /healthz 200 1", "- GET /healthz?full 200 1"];
-        assert_eq!(classes(PLAIN, &lines), ["GET /healthz"]);
-        assert!(classes(PLAIN, &lines[..1]).is_empty());
+        let (check, page) = ("- GET /healthz 200 1", "- GET /page 200 1");
+        assert_eq!(classes(PLAIN, &[check, page]), ["GET /page"]);
+        assert_eq!(
+            classes(PLAIN, &[check, check]),
+            ["GET /healthz"],
+            "one was made, the other is a client's"
+        );
     }
 }

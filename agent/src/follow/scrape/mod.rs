@@ -69,6 +69,9 @@ impl Scraper {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            if self.config.is_at(&self.shared.config.instance) {
+                self.shared.own.made(&self.config.path());
+            }
             let told = self.page().await.and_then(|page| {
                 let told = self.pages.read(&page, &self.shared.classifier());
                 told.ok_or_else(|| Failed(ScrapeOutcome::NothingFound, self.missed()))
