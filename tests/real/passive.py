@@ -7,6 +7,7 @@ waitress, its log rotated by renaming and SIGUSR1. Run by ./check real, after te
 
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -63,12 +64,17 @@ class Passive(Site):
         )
         eventually("the balancer is ready", lambda: status(self.url("admin", "/readyz"))[0] == 200)
         eventually("the log is followed", lambda: self.instance()["measured"]["by"] == ["access-log"])
+        self.taken_before = self.taken()
 
     def instance(self):
         return self.asked("/v1/instances")[0]
 
     def asked(self, path):
         return json.loads(status(self.url("admin", path))[1])
+
+    def taken(self):
+        page = status(self.url("agent_admin", "/metrics"))[1].decode()
+        return int(re.search(r'^sluice_agent_log_lines_total\{outcome="taken"\} (\d+)', page, re.M).group(1))
 
     def rotate(self):
         if self.server == "waitress":  # copytruncate: what was read is safe
@@ -84,9 +90,9 @@ class Passive(Site):
                 assert status(self.url("site", path))[0] == 200
         def all_reported():
             self.classes = {one["class"]: one for one in self.asked("/v1/classes")}
-            counts = [self.classes.get(name, {}).get("reported", {}).get("requests") for name in ("GET /image.jpg", "GET /page/{n}")]
-            return counts == [wanted // 2, wanted // 2]
-        eventually(f"{wanted} requests are reported", all_reported)
+            reported = [self.classes.get(name, {}).get("reported", {}).get("requests") for name in ("GET /image.jpg", "GET /page/{n}")]
+            return all(reported) and self.taken() - self.taken_before == wanted
+        eventually(f"{wanted} requests are counted and reported", all_reported)
 
     def stop_all(self):
         super().stop_all()

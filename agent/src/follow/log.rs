@@ -73,7 +73,7 @@ impl LogFollower {
             let line = String::from_utf8_lossy(line);
             match format.read(&line).map(|entry| tally.take(&entry, &shared.recorder)) {
                 Some(taken) => {
-                    lines.understood += 1;
+                    lines.understood();
                     match taken {
                         Taken::Counted => metrics.taken.inc(),
                         Taken::Own => metrics.own.inc(),

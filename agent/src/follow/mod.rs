@@ -7,7 +7,7 @@
 //!
 //! | module | what | I/O |
 //! |---|---|---|
-//! | [`format`] | a line to an entry, by presets, Apache's, gunicorn's or nginx's directives | none |
+//! | [`mod@format`] | a line to an entry, by presets, Apache's, gunicorn's or nginx's directives | none |
 //! | [`lines`] | bytes to lines, in bounded memory | none |
 //! | [`tail`] | rotation, truncation, files that come late | blocking, on a thread that may wait |
 //! | [`tally`] | an entry to its class, counted | none |

@@ -31,6 +31,8 @@ pub(super) struct Judge {
 pub(super) struct Lines {
     pub(super) understood: u64,
     pub(super) malformed: u64,
+    /// Of these, since the last one that was understood.
+    malformed_last: u64,
     /// The last malformed one.
     pub(super) example: Option<String>,
 }
@@ -41,8 +43,8 @@ impl Judge {
         if let Some(reason) = unreadable {
             return Some(Standing::Unreadable(reason));
         }
-        self.malformed =
-            if lines.understood > 0 { 0 } else { self.malformed.saturating_add(lines.malformed) };
+        let before = if lines.understood > 0 { 0 } else { self.malformed };
+        self.malformed = before.saturating_add(lines.malformed_last);
         if self.malformed < NOT_OURS {
             return Some(Standing::Followed);
         }
@@ -51,8 +53,14 @@ impl Judge {
 }
 
 impl Lines {
+    pub(super) fn understood(&mut self) {
+        self.understood += 1;
+        self.malformed_last = 0;
+    }
+
     pub(super) fn malformed(&mut self, line: &str) {
         self.malformed += 1;
+        self.malformed_last += 1;
         let shown: String = line.chars().take(SHOWN).collect();
         self.example = Some(shown.escape_debug().to_string());
     }
@@ -91,7 +99,8 @@ mod tests {
     use super::*;
 
     fn lines(understood: u64, malformed: u64) -> Lines {
-        let mut lines = Lines { understood, ..Lines::default() };
+        let mut lines = Lines::default();
+        (0..understood).for_each(|_| lines.understood());
         (0..malformed).for_each(|_| lines.malformed("what\tis it"));
         lines
     }
@@ -106,8 +115,9 @@ mod tests {
             (0, 0, Some(Standing::Followed)),
             (0, 1, Some(foreign.clone())),
             (0, 0, None),
-            (1, 90, Some(Standing::Followed)),
-            (0, NOT_OURS, Some(foreign)),
+            (1, NOT_OURS - 1, Some(Standing::Followed)),
+            (1, 0, Some(Standing::Followed)),
+            (1, NOT_OURS, Some(foreign)),
         ] {
             assert_eq!(
                 judge.judge(&lines(understood, malformed), None),
