@@ -15,6 +15,7 @@ use tokio::{
 use crate::{
     clock::Clock,
     drain::{self, DataPath},
+    follow::{LogFollower, Scraper},
     health::{self, Probe},
     release,
     report::{Collector, Sender},
@@ -28,10 +29,18 @@ pub struct Control {
     pub collector: Collector,
     pub senders: Vec<Sender>,
     pub clocks: Vec<Clock>,
+    pub followers: Followers,
     pub admin: AdminServer,
     pub router: Router,
     pub data: DataPath,
     pub asked: Watch,
+}
+
+/// Those who learn of requests in mode passive.
+#[derive(Default)]
+pub struct Followers {
+    pub log: Option<LogFollower>,
+    pub scraper: Option<Scraper>,
 }
 
 /// Runs an agent to its end.
@@ -39,7 +48,8 @@ pub struct Control {
 /// # Errors
 /// If a part ends that should not: an agent that no longer reports or no longer serves must not look alive.
 pub async fn run(control: Control) -> Result<(), RunError> {
-    let Control { shared, probe, collector, senders, clocks, admin, router, data, asked } = control;
+    let Control { shared, probe, collector, senders, clocks, followers, admin, router, data, asked } =
+        control;
     let (leave_admin, admin_leaves) = oneshot::channel::<()>();
     let mut admin = tokio::spawn(admin.serve(router, async move {
         // Told, or whoever would tell is gone: the same.
@@ -54,6 +64,12 @@ pub async fn run(control: Control) -> Result<(), RunError> {
     }
     for clock in clocks {
         tasks.spawn(clock.run());
+    }
+    if let Some(log) = followers.log {
+        tasks.spawn(log.run());
+    }
+    if let Some(scraper) = followers.scraper {
+        tasks.spawn(scraper.run());
     }
     tokio::select! {
         () = asked.requested() => {}

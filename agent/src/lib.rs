@@ -16,7 +16,9 @@
 //! | [`compress`] | responses, on threads of its own | nothing |
 //! | [`clock`] | requests that the agent makes itself, on a schedule | the gate, the instance |
 //! | [`gate`], [`activity`], [`measure`], [`state`], [`release`] | what both sides share; no I/O (but one task of `release`) | nothing |
+//! | [`gate`], [`activity`], [`measure`], [`figures`], [`state`] | what both sides share; no I/O | nothing |
 //! | `data` | requests | instance, clients; never the control thread |
+//! | [`follow`] | mode passive: access log, metrics page | the disk and the application, never for a request |
 //! | [`health`], [`report`], `drain`, `api` | everything else | balancers, operators; never a request |
 //!
 //! An agent is a value ([`start`]): a process may run many, each with its own registry, ports and threads.
@@ -31,6 +33,8 @@ pub mod config;
 pub mod control;
 pub mod data;
 pub mod drain;
+pub mod figures;
+pub mod follow;
 pub mod gate;
 pub mod health;
 pub mod measure;

@@ -14,7 +14,7 @@ use sluice_process::metrics::{LATENCY_BUCKETS, SIZE_BUCKETS, counters, histogram
 use sluice_proto::ClassName;
 use sluice_relay::{End, Failure};
 
-use crate::{health::CheckOutcome, report::SendOutcome};
+use crate::{health::CheckOutcome, measure::Observation, report::SendOutcome};
 
 /// Classes with series of their own; the rest are `other`. Each costs 26 series, and names come from outside.
 const MOST_CLASSES: usize = 100;
@@ -39,6 +39,15 @@ pub enum Outcome {
 impl Outcome {
     pub const ALL: [Self; 6] =
         [Self::Ok, Self::Error, Self::CutShort, Self::ClientGone, Self::NoAnswer, Self::Refused];
+
+    /// Of a request of which only the status is known. 499 is nginx's for a client that went away.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            499 => Self::ClientGone,
+            500.. => Self::Error,
+            _ => Self::Ok,
+        }
+    }
 
     /// Of a response whose head came.
     pub fn of_response(status: http::StatusCode, end: End) -> Self {
@@ -165,6 +174,14 @@ impl AgentMetrics {
         }
     }
 
+    /// Counts a request that somebody else tells of.
+    pub fn observed(&self, class: &ClassMetrics, outcome: Outcome, told: &Observation<'_>) {
+        class.ended(outcome);
+        told.held.into_iter().for_each(|held| class.held.observe(held.as_secs_f64()));
+        told.ttfb.into_iter().for_each(|ttfb| self.ttfb.observe(ttfb.as_secs_f64()));
+        told.bytes.into_iter().for_each(|bytes| self.response_bytes.observe(bytes as f64));
+    }
+
     pub fn failed(&self, failure: Failure) {
         self.failures.with_label_values(&[failure.label()]).inc();
     }
@@ -181,7 +198,17 @@ impl AgentMetrics {
 
 impl ClassMetrics {
     pub fn ended(&self, outcome: Outcome) {
-        self.requests[outcome as usize].inc();
+        self.ended_n(outcome, 1);
+    }
+
+    /// Counts requests that are told of in sum.
+    pub fn told(&self, requests: u64, errors: u64) {
+        self.ended_n(Outcome::Error, errors);
+        self.ended_n(Outcome::Ok, requests.saturating_sub(errors));
+    }
+
+    fn ended_n(&self, outcome: Outcome, n: u64) {
+        self.requests[outcome as usize].inc_by(n);
     }
 }
 

@@ -12,7 +12,9 @@ use tokio::{
 use crate::{
     activity::Activity,
     compress::Compressor,
-    config::Config,
+    config::{Config, Path},
+    figures::Figures,
+    follow::OwnRequests,
     gate::Gate,
     measure::Recorder,
     metrics::{AgentMetrics, ReadAtScrape},
@@ -33,6 +35,9 @@ pub struct Shared {
     pub recorder: Recorder,
     /// `None`: responses are not compressed.
     pub compressor: Option<Compressor>,
+    /// How good the figures are.
+    pub figures: Figures,
+    pub own: Arc<OwnRequests>,
     pub state: StateCell,
     pub metrics: AgentMetrics,
     /// The data path saw a connection refused by an instance that was taken for up; the health checker listens.
@@ -46,12 +51,27 @@ pub struct Shared {
 impl Shared {
     /// Readings at this moment, as reports and the status show them.
     pub fn now(&self) -> Now {
-        let occupancy = self.gate.occupancy();
         Now {
-            in_flight: clamped(occupancy.busy),
+            in_flight: self.busy().unwrap_or_default(),
             streaming: clamped(self.activity.streaming()),
-            queued: clamped(occupancy.queued),
+            queued: clamped(self.gate.occupancy().queued),
             spooled_bytes: 0,
+        }
+    }
+
+    /// Workers that are busy now; `None`: nobody knows.
+    pub fn busy(&self) -> Option<u32> {
+        match self.config.path {
+            Path::Inline { .. } => Some(clamped(self.gate.occupancy().busy)),
+            Path::Passive => self.figures.busy(),
+        }
+    }
+
+    /// Whether all workers may be busy, so that one more request gets no answer though the instance is well.
+    pub fn may_be_full(&self) -> bool {
+        match self.config.path {
+            Path::Inline { .. } => self.gate.is_full(),
+            Path::Passive => self.figures.busy().is_none_or(|busy| busy >= self.config.workers),
         }
     }
 
@@ -82,9 +102,11 @@ pub fn register_gauges(shared: &Arc<Shared>, registry: &Registry) {
     gauge("sluice_agent_workers", "Requests that the instance may work on at the same time.", |s| {
         s.gate.occupancy().workers as f64
     });
-    gauge("sluice_agent_workers_busy", "Requests that hold a worker now.", |s| {
-        s.gate.occupancy().busy as f64
-    });
+    gauge(
+        "sluice_agent_workers_busy",
+        "Requests that hold a worker now. NaN: not known, in mode passive without a gauge (--scrape-busy).",
+        |s| s.busy().map_or(f64::NAN, f64::from),
+    );
     gauge("sluice_agent_queued", "Requests that wait here for a worker now.", |s| {
         s.gate.occupancy().queued as f64
     });

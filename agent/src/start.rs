@@ -10,7 +10,7 @@ use sluice_process::{
     Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, metrics::registry,
     run_on_own_thread, shutdown,
 };
-use sluice_proto::{BootId, InstanceName, Target};
+use sluice_proto::{BootId, InstanceName, Measured, Target};
 use sluice_relay::{listen, metrics::RelayMetrics, threads::DataThreads};
 use tokio::{
     sync::{Notify, watch},
@@ -23,11 +23,12 @@ use crate::{
     api,
     clock::Clock,
     compress::Compressor,
-    config::{Config, Path},
     config::{Config, Path, ReleaseOption},
-    control::{self, Control},
+    control::{self, Control, Followers},
     data,
     drain::DataPath,
+    figures::Figures,
+    follow::{FollowMetrics, LogFollower, Scraper},
     gate::Gate,
     health::Probe,
     measure::Recorder,
@@ -98,6 +99,7 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     let registry = registry(PROGRAM, env!("CARGO_PKG_VERSION"));
     let readiness = Arc::new(Readiness::new());
     let shared = share(config, data_addr, &registry, readiness.clone())?;
+    let followers = followers(&shared, &registry)?;
     let relay = RelayMetrics::register(&registry);
     register_gauges(&shared, &registry);
     let clocks = Clock::all(&shared, &registry)?;
@@ -119,6 +121,7 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
         collector: Collector::new(shared.clone(), fastrand::Rng::new()),
         clocks,
         senders: shared.links.iter().map(sender).collect(),
+        followers,
         router: api::router(shared.clone(), registry, readiness, token.clone()),
         admin,
         data: DataPath { stop, threads, ended: ended_seen },
@@ -168,6 +171,31 @@ fn listeners(config: &Config) -> Result<Vec<TcpListener>, RunError> {
     }
 }
 
+/// Those who learn of requests that do not come through here.
+fn followers(shared: &Arc<Shared>, registry: &Registry) -> Result<Followers, RunError> {
+    let follow = &shared.config.follow;
+    if !follow.counts_requests() {
+        return Ok(Followers::default());
+    }
+    let metrics = FollowMetrics::register(registry);
+    let scraper = |config| Scraper::new(shared.clone(), config, metrics.clone()).map_err(RunError::failed);
+    Ok(Followers {
+        log: follow.log.as_ref().map(|config| LogFollower::new(shared.clone(), config, metrics.clone())),
+        scraper: follow.scrape.as_ref().map(scraper).transpose()?,
+    })
+}
+
+/// What an agent knows before anybody has told it something.
+fn figures(config: &Config) -> Figures {
+    match config.path {
+        Path::Inline { .. } => Figures::new(Measured::by_agent(), "the requests, which come through here"),
+        Path::Passive if config.follow.counts_requests() => {
+            Figures::new(Measured::nothing(), "nothing: not looked yet")
+        }
+        Path::Passive => Figures::new(Measured::by_application(), "the application, by POST /v1/observe"),
+    }
+}
+
 fn share(
     config: Config,
     data_addr: Option<SocketAddr>,
@@ -189,6 +217,8 @@ fn share(
         activity: Arc::new(Activity::default()),
         recorder: Recorder::new(started),
         compressor: Compressor::start(&config.compress, registry).map_err(RunError::failed)?,
+        figures: figures(&config),
+        own: Arc::default(),
         state: StateCell::new(readiness),
         connection_refused: Notify::new(),
         links: config.balancers.iter().map(link).collect(),

@@ -106,13 +106,14 @@ pub(crate) fn screen(instances: &[InstanceView], mut classes: Vec<ClassView>) ->
         let ms = |value: Option<f64>| value.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
         let size = c.seen.response_bytes.p50.map_or("-".to_owned(), |bytes| format!("{bytes:.0} B"));
         let (held, seen) = (&c.seen.held_ms, &c.seen);
+        let errors = seen.errors.map_or("-".to_owned(), |errors| errors.to_string());
         let _infallible = writeln!(
             out,
             "{:<44} {:<7} {:>8.1} {:>6} {:>9} {:>9} {:>10}",
             c.class,
             c.lane,
             seen.per_second,
-            seen.errors,
+            errors,
             ms(held.p50),
             ms(held.p99),
             size

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BootId, ClassName, ClassRelease, InstanceName, SCHEMA, ServiceName, Sketch, Target};
+use crate::{BootId, ClassName, ClassRelease, InstanceName, Measured, SCHEMA, ServiceName, Sketch, Target};
 
 /// The longest report that a reader takes, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -19,6 +19,8 @@ pub const MAX_URL_LEN: usize = 512;
 pub const MAX_CLASSIFICATIONS: usize = 64;
 const MAX_WORKERS: u32 = 10_000;
 const MAX_TEXT: usize = 256;
+/// More than there are kinds of them.
+const MAX_SOURCES: u64 = 16;
 const DAY_US: u64 = 24 * 3600 * 1_000_000;
 const PEBIBYTE: u64 = 1 << 50;
 /// No instance with few workers finishes more in one window: 10,000 a second for an hour.
@@ -66,6 +68,9 @@ pub struct Report {
     /// Classes of which the agent knows better than `release` when their workers are free. At most [`MAX_CLASSES`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub releases: Vec<ClassRelease>,
+    /// Which of these figures were measured. `None`: an agent that does not say; see [`Report::measured`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measured>,
 }
 
 /// When the instance's worker is free again.
@@ -137,7 +142,8 @@ pub struct ClassReport {
     pub class: ClassName,
     /// Requests that ended in the window, whatever their outcome.
     pub requests: u64,
-    /// Of these, those that failed: status 500 and above, cut short, or not answered.
+    /// Of these, those that failed: status 500 and above, cut short, or not answered. Zero if nobody knows:
+    /// see [`Measured::errors`].
     pub errors: u64,
     /// Time that a worker was held, per request, in microseconds.
     #[serde(default)]
@@ -192,6 +198,15 @@ impl Report {
         Ok(report)
     }
 
+    /// Which of the figures say something. What was not measured is unknown, never zero.
+    pub fn measured(&self) -> Measured {
+        match (&self.measured, self.mode) {
+            (Some(measured), _) => measured.clone(),
+            (None, Mode::Inline) => Measured::by_agent(),
+            (None, Mode::Passive) => Measured::by_application(),
+        }
+    }
+
     fn check(&self) -> Result<(), ReportError> {
         within("schema", self.schema.into(), SCHEMA.into(), SCHEMA.into())?;
         within("interval_ms", self.interval_ms.into(), 100, 60_000)?;
@@ -206,6 +221,8 @@ impl Report {
         within("releases.len", self.releases.len() as u64, 0, MAX_CLASSES as u64)?;
         let versions = self.classifications.len() as u64;
         within("classifications.len", versions, 0, MAX_CLASSIFICATIONS as u64)?;
+        let sources = self.measured.as_ref().map_or(0, |measured| measured.by.len());
+        within("measured.by.len", sources as u64, 0, MAX_SOURCES)?;
         text("version_label", self.version_label.as_deref())?;
         text("reason", self.reason.as_deref())?;
         self.classes.iter().enumerate().try_for_each(|(i, class)| class.check(i))?;
@@ -301,6 +318,26 @@ mod tests {
         }
         let report = parse(&value).expect("valid");
         assert_eq!(report.service, ServiceName::default());
+    }
+
+    #[test]
+    fn a_report_says_which_figures_were_measured() {
+        use crate::{Quality, Source};
+        let measured = |mode: &str, measured: Value| {
+            let mut value = valid();
+            (value["mode"], value["measured"]) = (json!(mode), measured);
+            parse(&value).expect("valid").measured()
+        };
+        assert_eq!(measured("inline", json!(null)), Measured::by_agent(), "of agents that do not say");
+        assert_eq!(measured("passive", json!(null)).in_flight, Quality::Unmeasured);
+        let said = json!({"by": ["access-log", "a-newer-source"], "held_us": "estimated", "ttfb_us": "a-newer-word"});
+        let said = measured("passive", said);
+        assert_eq!(said.by, [Source::AccessLog, Source::Other]);
+        assert_eq!(
+            (said.held_us, said.ttfb_us, said.errors),
+            (Quality::Estimated, Quality::Unmeasured, Quality::Unmeasured),
+            "what is not known is not believed"
+        );
     }
 
     #[test]

@@ -42,15 +42,23 @@ impl Sketch {
 
     /// Records one value.
     pub fn add(&mut self, value: u64) {
+        self.add_n(value, 1);
+    }
+
+    /// Records the same value `n` times.
+    pub fn add_n(&mut self, value: u64, n: u64) {
+        if n == 0 {
+            return;
+        }
         if value == 0 {
-            self.zeros += 1;
+            self.zeros += n;
         } else {
-            *self.bin_mut(bin_of(value)) += 1;
+            *self.bin_mut(bin_of(value)) += n;
         }
         self.min = if self.count == 0 { value } else { self.min.min(value) };
         self.max = self.max.max(value);
-        self.count += 1;
-        self.sum = self.sum.saturating_add(value);
+        self.count += n;
+        self.sum = self.sum.saturating_add(value.saturating_mul(n));
     }
 
     /// Adds all that `other` holds.

@@ -1,6 +1,6 @@
 //! What requests of one class came to, summed over some time.
 
-use crate::{ClassReport, Sketch};
+use crate::{ClassReport, Measured, Sketch};
 
 /// Counts and distributions of one class. Merging is exact.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -8,6 +8,8 @@ pub struct ClassSums {
     pub requests: u64,
     /// Of these, those that failed; see [`ClassReport::errors`].
     pub errors: u64,
+    /// Requests of which nobody knows whether they failed.
+    pub unjudged: u64,
     /// Time that a worker was held, per request, in microseconds.
     pub held_us: Sketch,
     /// Time to the head of the response, in microseconds.
@@ -17,11 +19,17 @@ pub struct ClassSums {
 }
 
 impl ClassSums {
-    /// Adds one request. `None`: not measured, as there was no response or not the whole of it.
-    pub fn record(&mut self, failed: bool, held_us: u64, ttfb_us: Option<u64>, response_bytes: Option<u64>) {
+    /// Adds one request. `None`: not measured, by this observer or of this request.
+    pub fn record(
+        &mut self,
+        failed: bool,
+        held_us: Option<u64>,
+        ttfb_us: Option<u64>,
+        response_bytes: Option<u64>,
+    ) {
         self.requests += 1;
         self.errors += u64::from(failed);
-        self.held_us.add(held_us);
+        held_us.into_iter().for_each(|held| self.held_us.add(held));
         ttfb_us.into_iter().for_each(|ttfb| self.ttfb_us.add(ttfb));
         response_bytes.into_iter().for_each(|bytes| self.response_bytes.add(bytes));
     }
@@ -30,20 +38,57 @@ impl ClassSums {
     pub fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
         self.errors += other.errors;
+        self.unjudged += other.unjudged;
         self.held_us.merge(&other.held_us);
         self.ttfb_us.merge(&other.ttfb_us);
         self.response_bytes.merge(&other.response_bytes);
     }
 }
 
-impl From<&ClassReport> for ClassSums {
-    fn from(report: &ClassReport) -> Self {
+impl ClassSums {
+    /// What a report says of a class, where `measured` is the report's word on its figures.
+    pub fn reported(report: &ClassReport, measured: &Measured) -> Self {
+        let known = measured.errors.is_known();
         Self {
             requests: report.requests,
-            errors: report.errors,
+            errors: if known { report.errors } else { 0 },
+            unjudged: if known { 0 } else { report.requests },
             held_us: report.held_us.clone(),
             ttfb_us: report.ttfb_us.clone(),
             response_bytes: report.response_bytes.clone(),
         }
+    }
+
+    /// Requests that failed; `None` if nobody knows that of any.
+    pub fn known_errors(&self) -> Option<u64> {
+        (self.requests == 0 || self.unjudged < self.requests).then_some(self.errors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClassName, Sketch};
+
+    #[test]
+    fn what_was_not_measured_is_unknown_and_not_zero() {
+        let mut held_us = Sketch::default();
+        held_us.add(900);
+        let report = ClassReport {
+            class: ClassName::other(),
+            requests: 4,
+            errors: 0,
+            held_us,
+            ttfb_us: Sketch::default(),
+            response_bytes: Sketch::default(),
+        };
+        let mut sums = ClassSums::reported(&report, &Measured::nothing());
+        assert_eq!((sums.requests, sums.known_errors()), (4, None));
+        assert_eq!((sums.ttfb_us.mean(), sums.response_bytes.mean()), (None, None));
+        sums.merge(&ClassSums::reported(&report, &Measured::by_agent()));
+        assert_eq!((sums.requests, sums.known_errors()), (8, Some(0)), "of those that were judged");
+        sums.record(true, None, None, Some(5));
+        assert_eq!((sums.held_us.count(), sums.known_errors()), (2, Some(1)), "held was not measured");
+        assert_eq!(ClassSums::default().known_errors(), Some(0), "none failed of none");
     }
 }

@@ -72,6 +72,7 @@ impl Drop for Balancer {
 
 /// An agent; ends at once when dropped.
 pub struct Agent {
+    /// Where the balancer sends requests: here, or in mode passive to the instance.
     pub address: SocketAddr,
     pub admin: SocketAddr,
     running: Option<sluice_agent::Running>,
@@ -91,7 +92,7 @@ impl Agent {
         let running =
             sluice_agent::start(config, shutdown.clone()).unwrap_or_else(|e| panic!("{flags}: {e}"));
         Self {
-            address: running.data_addr().expect("mode inline"),
+            address: running.data_addr().unwrap_or(instance),
             admin: running.admin_addr(),
             running: Some(running),
             shutdown,

@@ -59,6 +59,11 @@ async fn observe(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
             "this agent is in mode inline and sees the requests itself; start it with --mode passive\n";
         return (StatusCode::CONFLICT, text).into_response();
     }
+    if shared.config.follow.counts_requests() {
+        let text =
+            "this agent learns of the requests from --access-log or --scrape; they would be counted twice\n";
+        return (StatusCode::CONFLICT, text).into_response();
+    }
     match observe::parse(&body, &shared.classifier()) {
         Ok(observations) => {
             shared.recorder.record_all(observations.iter().map(observe::Checked::observation));

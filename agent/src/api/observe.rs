@@ -29,12 +29,12 @@ struct Raw {
     #[serde(default)]
     headers: BTreeMap<String, String>,
     status: u16,
-    /// Time that it held a worker, in microseconds.
-    held_us: u64,
+    /// Time that it held a worker, in microseconds. Left out: not measured.
+    held_us: Option<u64>,
     /// Until the head of the response, in microseconds.
     ttfb_us: Option<u64>,
-    /// Of the response's body.
-    bytes: u64,
+    /// Of the response's body. Left out: not measured.
+    bytes: Option<u64>,
 }
 
 /// One that can be counted.
@@ -43,9 +43,9 @@ pub(super) struct Checked {
     class: ClassName,
     url: Option<String>,
     outcome: Outcome,
-    held: Duration,
+    held: Option<Duration>,
     ttfb: Option<Duration>,
-    bytes: u64,
+    bytes: Option<u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -79,15 +79,15 @@ impl Checked {
             let problem = format!("{value} is outside {least} to {most}");
             Err(ObserveError::Field { field: format!("{prefix}{name}"), problem })
         };
-        let status = within("status", raw.status.into(), 100, 599)?;
-        let held = within("held_us", raw.held_us, 0, LONGEST_US)?;
+        within("status", raw.status.into(), 100, 599)?;
+        let held = raw.held_us.map(|held| within("held_us", held, 0, LONGEST_US)).transpose()?;
         let ttfb = raw.ttfb_us.map(|ttfb| within("ttfb_us", ttfb, 0, LONGEST_US)).transpose()?;
-        let bytes = within("bytes", raw.bytes, 0, LARGEST)?;
+        let bytes = raw.bytes.map(|bytes| within("bytes", bytes, 0, LARGEST)).transpose()?;
         Ok(Self {
             class: class(&raw, prefix, classifier)?,
             url: raw.path.filter(|path| path.starts_with('/')),
-            outcome: if status >= 500 { Outcome::Error } else { Outcome::Ok },
-            held: Duration::from_micros(held),
+            outcome: Outcome::of_status(raw.status),
+            held: held.map(Duration::from_micros),
             ttfb: ttfb.map(Duration::from_micros),
             bytes,
         })
@@ -100,19 +100,13 @@ impl Checked {
             failed: self.outcome.is_error(),
             held: self.held,
             ttfb: self.ttfb,
-            bytes: Some(self.bytes),
+            bytes: self.bytes,
         }
     }
 
     /// The same into the agent's own metrics.
     pub(super) fn count(&self, metrics: &AgentMetrics) {
-        let class = metrics.class(&self.class);
-        class.ended(self.outcome);
-        class.held.observe(self.held.as_secs_f64());
-        if let Some(ttfb) = self.ttfb {
-            metrics.ttfb.observe(ttfb.as_secs_f64());
-        }
-        metrics.response_bytes.observe(self.bytes as f64);
+        metrics.observed(&metrics.class(&self.class), self.outcome, &self.observation());
     }
 }
 
@@ -174,6 +168,9 @@ mod tests {
         assert_eq!((many.len(), many[1].class.as_str()), (2, "export"));
         assert!(many[1].observation().failed && !many[0].observation().failed);
         assert!(read(&json!([])).expect("nothing is fine").is_empty());
+        let least = read(&json!({"class": "export", "status": 200})).expect("what is not known is left out");
+        let observation = least[0].observation();
+        assert_eq!((observation.held, observation.ttfb, observation.bytes), (None, None, None));
     }
 
     #[test]
@@ -211,7 +208,6 @@ mod tests {
             ("held_us", json!(-1), "held_us"),
             ("held_us", json!(1.5), "held_us"),
             ("held_us", json!(LONGEST_US + 1), "held_us"),
-            ("held_us", json!(null), "held_us"),
             ("ttfb_us", json!(LONGEST_US + 1), "ttfb_us"),
             ("bytes", json!(1e300), "bytes"),
             ("bytes", json!(LARGEST + 1), "bytes"),

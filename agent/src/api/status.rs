@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use sluice_proto::{
-    BootId, ClassName, ClassRelease, ClassReport, HeavyUrl, InstanceName, Mode, Now, PlanReply, Release,
-    ServiceName, Sketch, State, Target,
+    BootId, ClassName, ClassRelease, ClassReport, HeavyUrl, InstanceName, Measured, Mode, Now, PlanReply,
+    Release, ServiceName, Sketch, State, Target,
 };
 
 use crate::{
@@ -29,6 +29,10 @@ pub(super) struct Status {
     state: State,
     reason: Option<String>,
     now: Now,
+    /// Which of the figures were measured, now and in reports, ...
+    measured: Measured,
+    /// ... and where they are from, in words.
+    learns_from: String,
     /// Of the last report. `None`: none was made yet.
     window: Option<Window>,
     balancers: Vec<Balancer>,
@@ -77,6 +81,7 @@ impl Status {
     pub(super) fn of(shared: &Shared) -> Self {
         let identity = &shared.identity;
         let (state, reason) = shared.state.standing().word();
+        let (measured, learns_from) = shared.figures.now();
         Self {
             name: identity.name.clone(),
             service: identity.service.clone(),
@@ -92,6 +97,8 @@ impl Status {
             state,
             reason: reason.map(Into::into),
             now: shared.now(),
+            measured,
+            learns_from,
             window: shared.published.borrow().as_deref().map(Window::of),
             balancers: shared.links.iter().map(|link| Balancer::of(link)).collect(),
         }

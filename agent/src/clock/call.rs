@@ -1,6 +1,6 @@
 //! One request of a clock, from its due time to what became of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use http::header;
@@ -105,7 +105,7 @@ impl Caller {
         tokio::select! {
             biased;
             _ = leaves => Err(RunOutcome::Draining),
-            permit = self.shared.gate.enter() => permit.map_err(|_refusal| {
+            permit = self.shared.gate.enter(pending()) => permit.map_err(|_refusal| {
                 self.class_metrics.ended(Outcome::Refused);
                 RunOutcome::Refused
             }),
@@ -174,7 +174,7 @@ impl Caller {
             class: &self.class,
             url: Some(&self.entry.path),
             failed: as_request.is_error(),
-            held,
+            held: Some(held),
             ttfb,
             bytes: ttfb.map(|_| bytes),
         });

@@ -10,7 +10,8 @@ use sluice_process::{ConfigError, Span, config::check_admin};
 use sluice_proto::Mode;
 
 use super::{
-    BalancerUrl, Config, HealthConfig, Options, Path, clock::clock, compress::compress, limits::limits,
+    BalancerUrl, Config, HealthConfig, Options, Path, clock::clock, compress::compress, follow::follow,
+    limits::limits,
 };
 
 /// Peers: gunicorn 1, waitress 4, Zope 2 to 4. Too few only queues here what could run, which shows at once in the
@@ -61,6 +62,7 @@ impl TryFrom<Options> for Config {
             compress: compress(&options, path.mode())?,
             clock: clock(&options.clock)?,
             health: health(&options)?,
+            follow: follow(&options, path.mode())?,
             balancers,
             instance,
             path,
@@ -93,10 +95,7 @@ fn refuse_unavailable(options: &Options) -> Result<(), ConfigError> {
     if let Some(root) = options.xsendfile_root.first() {
         return Err(ConfigError::value("--xsendfile-root", root.display(), ACCEPTED));
     }
-    match &options.access_log {
-        Some(log) => Err(ConfigError::value("--access-log", log.display(), ACCEPTED)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn path(options: &Options) -> Result<Path, ConfigError> {

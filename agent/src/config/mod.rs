@@ -8,6 +8,7 @@ mod balancer_url;
 mod check;
 mod clock;
 mod compress;
+mod follow;
 mod limits;
 mod options;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use sluice_relay::Limits;
 pub use balancer_url::{BalancerUrl, BalancerUrlError};
 pub use clock::{ClockConfig, ClockOptions};
 pub use compress::CompressConfig;
+pub use follow::{FollowConfig, LogConfig, ScrapeConfig};
 pub use options::{ModeOption, Options, ReleaseOption};
 
 /// A checked configuration, with every default filled in.
@@ -55,6 +57,7 @@ pub struct Config {
     pub compress: CompressConfig,
     pub clock: Vec<ClockConfig>,
     pub log_format: LogFormat,
+    pub follow: FollowConfig,
 }
 
 /// Which way requests take to the instance.
@@ -110,6 +113,7 @@ impl Config {
     /// What was said and what was not, as options: what `check` prints.
     pub fn effective(&self) -> Options {
         let Limits { client, upstream } = &self.limits;
+        let (log, scrape) = (self.follow.log.as_ref(), self.follow.scrape.as_ref());
         Options {
             balancer: self.balancers.clone(),
             instance: Some(self.instance.clone()),
@@ -154,7 +158,14 @@ impl Config {
             tunnel_timeout: span(upstream.tunnel_idle),
             log_format: Some(self.log_format),
             xsendfile_root: Vec::new(),
-            access_log: None,
+            access_log: log.map(|log| log.file.clone()),
+            access_log_format: log.map(|log| log.format.clone()),
+            scrape: scrape.map(|scrape| scrape.url.to_string()),
+            scrape_interval: scrape.and_then(|scrape| span(scrape.interval)),
+            scrape_durations: scrape.and_then(|scrape| scrape.durations.clone()),
+            scrape_requests: scrape.and_then(|scrape| scrape.requests.clone()),
+            scrape_busy: scrape.and_then(|scrape| scrape.busy.clone()),
+            scrape_path_label: scrape.and_then(|scrape| scrape.path_label.clone()),
             config: None,
             clock: self.clock.iter().map(ClockConfig::effective).collect(),
         }

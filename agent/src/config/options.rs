@@ -10,6 +10,7 @@ use sluice_relay::listen::ListenSpec;
 
 use super::{BalancerUrl, ClockOptions};
 use crate::compress::{Encoding, MediaPattern};
+use crate::follow::Format;
 
 /// What may be said about an agent. `None` and empty mean "not said"; [`Config`](super::Config) has the defaults.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -58,8 +59,8 @@ pub struct Options {
     #[arg(long, value_name = "POINT", env = "SLUICE_RELEASE")]
     pub release: Option<ReleaseOption>,
 
-    /// inline: requests go through the agent. passive: they go to the instance, and the application tells the
-    /// agent what it did (POST /v1/observe) [default: inline]
+    /// inline: requests go through the agent. passive: they go to the instance, and the agent learns of them from
+    /// --access-log, from --scrape, or from the application (POST /v1/observe) [default: inline]
     #[arg(long, value_name = "MODE", env = "SLUICE_MODE")]
     pub mode: Option<ModeOption>,
 
@@ -80,8 +81,10 @@ pub struct Options {
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub xsendfile_root: Vec<PathBuf>,
 
-    /// Not available in this release: file that gets a line per request
-    #[arg(long, value_name = "FILE", env = "SLUICE_ACCESS_LOG")]
+    /// Access log of the application server, from which the agent learns of requests (mode passive)
+    ///
+    /// A file, or a FIFO. It may be rotated and truncated, and need not be there yet.
+    #[arg(long, value_name = "FILE", env = "SLUICE_ACCESS_LOG", help_heading = PASSIVE)]
     pub access_log: Option<PathBuf>,
 
     /// Codings to compress responses with, the preferred one first: gzip, br, zstd, such as zstd,br,gzip [default: none]
@@ -104,6 +107,36 @@ pub struct Options {
     /// Threads that compress; when they have enough to do, responses pass uncompressed [default: 1]
     #[arg(long, value_name = "N", env = "SLUICE_COMPRESS_THREADS", help_heading = COMPRESSION)]
     pub compress_threads: Option<u16>,
+    /// Its format: common, combined, combined-us, -ms or -s (with the time at the end), common-us or -s, uvicorn, or
+    /// directives of Apache or gunicorn (%>s, %(s)s) or nginx ($status) [default: combined]
+    #[arg(long, value_name = "FORMAT", env = "SLUICE_ACCESS_LOG_FORMAT", help_heading = PASSIVE)]
+    pub access_log_format: Option<Format>,
+
+    /// Prometheus endpoint of the application, from which the agent learns of requests (mode passive)
+    #[arg(long, value_name = "URL", env = "SLUICE_SCRAPE", help_heading = PASSIVE)]
+    pub scrape: Option<String>,
+
+    /// Time between scrapes, 1s to 1h [default: 10s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_SCRAPE_INTERVAL", help_heading = PASSIVE)]
+    pub scrape_interval: Option<Span>,
+
+    /// Histogram or summary of how long requests took [default: the one that a common exporter has]
+    #[arg(long, value_name = "NAME", env = "SLUICE_SCRAPE_DURATIONS", help_heading = PASSIVE)]
+    pub scrape_durations: Option<String>,
+
+    /// Counter of requests, for their status [default: the one that a common exporter has]
+    #[arg(long, value_name = "NAME", env = "SLUICE_SCRAPE_REQUESTS", help_heading = PASSIVE)]
+    pub scrape_requests: Option<String>,
+
+    /// Gauge of busy workers [default: none, they are not known]
+    ///
+    /// With --access-log, the only metric that is read.
+    #[arg(long, value_name = "NAME", env = "SLUICE_SCRAPE_BUSY", help_heading = PASSIVE)]
+    pub scrape_busy: Option<String>,
+
+    /// Label that says what was asked for [default: path, handler, route, view or the like]
+    #[arg(long, value_name = "NAME", env = "SLUICE_SCRAPE_PATH_LABEL", help_heading = PASSIVE)]
+    pub scrape_path_label: Option<String>,
 
     /// Requests that may wait here for a worker; more are refused, and the balancer sends them elsewhere
     /// [default: 16 per worker]
@@ -213,6 +246,7 @@ pub struct Options {
 const COMPRESSION: &str = "Compression";
 const LIMITS: &str = "Limits";
 const HEALTH: &str = "Health check";
+const PASSIVE: &str = "Mode passive";
 
 sluice_process::layered!(Options {
     balancer,
@@ -234,6 +268,13 @@ sluice_process::layered!(Options {
     compress_types,
     compress_min_size,
     compress_threads,
+    access_log_format,
+    scrape,
+    scrape_interval,
+    scrape_durations,
+    scrape_requests,
+    scrape_busy,
+    scrape_path_label,
     queue_length,
     queue_timeout,
     drain_timeout,
@@ -279,7 +320,7 @@ pub enum ReleaseOption {
 pub enum ModeOption {
     /// Requests go through the agent.
     Inline,
-    /// Requests go to the instance; the application tells the agent what it did.
+    /// Requests go to the instance; the agent learns of them from elsewhere.
     Passive,
 }
 

@@ -92,7 +92,24 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
         ("LEAST --compress br --mode passive", &["--compress", "br", "--mode inline"]),
         ("LEAST --compress-threads 0", &["--compress-threads", "1 to 64"]),
         ("LEAST --xsendfile-root /srv", &["--xsendfile-root", "/srv", "not available in this release"]),
-        ("LEAST --access-log /log", &["--access-log", "/log", "not available in this release"]),
+        ("LEAST --access-log /log", &["--access-log", "/log", "--mode passive"]),
+        ("LEAST --scrape http://a/metrics", &["--scrape", "http://a/metrics", "--mode passive"]),
+        ("LEAST --mode passive --access-log-format combined", &["--access-log is missing"]),
+        ("LEAST --mode passive --scrape-busy a", &["--scrape is missing"]),
+        (
+            "LEAST --mode passive --scrape https://a",
+            &["--scrape", "https://a", "http://127.0.0.1:8000/metrics"],
+        ),
+        (
+            "LEAST --mode passive --scrape http://user:secret@a/",
+            &["--scrape", "http://127.0.0.1:8000/metrics"],
+        ),
+        ("LEAST --mode passive --scrape http://a --scrape-busy a-b", &["--scrape-busy", "a-b"]),
+        ("LEAST --mode passive --scrape http://a --scrape-interval 1ms", &["--scrape-interval", "1s to 1h"]),
+        (
+            "LEAST --mode passive --scrape http://a --access-log /log",
+            &["--scrape", "--access-log", "--scrape-busy"],
+        ),
     ] {
         let error = Config::load(options(&flags.replace("LEAST", LEAST))).expect_err(flags).to_string();
         for part in parts {
@@ -190,6 +207,13 @@ fn what_check_prints_means_the_same_as_what_was_said() {
         ),
         format!("{LEAST} --mode passive --version-label v1 --advertise app:1 --log-format json --threads 2"),
         format!("{LEAST} --compress br,gzip --compress-types text/*,*/*+xml --compress-min-size 2KiB"),
+        format!("{LEAST} --mode passive --access-log /log --access-log-format combined-us"),
+        format!(
+            "{LEAST} --mode passive --access-log /log --access-log-format $request|$status|$request_time"
+        ),
+        format!(
+            "{LEAST} --mode passive --scrape http://127.0.0.1:8000/metrics --scrape-interval 5s --scrape-busy a"
+        ),
         format!("{LEAST} --unsafe-reuse-timeout 3s --tunnel-timeout 2h --max-head-size 16KiB"),
     ] {
         let said = config(&flags);

@@ -112,7 +112,7 @@ impl Exchange {
             class: &self.class.name,
             url: self.url.as_ref().map(PathAndQuery::as_str),
             failed: outcome.is_error(),
-            held,
+            held: Some(held),
             ttfb: self.head.map(|head| head.after),
             bytes,
         });

@@ -20,7 +20,10 @@ pub async fn watch_over(shared: Arc<Shared>, probe: Probe) {
     loop {
         let checked = async {
             sleep_until(due).await;
-            probe.check(|| shared.gate.is_full()).await
+            if let Some(path) = &shared.config.health.path {
+                shared.own.made(path);
+            }
+            probe.check(|| shared.may_be_full()).await
         };
         // Told at most once per time that the instance was up, so a storm of refusals can not put off the checks.
         let outcome = tokio::select! {

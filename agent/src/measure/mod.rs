@@ -4,6 +4,7 @@ mod window;
 
 use std::sync::{Mutex, PoisonError};
 
+use sluice_proto::{ClassName, ClassSums};
 use tokio::time::Instant;
 
 use window::Window;
@@ -32,6 +33,12 @@ impl Recorder {
     pub fn record_all<'a>(&self, observations: impl IntoIterator<Item = Observation<'a>>) {
         let mut window = self.locked();
         observations.into_iter().for_each(|observation| window.record(&observation));
+    }
+
+    /// Adds what is known only in sum, by class.
+    pub fn merge_all<'a>(&self, sums: impl IntoIterator<Item = (&'a ClassName, &'a ClassSums)>) {
+        let mut window = self.locked();
+        sums.into_iter().for_each(|(class, sums)| window.merge(class, sums));
     }
 
     /// Ends the window and begins the next.

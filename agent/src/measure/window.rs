@@ -19,11 +19,11 @@ pub struct Observation<'a> {
     pub url: Option<&'a str>,
     /// Status 500 or above, cut short, or not answered.
     pub failed: bool,
-    /// How long it held a worker.
-    pub held: Duration,
+    /// How long it held a worker. `None`: nobody knows.
+    pub held: Option<Duration>,
     /// From its start at the instance to the head of the response. `None`: no head came, or nobody knows.
     pub ttfb: Option<Duration>,
-    /// Body bytes that the instance sent. `None`: no head came.
+    /// Body bytes that the instance sent. `None`: no head came, or nobody knows.
     pub bytes: Option<u64>,
 }
 
@@ -52,10 +52,15 @@ impl Window {
 
     pub(super) fn record(&mut self, observation: &Observation<'_>) {
         let Observation { failed, held, ttfb, bytes, .. } = *observation;
-        self.class_mut(observation.class).record(failed, micros(held), ttfb.map(micros), bytes);
+        self.class_mut(observation.class).record(failed, held.map(micros), ttfb.map(micros), bytes);
         if let (Some(url), Some(bytes @ 1..)) = (observation.url, observation.bytes) {
             self.heavy.add(clipped(url), bytes);
         }
+    }
+
+    /// Adds what many requests of a class came to.
+    pub(super) fn merge(&mut self, class: &ClassName, sums: &ClassSums) {
+        self.class_mut(class).merge(sums);
     }
 
     pub(super) fn cut(&mut self, now: Instant) -> WindowData {
@@ -99,7 +104,7 @@ mod tests {
             class,
             url: Some(url),
             failed: false,
-            held: Duration::from_millis(10),
+            held: Some(Duration::from_millis(10)),
             ttfb: Some(Duration::from_millis(8)),
             bytes: Some(bytes),
         }
@@ -165,7 +170,8 @@ mod tests {
     fn what_lasted_for_days_is_reported_as_a_day() {
         let mut window = Window::new(Instant::now());
         let socket = class("GET /ws");
-        let lasted = Observation { held: Duration::from_secs(400_000), ..observation(&socket, "/ws", 1) };
+        let lasted =
+            Observation { held: Some(Duration::from_secs(400_000)), ..observation(&socket, "/ws", 1) };
         window.record(&lasted);
         let data = window.cut(Instant::now());
         assert_eq!(data.classes[&socket].held_us.max(), Some(86_400_000_000));

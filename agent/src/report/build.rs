@@ -3,8 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use sluice_proto::{
-    BootId, ClassName, ClassRelease, ClassReport, ClassSums, HeavyUrl, InstanceName, Mode, Now, Release,
-    Report, SCHEMA, ServiceName, Target,
+    BootId, ClassName, ClassRelease, ClassReport, ClassSums, HeavyUrl, InstanceName, Measured, Mode, Now,
+    Release, Report, SCHEMA, ServiceName, Target,
     report::{MAX_BYTES, MAX_URLS},
 };
 
@@ -36,6 +36,8 @@ pub struct Moment {
     pub seq: u64,
     pub standing: Standing,
     pub now: Now,
+    /// Which of the window's and the moment's figures were measured.
+    pub measured: Measured,
     /// Versions that balancers have sent: see [`Report::classifications`].
     pub classifications: Vec<u64>,
     /// At most [`MAX_CLASSES`](sluice_proto::report::MAX_CLASSES).
@@ -71,6 +73,7 @@ pub fn build(identity: &Identity, moment: Moment, window: WindowData) -> Report 
         heavy_urls: heavy_urls.collect(),
         classifications: moment.classifications,
         releases: moment.releases,
+        measured: Some(moment.measured),
     }
 }
 
@@ -103,7 +106,7 @@ fn class_reports(classes: HashMap<ClassName, ClassSums>) -> Vec<ClassReport> {
 }
 
 fn class_report(class: ClassName, window: ClassSums) -> ClassReport {
-    let ClassSums { requests, errors, held_us, ttfb_us, response_bytes } = window;
+    let ClassSums { requests, errors, held_us, ttfb_us, response_bytes, .. } = window;
     ClassReport { class, requests, errors, held_us, ttfb_us, response_bytes }
 }
 
@@ -113,10 +116,9 @@ fn fold_smaller_half(classes: &mut Vec<ClassReport>) {
     let small = classes.split_off((classes.len() - 1) / 2);
     let earlier =
         classes.extract_if(.., |class| class.class.as_str() == ClassName::OTHER).collect::<Vec<_>>();
-    for ClassReport { requests, errors, held_us, ttfb_us, response_bytes, .. } in
-        small.into_iter().chain(earlier)
-    {
-        folded.merge(&ClassSums { requests, errors, held_us, ttfb_us, response_bytes });
+    for report in small.iter().chain(&earlier) {
+        // Which figures say nothing holds for all classes of a report: these are added as they are.
+        folded.merge(&ClassSums::reported(report, &Measured::by_agent()));
     }
     classes.push(class_report(ClassName::other(), folded));
 }
@@ -158,6 +160,7 @@ mod tests {
             seq: 7,
             standing: Standing::default(),
             now: Now { in_flight: 1, ..Now::default() },
+            measured: Measured::by_agent(),
             classifications: vec![u64::MAX],
             releases: vec![],
         }

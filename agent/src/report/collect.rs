@@ -59,9 +59,10 @@ impl Collector {
         let at = Instant::now();
         let standing = self.changes.borrow_and_update().clone();
         let version = standing.version;
+        let measured = self.shared.figures.for_report();
         let (now, classifications) = (self.shared.now(), self.shared.classifications());
         let releases = self.shared.releases.claims();
-        let moment = Moment { seq: self.seq, standing, now, classifications, releases };
+        let moment = Moment { seq: self.seq, standing, now, measured, classifications, releases };
         let window = self.shared.recorder.cut(at);
         let (report, body) = encode(build(&self.shared.identity, moment, window));
         let published = Published { report, body: body.into(), version, at };

@@ -163,3 +163,18 @@ async fn a_busy_instance_is_not_a_sick_one() {
     request.await.expect("no panic");
     eventually("a verdict", async || agent.admin_get("/readyz").await.status == 503).await;
 }
+
+/// It does not know whether the workers are busy, and must not guess that they are idle.
+#[tokio::test]
+async fn a_passive_agent_does_not_take_a_busy_instance_for_a_sick_one() {
+    let instance = FakeInstance::start().await;
+    let balancer = FakeBalancer::start().await;
+    let flags = "--mode passive --health-path /health --health-interval 100ms --health-timeout 50ms";
+    let agent = Agent::start(instance.address, &[balancer.address], flags);
+    agent.is_ready().await;
+    assert!(agent.metrics().await.contains("sluice_agent_workers_busy NaN"), "nobody knows");
+    instance.set_stuck(true);
+    let none_busy = r#"sluice_agent_health_checks_total{outcome="busy"} 0"#;
+    eventually("a check without an answer", async || !agent.metrics().await.contains(none_busy)).await;
+    assert_eq!(agent.admin_get("/readyz").await.status, 200);
+}

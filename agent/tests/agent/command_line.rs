@@ -123,6 +123,8 @@ fn help_names_every_flag_of_the_contract() {
         "token-file",
         "xsendfile-root",
         "access-log",
+        "access-log-format",
+        "scrape",
         "config",
         "log-format",
         "version",

@@ -337,9 +337,9 @@ impl ControlState {
 }
 
 fn merge_classes(service: &Service, report: &Report) {
-    let now = now();
+    let (now, measured) = (now(), report.measured());
     for class in &report.classes {
-        service.classes.report(class, now);
+        service.classes.report(class, &measured, now);
     }
 }
 

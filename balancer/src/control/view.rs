@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sluice_proto::report::Release;
-use sluice_proto::{ClassName, ClassRelease, ClassSums, Sketch, State, classify};
+use sluice_proto::{ClassName, ClassRelease, ClassSums, Measured, Sketch, State, classify};
 
 use crate::control::ControlState;
 use crate::control::release;
@@ -65,7 +65,10 @@ pub struct InstanceView {
     pub knowledge: String,
     pub report_age_ms: Option<u64>,
     pub last_success_age_ms: Option<u64>,
+    /// What its agent reads there now; `None` if it does not know.
     pub agent: Option<sluice_proto::Now>,
+    /// Which of its agent's figures were measured.
+    pub measured: Option<Measured>,
 }
 
 /// One class: seen by this balancer, and reported by the agents.
@@ -102,7 +105,8 @@ pub struct Figures {
     /// Time that the figures cover, in seconds.
     pub window_s: f64,
     pub requests: u64,
-    pub errors: u64,
+    /// `None`: nobody knows which of them failed.
+    pub errors: Option<u64>,
     pub per_second: f64,
     pub held_ms: Spread,
     pub ttfb_ms: Spread,
@@ -173,7 +177,8 @@ pub(super) fn instance(state: &ControlState, key: &Key, member: &Member, now: In
         knowledge: word(&member.knowledge(now)),
         report_age_ms: agent.map(|agent| age(agent.received)),
         last_success_age_ms: last_success.map(age),
-        agent: agent.map(|agent| agent.now.clone()),
+        agent: agent.and_then(|agent| agent.now.clone()),
+        measured: agent.map(|agent| agent.measured.clone()),
     }
 }
 
@@ -281,7 +286,7 @@ fn figures((sums, window): (ClassSums, Duration)) -> Figures {
     Figures {
         window_s,
         requests: sums.requests,
-        errors: sums.errors,
+        errors: sums.known_errors(),
         per_second: if window_s > 0.0 { sums.requests as f64 / window_s } else { 0.0 },
         held_ms: spread(&sums.held_us, US_PER_MS),
         ttfb_ms: spread(&sums.ttfb_us, US_PER_MS),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sluice_proto::report::{Mode, Now, Release, ReleaseFound, ReleasePoint};
-use sluice_proto::{BootId, ClassRelease, InstanceName, Report, ServiceName, State, Target};
+use sluice_proto::{BootId, ClassRelease, InstanceName, Measured, Report, ServiceName, State, Target};
 
 use crate::decide::dispatch::InstanceId;
 use crate::decide::foreign::Foreign;
@@ -41,7 +41,9 @@ pub struct AgentWord {
     pub state: State,
     pub reason: Option<String>,
     pub version_label: Option<String>,
-    pub now: Now,
+    pub measured: Measured,
+    /// `None`: it does not know the present, as one that is told of requests when they are over.
+    pub now: Option<Now>,
     pub foreign: Foreign,
     releases: Vec<ClassRelease>,
 }
@@ -195,10 +197,9 @@ impl Membership {
     /// hold there. Returns those that others hold.
     pub fn compare(&mut self, key: &Key, own: u32) -> u32 {
         let Some(agent) = self.members.get_mut(key).and_then(|m| m.agent.as_mut()) else { return 0 };
-        match agent.mode {
-            Mode::Inline => agent.foreign.report(agent.now.in_flight, own),
-            // A passive agent is told of requests when they are over: it does not know the present.
-            Mode::Passive => 0,
+        match &agent.now {
+            Some(now) => agent.foreign.report(now.in_flight, own),
+            None => agent.foreign.unknown(),
         }
     }
 
@@ -218,6 +219,7 @@ impl Membership {
 
 impl AgentWord {
     fn new(report: &Report, earlier_boots: Vec<BootId>, foreign: Foreign, now: Instant) -> Self {
+        let measured = report.measured();
         Self {
             boot_id: report.boot_id.clone(),
             earlier_boots,
@@ -228,7 +230,8 @@ impl AgentWord {
             state: report.state,
             reason: report.reason.clone(),
             version_label: report.version_label.clone(),
-            now: report.now.clone(),
+            now: measured.in_flight.is_known().then(|| report.now.clone()),
+            measured,
             foreign,
             releases: report.releases.clone(),
         }
@@ -353,6 +356,29 @@ mod tests {
             assert_eq!(member.releases(at).len(), believed, "{mode:?} {age_ms}");
             members.report(&report("a", 2, "ready"), at).expect("news");
             assert!(members.get(&key()).expect("known").releases(at).is_empty(), "not said again");
+        }
+    }
+
+    #[test]
+    fn workers_of_others_are_heeded_only_where_the_agent_knows_the_present() {
+        for (mode, measured, foreign) in [
+            ("inline", serde_json::json!(null), 2),
+            ("inline", serde_json::json!({"in_flight": "unmeasured"}), 0),
+            ("passive", serde_json::json!(null), 0),
+            ("passive", serde_json::json!({"by": ["access-log"], "held_us": "estimated"}), 0),
+            ("passive", serde_json::json!({"by": ["metrics"], "in_flight": "measured"}), 2),
+        ] {
+            let mut members = Membership::default();
+            let mut said = 0;
+            for seq in 1..=6 {
+                let mut report = report("a", seq, "ready");
+                report.mode = serde_json::from_value(mode.into()).expect("a mode");
+                report.measured = serde_json::from_value(measured.clone()).expect("which were measured");
+                report.now.in_flight = 3;
+                members.report(&report, Instant::now()).expect("news");
+                said = members.compare(&key(), 1);
+            }
+            assert_eq!(said, foreign, "{mode} {measured}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sluice_proto::{ClassName, ClassReport, ClassSums};
+use sluice_proto::{ClassName, ClassReport, ClassSums, Measured};
 
 use crate::decide::ids::ClassId;
 use crate::decide::treatment::Treatment;
@@ -84,14 +84,19 @@ impl ClassEntry {
     /// Records what the balancer saw itself.
     pub fn observe(&self, what: Observation, now: Instant) {
         let mut recent = self.seen.lock().expect("no code panics while holding it");
-        recent.at(now).record(what.error, micros(what.held), what.ttfb.map(micros), what.response_bytes);
+        recent.at(now).record(
+            what.error,
+            Some(micros(what.held)),
+            what.ttfb.map(micros),
+            what.response_bytes,
+        );
     }
 
-    /// Merges what an agent reported.
-    pub fn merge(&self, report: &ClassReport, now: Instant) {
+    /// Merges what an agent reported, whose figures are as good as `measured` says.
+    pub fn merge(&self, report: &ClassReport, measured: &Measured, now: Instant) {
         self.reported_on.store(true, Relaxed);
         let mut recent = self.reported.lock().expect("no code panics while holding it");
-        recent.at(now).merge(&ClassSums::from(report));
+        recent.at(now).merge(&ClassSums::reported(report, measured));
     }
 
     /// What the balancer saw lately, and the time that covers.

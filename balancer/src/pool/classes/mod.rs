@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use sluice_proto::classify::renamed;
-use sluice_proto::{ClassName, ClassReport, Classification, Templates};
+use sluice_proto::{ClassName, ClassReport, Classification, Measured, Templates};
 
 pub use entry::{ClassEntry, Observation};
 pub use upkeep::{Freed, Tended};
@@ -99,14 +99,16 @@ impl ClassTable {
         (entry.name.as_str() == name).then_some(entry.id)
     }
 
-    /// Counts what an agent reported of a class, under the name that it has here by now.
+    /// Counts what an agent reported of a class, under the name that it has here by now. `measured` is the report's
+    /// word on its figures.
     ///
     /// Names that only agents know get no more than half the table: one that makes them up must not
     /// take the place of classes that requests really have.
-    pub fn report(&self, report: &ClassReport, now: Instant) {
+    pub fn report(&self, report: &ClassReport, measured: &Measured, now: Instant) {
         let name = renamed(&report.class, &self.templates.load()).unwrap_or_else(|| report.class.clone());
         let known = self.get(name.as_str());
-        known.unwrap_or_else(|| self.entry_within(&name, self.capacity / 2, now)).merge(report, now);
+        let entry = known.unwrap_or_else(|| self.entry_within(&name, self.capacity / 2, now));
+        entry.merge(report, measured, now);
     }
 
     fn entry_within(&self, name: &ClassName, capacity: usize, now: Instant) -> Arc<ClassEntry> {

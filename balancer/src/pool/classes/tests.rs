@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use sluice_proto::{Kind, RuleSpec, Rules, Sketch};
+use sluice_proto::{Kind, Measured, RuleSpec, Rules, Sketch};
 
 use super::*;
 use crate::decide::treatment::{LanePin, Treatment};
@@ -153,7 +153,7 @@ fn names_that_agents_make_up_get_half_the_table_and_teach_nothing() {
         response_bytes: Sketch::default(),
     };
     for i in 1..=1000 {
-        table.report(&report(&format!("GET /made/{}", word(i))), now);
+        table.report(&report(&format!("GET /made/{}", word(i))), &Measured::by_agent(), now);
     }
     assert!(!table.tend(now).learned);
     for i in 1..=32 {
@@ -163,7 +163,7 @@ fn names_that_agents_make_up_get_half_the_table_and_teach_nothing() {
         get(&table, &format!("/docs/{}", word(i)), now);
     }
     assert!(table.tend(now).learned);
-    table.report(&report("GET /docs/of-an-old-window"), now);
+    table.report(&report("GET /docs/of-an-old-window"), &Measured::by_agent(), now);
     assert!(table.get("GET /docs/of-an-old-window").is_none(), "counted under its name of today");
     assert_eq!(table.get("GET /docs/*").expect("known").reported(now).0.requests, 1);
 }
