@@ -13,6 +13,7 @@
 //! |---|---|---|
 //! | [`config`] | options to checked values, each default with its reason | nothing |
 //! | [`gate`], [`activity`], [`measure`], [`state`] | what both sides share; no I/O | nothing |
+//! | [`files`] | what responses name and the agent sends itself | the disk, on blocking threads |
 //! | `data` | requests | instance, clients; never the control thread |
 //! | [`health`], [`report`], `drain`, `api` | everything else | balancers, operators; never a request |
 //!
@@ -26,6 +27,7 @@ pub mod config;
 pub mod control;
 pub mod data;
 pub mod drain;
+pub mod files;
 pub mod gate;
 pub mod health;
 pub mod measure;

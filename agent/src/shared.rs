@@ -12,6 +12,7 @@ use tokio::{
 use crate::{
     activity::Activity,
     config::Config,
+    files::Files,
     gate::Gate,
     measure::Recorder,
     metrics::{AgentMetrics, ReadAtScrape},
@@ -29,6 +30,8 @@ pub struct Shared {
     pub recorder: Recorder,
     pub state: StateCell,
     pub metrics: AgentMetrics,
+    /// What is sent in the instance's stead.
+    pub files: Files,
     /// The data path saw a connection refused by an instance that was taken for up; the health checker listens.
     pub connection_refused: Notify,
     /// One per balancer.

@@ -25,6 +25,7 @@ use crate::{
     control::{self, Control},
     data,
     drain::DataPath,
+    files::Files,
     gate::Gate,
     health::Probe,
     measure::Recorder,
@@ -81,7 +82,7 @@ impl Running {
 /// the steps of [`crate::drain`].
 ///
 /// # Errors
-/// [`RunError::Config`] for a token file that can not be used or a name that can not be made; [`RunError::Failed`]
+/// [`RunError::Config`] for a token file or a directory that can not be used, or a name that can not be made; [`RunError::Failed`]
 /// if an address is taken or a thread can not be started.
 pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     let token = config.token_file.as_ref().map(TokenFile::open).transpose()?.map(Arc::new);
@@ -181,6 +182,7 @@ fn share(
         links: config.balancers.iter().map(link).collect(),
         published: watch::Sender::new(None),
         metrics,
+        files: Files::new(&config, registry)?,
         config,
     }))
 }

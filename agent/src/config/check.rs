@@ -9,7 +9,7 @@ use std::{
 use sluice_process::{ConfigError, Span, config::check_admin};
 use sluice_proto::Mode;
 
-use super::{BalancerUrl, Config, HealthConfig, Options, Path, limits::limits};
+use super::{BalancerUrl, Config, HealthConfig, Options, Path, file_roots, limits::limits};
 
 /// Peers: gunicorn 1, waitress 4, Zope 2 to 4. Too few only queues here what could run, which shows at once in the
 /// metrics; too many hides the queue inside the instance, where nobody can order it.
@@ -54,6 +54,7 @@ impl TryFrom<Options> for Config {
         let workers = within("--workers", options.workers.unwrap_or(WORKERS), 1, 10_000)?;
         let admin = options.admin.unwrap_or(ADMIN);
         check_admin(admin, options.token_file.is_some())?;
+        file_roots::check(&options.xsendfile_root, &options.xsendfile_uri, path.mode())?;
         Ok(Self {
             limits: limits(&options)?,
             health: health(&options)?,
@@ -69,6 +70,8 @@ impl TryFrom<Options> for Config {
             interval: time("--interval", options.interval, INTERVAL, 100, 60_000)?,
             admin,
             token_file: options.token_file,
+            xsendfile_root: options.xsendfile_root,
+            xsendfile_uri: options.xsendfile_uri,
             queue_length: within(
                 "--queue-length",
                 options.queue_length.unwrap_or(workers * QUEUED_PER_WORKER),
@@ -86,9 +89,6 @@ impl TryFrom<Options> for Config {
 /// Later work has these. Taking a flag and doing nothing would be worse than not knowing it.
 fn refuse_unavailable(options: &Options) -> Result<(), ConfigError> {
     const ACCEPTED: &str = "not available in this release; leave it out";
-    if let Some(root) = options.xsendfile_root.first() {
-        return Err(ConfigError::value("--xsendfile-root", root.display(), ACCEPTED));
-    }
     match &options.access_log {
         Some(log) => Err(ConfigError::value("--access-log", log.display(), ACCEPTED)),
         None => Ok(()),

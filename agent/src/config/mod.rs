@@ -6,6 +6,7 @@
 
 mod balancer_url;
 mod check;
+mod file_roots;
 mod limits;
 mod options;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use sluice_proto::{InstanceName, Mode, Release, ReleaseFound, ReleasePoint, Serv
 use sluice_relay::Limits;
 
 pub use balancer_url::{BalancerUrl, BalancerUrlError};
+pub use file_roots::{UriRoot, UriRootError};
 pub use options::{ModeOption, Options, ReleaseOption};
 
 /// A checked configuration, with every default filled in.
@@ -48,6 +50,10 @@ pub struct Config {
     /// 1 to 64.
     pub threads: u16,
     pub limits: Limits,
+    /// Absolute, each once.
+    pub xsendfile_root: Vec<PathBuf>,
+    /// Each prefix once.
+    pub xsendfile_uri: Vec<UriRoot>,
     pub log_format: LogFormat,
 }
 
@@ -142,7 +148,8 @@ impl Config {
             unsafe_reuse_timeout: span(upstream.unsafe_reuse),
             tunnel_timeout: span(upstream.tunnel_idle),
             log_format: Some(self.log_format),
-            xsendfile_root: Vec::new(),
+            xsendfile_root: self.xsendfile_root.clone(),
+            xsendfile_uri: self.xsendfile_uri.clone(),
             access_log: None,
             config: None,
         }

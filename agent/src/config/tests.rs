@@ -87,7 +87,13 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
         ("LEAST --max-header-fields 3", &["--max-header-fields", "16 to 1000"]),
         ("LEAST --health-path healthz", &["--health-path", "healthz", "starts with /"]),
         ("LEAST --admin 0.0.0.0:9901", &["--admin", "0.0.0.0:9901", "--token-file"]),
-        ("LEAST --xsendfile-root /srv", &["--xsendfile-root", "/srv", "not available in this release"]),
+        ("LEAST --xsendfile-root srv", &["--xsendfile-root", "srv", "absolute"]),
+        ("LEAST --xsendfile-root /srv/../etc", &["--xsendfile-root", "/srv/../etc", "without .."]),
+        ("LEAST --xsendfile-root /", &["--xsendfile-root", "whole machine"]),
+        ("LEAST --xsendfile-root /srv --xsendfile-root /srv/", &["--xsendfile-root", "/srv/", "once"]),
+        ("LEAST --xsendfile-root /srv --mode passive", &["--xsendfile-root", "mode passive"]),
+        ("LEAST --xsendfile-uri /a/=b", &["--xsendfile-uri", "/a/=b", "absolute"]),
+        ("LEAST --xsendfile-uri /a/=/b --xsendfile-uri /a=/c", &["--xsendfile-uri", "/a/=/c", "once"]),
         ("LEAST --access-log /log", &["--access-log", "/log", "not available in this release"]),
     ] {
         let error = Config::load(options(&flags.replace("LEAST", LEAST))).expect_err(flags).to_string();
@@ -120,6 +126,7 @@ fn what_check_prints_means_the_same_as_what_was_said() {
             "{LEAST} --workers 3 --release first-byte --name zope-1 --interval 1500ms --health-path /ok?x=1"
         ),
         format!("{LEAST} --mode passive --version-label v1 --advertise app:1 --log-format json --threads 2"),
+        format!("{LEAST} --xsendfile-root /srv/a --xsendfile-root /srv/b --xsendfile-uri /i/=/srv/c"),
         format!("{LEAST} --unsafe-reuse-timeout 3s --tunnel-timeout 2h --max-head-size 16KiB"),
     ] {
         let said = config(&flags);

@@ -28,6 +28,8 @@ pub(super) struct Exchange {
     streaming: Option<Streaming>,
     held: Option<Duration>,
     head: Option<Head>,
+    /// The body is the agent's own.
+    is_file: bool,
     ended: bool,
     _presence: Presence,
 }
@@ -55,6 +57,7 @@ impl Exchange {
             streaming: None,
             held: None,
             head: None,
+            is_file: false,
             ended: false,
             _presence: presence,
         }
@@ -65,6 +68,23 @@ impl Exchange {
         let after = self.started.elapsed();
         self.shared.metrics.ttfb.observe(after.as_secs_f64());
         self.head = Some(Head { status, after });
+    }
+
+    /// The instance is done with the request; what the client gets is the agent's own.
+    pub(super) fn instance_is_done(&mut self) {
+        self.give_back();
+        self.streaming = Some(self.shared.activity.stream());
+    }
+
+    /// Of the agent's own, a file with that status is on its way.
+    pub(super) fn sends_file(&mut self, status: StatusCode) {
+        self.is_file = true;
+        self.head = self.head.map(|head| Head { status, ..head });
+    }
+
+    /// Of the agent's own, a refusal with that status.
+    pub(super) fn refused_with(mut self, status: StatusCode) {
+        self.end(Outcome::of_response(status, End::Complete), None);
     }
 
     /// No usable response came, and none will.
@@ -97,6 +117,9 @@ impl Exchange {
         let held = self.held.unwrap_or_default();
         self.class.metrics.held.observe(held.as_secs_f64());
         if let Some(bytes) = bytes {
+            if self.is_file {
+                self.shared.files.sent(bytes);
+            }
             self.shared.metrics.response_bytes.observe(bytes as f64);
         }
         self.shared.recorder.record(&Observation {

@@ -173,7 +173,7 @@ fn respond(
     mut record: Record,
     id: Option<HeaderValue>,
 ) -> Response<ReplyBody<Exchange>> {
-    let Answer { response, lease, slot, judgement } = answer;
+    let Answer { response, lease, mut slot, judgement } = answer;
     let path = forwarding.path;
     let app = record.answered();
     let queue = record.queued;
@@ -185,6 +185,10 @@ fn respond(
     let status = response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
         let (mut head, body) = response.into_parts();
+        // Only an agent's word counts, as above.
+        if slot.instance().is_behind_agent() && head.headers.contains_key(headers::RELEASED) {
+            slot.released();
+        }
         if prepare_response(&mut head).is_err() {
             return invalid(record);
         }

@@ -17,6 +17,8 @@ pub struct Slot {
     run: RunId,
     why: Why,
     stage: Stage,
+    /// What its agent says: the worker is free, whatever becomes of the response.
+    released: bool,
     /// What its end says; until it is told, that nothing came of it.
     outcome: Outcome,
 }
@@ -24,7 +26,7 @@ pub struct Slot {
 impl Slot {
     pub(super) fn new(service: Arc<Service>, instance: Arc<Instance>, granted: Granted) -> Self {
         let Granted { run, why, .. } = granted;
-        Self { service, instance, run, why, stage: Stage::Working, outcome: Outcome::NONE }
+        Self { service, instance, run, why, stage: Stage::Working, released: false, outcome: Outcome::NONE }
     }
 
     pub fn instance(&self) -> &Arc<Instance> {
@@ -38,6 +40,11 @@ impl Slot {
 
     pub fn service(&self) -> &Arc<Service> {
         &self.service
+    }
+
+    /// The agent says that the instance is done, though the response goes on.
+    pub fn released(&mut self) {
+        self.released = true;
     }
 
     /// The head of the response came, and says how long its body is, if it does.
@@ -64,8 +71,9 @@ impl Slot {
         };
     }
 
-    fn releases_at_end(&self) -> bool {
-        self.instance.release_point() == ReleasePoint::End
+    /// Whether the worker is held until the response is over.
+    pub fn releases_at_end(&self) -> bool {
+        !self.released && self.instance.release_point() == ReleasePoint::End
     }
 }
 

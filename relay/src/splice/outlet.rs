@@ -84,6 +84,32 @@ impl Outlet {
         }
     }
 
+    /// Takes the pipe out, once it is empty, for somebody else to fill and [`put`](Self::put) back.
+    ///
+    /// # Errors
+    /// There is none, or the client's connection was given up.
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<io::Result<Pipe>> {
+        let mut account = self.account();
+        let Some(pipe) = account.pipe.take_if(|pipe| pipe.held() == 0) else {
+            if account.pipe.is_none() {
+                return Poll::Ready(Err(out_of_account()));
+            }
+            account.feeder = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        Poll::Ready(Ok(pipe))
+    }
+
+    /// Puts a pipe back with what the client is to get.
+    ///
+    /// # Errors
+    /// The client's connection was given up meanwhile.
+    pub(crate) fn put(&self, pipe: Pipe) -> io::Result<()> {
+        self.check()?;
+        self.account().pipe = Some(pipe);
+        Ok(())
+    }
+
     /// Moves up to `most` bytes from the pipe to the client's socket. `most` is what the library holds stand-ins for.
     ///
     /// # Errors
