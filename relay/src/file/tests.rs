@@ -190,3 +190,14 @@ async fn with_an_outlet_bytes_go_to_the_socket_and_through_no_buffer() {
     outlet.check().expect("none of it went astray");
     assert_eq!(told.all(), ["first byte".to_owned(), format!("Complete {length}")]);
 }
+
+#[tokio::test]
+async fn a_disk_that_hangs_holds_up_nobody_but_who_waits_for_it() {
+    let (hanging, hangs) = std::sync::mpsc::channel::<()>();
+    let late = at_disk(Duration::from_millis(10), move || hangs.recv()).await;
+    assert_eq!(late.expect_err("it hangs").kind(), io::ErrorKind::TimedOut);
+    let file = file_with(&content(MIB));
+    let (mut body, _) = body(&file, vec![of_file(0, MIB)]);
+    assert!(rest(&mut body).await.expect("another disk works") == content(MIB));
+    drop(hanging);
+}
