@@ -35,7 +35,9 @@ def stream(environ, start_response, path):
 
 
 def offload(environ, start_response, name):
-    """Names the file; nothing at all for no name."""
+    """Names the file; nothing at all for no name. `?work`: with a page's work before it."""
+    if environ.get("QUERY_STRING") == "work":
+        time.sleep(0.01)
     if not name:
         start_response("200 OK", [("Content-Type", "image/jpeg"), ("Content-Length", "0")])
         return []

@@ -90,7 +90,9 @@ class Site:
         if self.server == "gunicorn":
             self.start("app", VENV / "gunicorn", "--bind", address, "--workers", "1", "app:application")
         else:
-            self.start("app", VENV / "waitress-serve", f"--listen={address}", "--threads=1", "app:application")
+            # It drops X-Forwarded-For unless it is told whom to trust.
+            trust = ("--trusted-proxy=127.0.0.1", "--trusted-proxy-headers=x-forwarded-for")
+            self.start("app", VENV / "waitress-serve", f"--listen={address}", "--threads=1", *trust, "app:application")
         eventually("the application answers", lambda: status(self.url("app", "/"))[0] == 200)
 
     def start_all(self, agent_user=None):
