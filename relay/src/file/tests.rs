@@ -167,8 +167,8 @@ async fn connected() -> (TcpStream, TcpStream) {
 
 #[tokio::test]
 async fn with_an_outlet_bytes_go_to_the_socket_and_through_no_buffer() {
-    let file = file_with(&content(2 * MIB));
-    let length = 2 * MIB - 100;
+    let file = file_with(&content(6 * MIB));
+    let length = 6 * MIB - 100;
     let (mut body, told) = body(&file, vec![of_file(100, length)]);
     let ((near, mut far), outlet) = (connected().await, Arc::new(Outlet::default()));
     let sending = async {
@@ -186,7 +186,7 @@ async fn with_an_outlet_bytes_go_to_the_socket_and_through_no_buffer() {
     let mut arrived = vec![0; usize::try_from(length).expect("a length")];
     let (_, read) = tokio::join!(sending, far.read_exact(&mut arrived));
     read.expect("all of it");
-    assert!(arrived == content(2 * MIB)[100..]);
+    assert!(arrived == content(6 * MIB)[100..]);
     outlet.check().expect("none of it went astray");
     assert_eq!(told.all(), ["first byte".to_owned(), format!("Complete {length}")]);
 }
