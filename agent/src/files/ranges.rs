@@ -49,7 +49,7 @@ pub enum Selection {
 
 /// Reads the value of a `Range` field for a representation of `length` bytes.
 ///
-/// A value that is not valid is ignored; so is one with more than two ranges that overlap, or more than [`MOST`]
+/// A value that is not valid is ignored; so is one with more than two ranges that overlap, or more than 32
 /// (RFC 9110, 14.2: "A server that supports range requests MAY ignore or reject"). Of an empty representation there
 /// are no ranges.
 pub fn select(value: &[u8], length: u64) -> Selection {

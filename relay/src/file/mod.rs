@@ -8,7 +8,7 @@
 //!
 //! A disk may take any time, and the kernel has no way to read a file that says "not now". So nothing of a file is
 //! read on a data thread: a blocking thread fills the client's pipe (or a buffer, where there is no pipe) with up to
-//! [`CAPACITY`](crate::splice::CAPACITY) bytes, or several pipes for a client that takes them quickly, and the data thread goes on when it is told. At most [`READERS`] files
+//! 512 KiB, or several pipes for a client that takes them quickly, and the data thread goes on when it is told. At most `READERS` files
 //! are read at a time; a disk that hangs takes no more threads than that, and leaves some for looking up names.
 
 mod body;
