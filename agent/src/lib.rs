@@ -17,6 +17,7 @@
 //! | [`clock`] | requests that the agent makes itself, on a schedule | the gate, the instance |
 //! | [`gate`], [`activity`], [`measure`], [`state`], [`release`] | what both sides share; no I/O (but one task of `release`) | nothing |
 //! | [`gate`], [`activity`], [`measure`], [`figures`], [`state`] | what both sides share; no I/O | nothing |
+//! | [`files`] | what responses name and the agent sends itself | the disk, on blocking threads |
 //! | `data` | requests | instance, clients; never the control thread |
 //! | [`follow`] | mode passive: access log, metrics page | the disk and the application, never for a request |
 //! | [`health`], [`report`], `drain`, `api` | everything else | balancers, operators; never a request |
@@ -34,6 +35,7 @@ pub mod control;
 pub mod data;
 pub mod drain;
 pub mod figures;
+pub mod files;
 pub mod follow;
 pub mod gate;
 pub mod health;

@@ -14,6 +14,7 @@ use crate::{
     compress::Compressor,
     config::{Config, Path},
     figures::Figures,
+    files::Files,
     follow::OwnRequests,
     gate::Gate,
     measure::Recorder,
@@ -40,6 +41,8 @@ pub struct Shared {
     pub own: Arc<OwnRequests>,
     pub state: StateCell,
     pub metrics: AgentMetrics,
+    /// What is sent in the instance's stead.
+    pub files: Files,
     /// The data path saw a connection refused by an instance that was taken for up; the health checker listens.
     pub connection_refused: Notify,
     /// One per balancer.

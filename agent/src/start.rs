@@ -28,6 +28,7 @@ use crate::{
     data,
     drain::DataPath,
     figures::Figures,
+    files::Files,
     follow::{FollowMetrics, LogFollower, Scraper},
     gate::Gate,
     health::Probe,
@@ -86,8 +87,8 @@ impl Running {
 /// the steps of [`crate::drain`].
 ///
 /// # Errors
-/// [`RunError::Config`] for a token file that can not be used or a name that can not be made; [`RunError::Failed`]
-/// if an address is taken or a thread can not be started.
+/// [`RunError::Config`] for a token file or a directory that can not be used, or a name that can not be made;
+/// [`RunError::Failed`] if an address is taken or a thread can not be started.
 pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     let token = config.token_file.as_ref().map(TokenFile::open).transpose()?.map(Arc::new);
     let listeners = listeners(&config)?;
@@ -224,6 +225,7 @@ fn share(
         links: config.balancers.iter().map(link).collect(),
         published: watch::Sender::new(None),
         metrics,
+        files: Files::new(&config, registry)?,
         config,
     }))
 }

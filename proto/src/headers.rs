@@ -13,5 +13,8 @@ pub const REFUSED: &str = "x-sluice-refused";
 /// sent elsewhere if its method allows that. The value is the reason, as metrics name it.
 pub const FAILED: &str = "x-sluice-failed";
 
+/// On a response: its worker is free already, though the response goes on. What follows is the agent's own.
+pub const RELEASED: &str = "x-sluice-released";
+
 /// All of them, for stripping.
-pub const ALL: [&str; 3] = [CLASS, REFUSED, FAILED];
+pub const ALL: [&str; 4] = [CLASS, REFUSED, FAILED, RELEASED];

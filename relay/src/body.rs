@@ -13,6 +13,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::file::{FileBody, OpenFile, Segment};
 use crate::head;
 use crate::peer::Peer;
 use crate::relayed::Relayed;
@@ -29,6 +30,8 @@ pub enum BodyError {
     Socket(#[source] std::io::Error),
     #[error("the instance sent nothing more for {0:?}")]
     Stalled(Duration),
+    #[error("the file broke off: {0}")]
+    File(#[source] std::io::Error),
     #[error("the client's request broke off: {0}")]
     Client(#[source] hyper::Error),
     #[error("the response could not be compressed: {0}")]
@@ -74,6 +77,7 @@ enum Source<O: Observer> {
     Text(Full<Bytes>),
     Relayed(Box<Relayed<O>>),
     Made(Pin<Box<dyn Body<Data = Chunk, Error = BodyError>>>),
+    File(Box<FileBody<O>>),
 }
 
 impl<O: Observer> ReplyBody<O> {
@@ -101,6 +105,12 @@ impl<O: Observer> ReplyBody<O> {
     pub fn made(body: impl Body<Data = Chunk, Error = BodyError> + 'static) -> Self {
         Self { source: Source::Made(Box::pin(body)), exchange: None }
     }
+
+    /// Sends `segments` of `file`. `patience`: for each wait for the disk.
+    pub fn file(file: OpenFile, segments: Vec<Segment>, patience: Duration, observer: O) -> Self {
+        let body = FileBody::new(file, segments, patience, observer);
+        Self { source: Source::File(Box::new(body)), exchange: None }
+    }
 }
 
 impl<O: Observer> Body for ReplyBody<O> {
@@ -112,16 +122,15 @@ impl<O: Observer> Body for ReplyBody<O> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
         let this = self.get_mut();
+        let outlet = this.exchange.as_ref().and_then(|mark| mark.peer.outlet());
         let frame = match &mut this.source {
             Source::Text(text) => Pin::new(text)
                 .poll_frame(cx)
                 .map_ok(|frame| frame.map_data(Chunk::from))
                 .map_err(|never| match never {}),
-            Source::Relayed(relayed) => {
-                let outlet = this.exchange.as_ref().and_then(|mark| mark.peer.outlet());
-                relayed.poll_frame(cx, outlet)
-            }
+            Source::Relayed(relayed) => relayed.poll_frame(cx, outlet),
             Source::Made(body) => body.as_mut().poll_frame(cx),
+            Source::File(file) => file.poll_frame(cx, outlet),
         };
         if let (Poll::Ready(Some(Err(_))), Some(exchange)) = (&frame, &this.exchange) {
             exchange.cut_short();
@@ -134,6 +143,7 @@ impl<O: Observer> Body for ReplyBody<O> {
             Source::Text(text) => text.is_end_stream(),
             Source::Relayed(relayed) => relayed.is_end_stream(),
             Source::Made(body) => body.is_end_stream(),
+            Source::File(file) => file.is_end_stream(),
         }
     }
 
@@ -142,6 +152,7 @@ impl<O: Observer> Body for ReplyBody<O> {
             Source::Text(text) => text.size_hint(),
             Source::Relayed(relayed) => relayed.size_hint(),
             Source::Made(body) => body.size_hint(),
+            Source::File(file) => file.size_hint(),
         }
     }
 }

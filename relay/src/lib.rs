@@ -10,6 +10,7 @@
 //!                │ head         hop-by-hop out, forwarded, ids and trace in
 //!             upstream          connections per thread; one attempt, with its timeouts
 //!                │ relayed      streams back; tells an Observer the first byte and the end
+//!                │ file         or a file of this host, which no data thread reads
 //!                │ splice       long bodies: from socket to socket, past the HTTP library
 //!  client ◄──────┘ tunnel       or bytes both ways, after a 101
 //! ```
@@ -24,7 +25,9 @@
 
 pub mod body;
 mod connection;
+mod discard;
 pub mod failure;
+pub mod file;
 pub mod head;
 mod instance_io;
 pub mod limits;
@@ -43,6 +46,7 @@ mod tunnel;
 pub mod upstream;
 
 pub use body::{ClientBody, End, Observer, ReplyBody};
+pub use discard::discard;
 pub use failure::Failure;
 pub use limits::Limits;
 pub use peer::Client;

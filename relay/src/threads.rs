@@ -54,6 +54,7 @@ fn run(main: impl Future<Output = ()>) {
         .build_local(LocalOptions::default())
         .expect("a runtime needs only descriptors, which a starting process has");
     runtime.block_on(main);
-    // Tasks that outlived `main` (tunnels, idle connections) end here, with the runtime.
-    drop::<LocalRuntime>(runtime);
+    // Tasks that outlived `main` (tunnels, idle connections) end here, with the runtime. A blocking thread that waits for
+    // a disk or a name server is not waited for.
+    LocalRuntime::shutdown_background(runtime);
 }

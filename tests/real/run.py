@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Sluice in front of real application servers: gunicorn (sync, 1 worker) and waitress.
 
-Without arguments: a test. Everything arrives, whole, and failures are told as promised; the metrics
-of both programs are valid for Prometheus. With --bench: transfer rates through Sluice against
+Without arguments: a test. Everything arrives, whole, also files that are only named (X-Sendfile), and failures are
+told as promised; the metrics of both programs are valid for Prometheus. With --bench: transfer rates through Sluice against
 direct ones, alternating in the same run, medians; exit code 1 if the ratio is below --bar.
 
 Needs tests/real/setup to have been run, and release binaries (cargo build --release).
@@ -14,6 +14,7 @@ import contextlib
 import http.client
 import os
 import re
+import shutil
 import signal
 import socket
 import statistics
@@ -68,37 +69,42 @@ class Site:
 
     def __init__(self, server, directory):
         self.server, self.directory = server, directory
+        self.agent = PROGRAMS / "sluice-agent"
         self.ports = {name: free_port() for name in ("app", "agent", "agent_admin", "site", "admin")}
         self.processes = {}
 
     def url(self, name, path=""):
         return f"http://127.0.0.1:{self.ports[name]}{path}"
 
-    def start(self, name, *command):
+    def start(self, name, *command, user=None):
         log = open(self.directory / f"{self.server}-{name}.log", "ab")
         # The caller's own SLUICE_... variables would change what is tested.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_")}
         environment["SLUICE_REAL_DIR"] = str(self.directory)
         here = Path(__file__).parent
         with log:
-            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=here, env=environment)
+            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=here, env=environment, user=user)
 
     def start_app(self):
         address = f"127.0.0.1:{self.ports['app']}"
         if self.server == "gunicorn":
             self.start("app", VENV / "gunicorn", "--bind", address, "--workers", "1", "app:application")
         else:
-            self.start("app", VENV / "waitress-serve", f"--listen={address}", "--threads=1", "app:application")
+            # It drops X-Forwarded-For unless it is told whom to trust.
+            trust = ("--trusted-proxy=127.0.0.1", "--trusted-proxy-headers=x-forwarded-for")
+            self.start("app", VENV / "waitress-serve", f"--listen={address}", "--threads=1", *trust, "app:application")
         eventually("the application answers", lambda: status(self.url("app", "/"))[0] == 200)
 
-    def start_all(self):
+    def start_all(self, agent_user=None):
         self.start_app()
         address = {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
         self.start("balancer", PROGRAMS / "sluice-balancer", "--listen", address["site"], "--admin", address["admin"])
         self.start(
-            "agent", PROGRAMS / "sluice-agent",
+            "agent", self.agent,
             "--balancer", self.url("admin"), "--instance", address["app"],
             "--listen", address["agent"], "--admin", address["agent_admin"],
+            "--xsendfile-root", self.directory,
+            user=agent_user,
         )
         eventually("the balancer is ready", lambda: status(self.url("admin", "/readyz"))[0] == 200)
 
@@ -133,10 +139,13 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(server, directory):
+def site(server, directory, agent_user=None):
     running = Site(server, directory)
+    if agent_user is not None:
+        # Where it is built, somebody else may not look.
+        running.agent = shutil.copy(running.agent, directory / "sluice-agent")
     try:
-        running.start_all()
+        running.start_all(agent_user)
         yield running
     finally:
         running.stop_all()
@@ -171,6 +180,7 @@ def test(server, directory):
                 if over:
                     break
             images.result()
+        check_named_files(running)
         running.kill_app()
         code, line = status(running.url("site", "/"))
         assert code in (502, 503) and line.count(b"\n") == 1, (code, line)
@@ -179,6 +189,56 @@ def test(server, directory):
         assert running.stop("agent") == 0, "the agent leaves in order"
         assert running.stop("balancer") == 0, "the balancer stops in order"
     print(f"{server}: {REQUESTS} complete, 0 failed, {REQUESTS * IMAGE_BYTES} bytes; told its failure and came back")
+
+
+def fetch(url, method="GET", **fields):
+    """Status, fields and body."""
+    headers = {name.replace("_", "-"): value for name, value in fields.items()}
+    try:
+        with OPENER.open(urllib.request.Request(url, method=method, headers=headers), timeout=DEADLINE) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def check_named_files(running):
+    """What the application only names is sent by the agent, as a file server sends it."""
+    image = (running.directory / "image.jpg").read_bytes()
+    url = running.url("site", "/offload/image.jpg")
+    code, fields, body = fetch(url)
+    assert (code, body == image, fields["Content-Length"]) == (200, True, str(IMAGE_BYTES)), (code, fields)
+    assert fields["Content-Type"] == "image/jpeg" and "image.jpg" in fields["Content-Disposition"], fields
+    assert not any(name.lower().startswith(("x-sendfile", "x-accel")) for name in fields), fields
+    code, part, body = fetch(url, Range="bytes=1000-1999", If_Range=fields["ETag"])
+    assert (code, body) == (206, image[1000:2000]), (code, part)
+    assert part["Content-Range"] == f"bytes 1000-1999/{IMAGE_BYTES}", part
+    assert fetch(url, If_None_Match=fields["ETag"])[0] == 304
+    code, fields, body = fetch(url, method="HEAD")
+    assert (code, fields["Content-Length"], body) == (200, str(IMAGE_BYTES), b""), (code, fields)
+    assert fetch(running.url("site", "/offload/none.jpg"))[0] == 404
+    # A client can not make the application name files in a way of its own.
+    assert fetch(url, X_Sendfile_Type="X-Accel-Redirect")[2] == image
+
+
+def test_permissions(directory):
+    """What the application may read and the agent may not is an error, without a word about where it is."""
+    directory.chmod(0o755)
+    blobs = directory / "blobs"
+    blobs.mkdir()
+    (blobs / "a").write_bytes(b"blob")
+    # As root nothing is forbidden.
+    with site("gunicorn", directory, agent_user=65534 if os.geteuid() == 0 else None) as running:
+        url = running.url("site", "/offload/blobs/a")
+        assert fetch(url)[::2] == (200, b"blob")
+        for revoked, mode in ((blobs / "a", 0o644), (blobs, 0o755)):
+            revoked.chmod(0)
+            code, _, body = fetch(url)
+            assert code == 500 and b"blobs" not in body, (code, body)
+            revoked.chmod(mode)
+            assert fetch(url)[::2] == (200, b"blob")
+        metrics = fetch(running.url("agent_admin", "/metrics"))[2].decode()
+        assert 'sluice_agent_file_refusals_total{reason="forbidden"} 2' in metrics, metrics
+    print("permissions: revoked twice, refused twice, and served again")
 
 
 def bench(server, directory, rounds):
@@ -208,7 +268,8 @@ def main():
         if not options.bench:
             for server in servers:
                 test(server, directory)
-            print(f"{len(servers)} passed, 0 failed")
+            test_permissions(directory)
+            print(f"{len(servers) + 1} passed, 0 failed")
             return 0
         print("| server | direct MB/s | through Sluice MB/s | ratio | balancer CPU s/GB | agent CPU s/GB |")
         print("|---|---|---|---|---|---|")

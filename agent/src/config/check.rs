@@ -10,8 +10,8 @@ use sluice_process::{ConfigError, Span, config::check_admin};
 use sluice_proto::Mode;
 
 use super::{
-    BalancerUrl, Config, HealthConfig, Options, Path, clock::clock, compress::compress, follow::follow,
-    limits::limits,
+    BalancerUrl, Config, HealthConfig, Options, Path, clock::clock, compress::compress, file_roots,
+    follow::follow, limits::limits,
 };
 
 /// Peers: gunicorn 1, waitress 4, Zope 2 to 4. Too few only queues here what could run, which shows at once in the
@@ -47,7 +47,6 @@ impl TryFrom<Options> for Config {
     type Error = ConfigError;
 
     fn try_from(options: Options) -> Result<Self, ConfigError> {
-        refuse_unavailable(&options)?;
         // What is missing is told in the order in which people write it.
         let balancers = balancers(&options.balancer)?;
         let instance = options.instance.clone().ok_or_else(|| {
@@ -57,6 +56,7 @@ impl TryFrom<Options> for Config {
         let workers = within("--workers", options.workers.unwrap_or(WORKERS), 1, 10_000)?;
         let admin = options.admin.unwrap_or(ADMIN);
         check_admin(admin, options.token_file.is_some())?;
+        file_roots::check(&options.xsendfile_root, &options.xsendfile_uri, path.mode())?;
         Ok(Self {
             limits: limits(&options)?,
             compress: compress(&options, path.mode())?,
@@ -75,6 +75,8 @@ impl TryFrom<Options> for Config {
             interval: time("--interval", options.interval, INTERVAL, 100, 60_000)?,
             admin,
             token_file: options.token_file,
+            xsendfile_root: options.xsendfile_root,
+            xsendfile_uri: options.xsendfile_uri,
             queue_length: within(
                 "--queue-length",
                 options.queue_length.unwrap_or(workers * QUEUED_PER_WORKER),
@@ -87,15 +89,6 @@ impl TryFrom<Options> for Config {
             log_format: options.log_format.unwrap_or_default(),
         })
     }
-}
-
-/// Later work has these. Taking a flag and doing nothing would be worse than not knowing it.
-fn refuse_unavailable(options: &Options) -> Result<(), ConfigError> {
-    const ACCEPTED: &str = "not available in this release; leave it out";
-    if let Some(root) = options.xsendfile_root.first() {
-        return Err(ConfigError::value("--xsendfile-root", root.display(), ACCEPTED));
-    }
-    Ok(())
 }
 
 fn path(options: &Options) -> Result<Path, ConfigError> {

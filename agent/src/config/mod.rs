@@ -8,6 +8,7 @@ mod balancer_url;
 mod check;
 mod clock;
 mod compress;
+mod file_roots;
 mod follow;
 mod limits;
 mod options;
@@ -23,6 +24,7 @@ use sluice_relay::Limits;
 pub use balancer_url::{BalancerUrl, BalancerUrlError};
 pub use clock::{ClockConfig, ClockOptions};
 pub use compress::CompressConfig;
+pub use file_roots::{UriRoot, UriRootError};
 pub use follow::{FollowConfig, LogConfig, ScrapeConfig};
 pub use options::{ModeOption, Options, ReleaseOption};
 
@@ -56,6 +58,10 @@ pub struct Config {
     pub limits: Limits,
     pub compress: CompressConfig,
     pub clock: Vec<ClockConfig>,
+    /// Absolute, each once.
+    pub xsendfile_root: Vec<PathBuf>,
+    /// Each prefix once.
+    pub xsendfile_uri: Vec<UriRoot>,
     pub log_format: LogFormat,
     pub follow: FollowConfig,
 }
@@ -157,7 +163,6 @@ impl Config {
             unsafe_reuse_timeout: span(upstream.unsafe_reuse),
             tunnel_timeout: span(upstream.tunnel_idle),
             log_format: Some(self.log_format),
-            xsendfile_root: Vec::new(),
             access_log: log.map(|log| log.file.clone()),
             access_log_format: log.map(|log| log.format.clone()),
             scrape: scrape.map(|scrape| scrape.url.to_string()),
@@ -166,6 +171,8 @@ impl Config {
             scrape_requests: scrape.and_then(|scrape| scrape.requests.clone()),
             scrape_busy: scrape.and_then(|scrape| scrape.busy.clone()),
             scrape_path_label: scrape.and_then(|scrape| scrape.path_label.clone()),
+            xsendfile_root: self.xsendfile_root.clone(),
+            xsendfile_uri: self.xsendfile_uri.clone(),
             config: None,
             clock: self.clock.iter().map(ClockConfig::effective).collect(),
         }

@@ -8,7 +8,7 @@ use sluice_process::{ByteSize, LogFormat, Span, config::one_or_many};
 use sluice_proto::{InstanceName, Mode, ServiceName, Target};
 use sluice_relay::listen::ListenSpec;
 
-use super::{BalancerUrl, ClockOptions};
+use super::{BalancerUrl, ClockOptions, UriRoot};
 use crate::compress::{Encoding, MediaPattern};
 use crate::follow::Format;
 
@@ -76,10 +76,19 @@ pub struct Options {
     #[arg(long, value_name = "FILE", env = "SLUICE_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// Not available in this release: directory from which responses with X-Sendfile are served
+    /// Directory from which the agent sends files that responses name with X-Sendfile, an absolute path; may be
+    /// repeated
+    ///
+    /// Without one such responses become errors: their path is no client's business.
     #[arg(long, value_name = "DIR", env = "SLUICE_XSENDFILE_ROOT", value_delimiter = ' ')]
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub xsendfile_root: Vec<PathBuf>,
+
+    /// Internal URI that responses name with X-Accel-Redirect, and the directory that it stands for, such as
+    /// /internal/=/srv/files; may be repeated
+    #[arg(long, value_name = "URI=DIR", env = "SLUICE_XSENDFILE_URI", value_delimiter = ' ')]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub xsendfile_uri: Vec<UriRoot>,
 
     /// Access log of the application server, from which the agent learns of requests (mode passive)
     ///
@@ -263,6 +272,7 @@ sluice_process::layered!(Options {
     admin,
     token_file,
     xsendfile_root,
+    xsendfile_uri,
     access_log,
     compress,
     compress_types,

@@ -110,6 +110,13 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
             "LEAST --mode passive --scrape http://a --access-log /log",
             &["--scrape", "--access-log", "--scrape-busy"],
         ),
+        ("LEAST --xsendfile-root srv", &["--xsendfile-root", "srv", "absolute"]),
+        ("LEAST --xsendfile-root /srv/../etc", &["--xsendfile-root", "/srv/../etc", "without .."]),
+        ("LEAST --xsendfile-root /", &["--xsendfile-root", "whole machine"]),
+        ("LEAST --xsendfile-root /srv --xsendfile-root /srv/", &["--xsendfile-root", "/srv/", "once"]),
+        ("LEAST --xsendfile-root /srv --mode passive", &["--xsendfile-root", "mode passive"]),
+        ("LEAST --xsendfile-uri /a/=b", &["--xsendfile-uri", "/a/=b", "absolute"]),
+        ("LEAST --xsendfile-uri /a/=/b --xsendfile-uri /a=/c", &["--xsendfile-uri", "/a/=/c", "once"]),
     ] {
         let error = Config::load(options(&flags.replace("LEAST", LEAST))).expect_err(flags).to_string();
         for part in parts {
@@ -214,6 +221,7 @@ fn what_check_prints_means_the_same_as_what_was_said() {
         format!(
             "{LEAST} --mode passive --scrape http://127.0.0.1:8000/metrics --scrape-interval 5s --scrape-busy a"
         ),
+        format!("{LEAST} --xsendfile-root /srv/a --xsendfile-root /srv/b --xsendfile-uri /i/=/srv/c"),
         format!("{LEAST} --unsafe-reuse-timeout 3s --tunnel-timeout 2h --max-head-size 16KiB"),
     ] {
         let said = config(&flags);

@@ -30,6 +30,8 @@ pub(super) struct Exchange {
     head: Option<Head>,
     /// As the release learner knows it.
     run: Option<RunId>,
+    /// The body is the agent's own.
+    is_file: bool,
     ended: bool,
     _presence: Presence,
 }
@@ -61,6 +63,7 @@ impl Exchange {
             held: None,
             head: None,
             run,
+            is_file: false,
             ended: false,
             _presence: presence,
         }
@@ -72,6 +75,23 @@ impl Exchange {
         let after = self.started.elapsed();
         self.shared.metrics.ttfb.observe(after.as_secs_f64());
         self.head = Some(Head { status, after, length });
+    }
+
+    /// The instance is done with the request; what the client gets is the agent's own.
+    pub(super) fn instance_is_done(&mut self) {
+        self.give_back();
+        self.streaming = Some(self.shared.activity.stream());
+    }
+
+    /// Of the agent's own, a file with that status is on its way.
+    pub(super) fn sends_file(&mut self, status: StatusCode) {
+        self.is_file = true;
+        self.head = self.head.map(|head| Head { status, ..head });
+    }
+
+    /// Of the agent's own, a refusal with that status.
+    pub(super) fn refused_with(mut self, status: StatusCode) {
+        self.end(Outcome::of_response(status, End::Complete), None);
     }
 
     /// No usable response came, and none will.
@@ -106,6 +126,9 @@ impl Exchange {
         let held = self.held.unwrap_or_default();
         self.class.metrics.held.observe(held.as_secs_f64());
         if let Some(bytes) = bytes {
+            if self.is_file {
+                self.shared.files.sent(bytes);
+            }
             self.shared.metrics.response_bytes.observe(bytes as f64);
         }
         self.shared.recorder.record(&Observation {

@@ -1,15 +1,20 @@
 //! What happens to one request.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::SystemTime};
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header::UPGRADE, request};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::UPGRADE, request, response};
 use hyper::{
     body::{Body, Incoming},
     upgrade::OnUpgrade,
 };
 use sluice_proto::headers;
 use sluice_relay::{
-    Client, ClientBody, Failure, Handler, ReplyBody, SendError, Upstreams,
+    Client, ClientBody, Failure, Handler, ReplyBody, SendError, Upstreams, discard,
     head::{Origin, Position, prepare_request, prepare_response},
     is_upgrade,
     metrics::RelayMetrics,
@@ -22,7 +27,18 @@ use super::{
     classes::{Class, ClassTable},
     exchange::Exchange,
 };
-use crate::{metrics::Outcome, shared::Shared};
+use crate::{
+    files::{Asked, Offload, Reply as FileReply, offload},
+    metrics::Outcome,
+    shared::Shared,
+};
+
+/// What an instance sends besides the name of a file, at most: no framework's placeholder comes near it. One that sends
+/// more is sending the file, and its connection is closed.
+const PLACEHOLDER_BYTES: u64 = 64 * 1024;
+
+/// It comes with the head, as a rule.
+const PLACEHOLDER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// One per data thread.
 pub(super) struct AgentHandler {
@@ -59,6 +75,8 @@ impl Handler for AgentHandler {
             parts.headers.remove(name);
         }
         let form = self.shared.compressor.as_ref().map(|compressor| compressor.ask(&parts));
+        offload::hide_from_instance(&mut parts.headers);
+        let asked_of_file = Asked::of(&parts);
         let asked = Instant::now();
         let extra = self
             .shared
@@ -71,7 +89,7 @@ impl Handler for AgentHandler {
         self.shared.metrics.queued.observe(asked.elapsed().as_secs_f64());
         let url = parts.uri.path_and_query().cloned();
         let exchange = Exchange::begin(self.shared.clone(), class, url, permit, presence);
-        let reply = self.forward(Request::from_parts(parts, body), exchange).await;
+        let reply = self.forward(Request::from_parts(parts, body), asked_of_file, exchange).await;
         match form {
             Some(form) => form.apply(reply),
             None => reply,
@@ -80,7 +98,7 @@ impl Handler for AgentHandler {
 }
 
 impl AgentHandler {
-    async fn forward(&self, mut request: Request<ClientBody>, exchange: Exchange) -> Reply {
+    async fn forward(&self, mut request: Request<ClientBody>, asked: Asked, exchange: Exchange) -> Reply {
         let upgrade = is_upgrade(&request).then(|| hyper::upgrade::on(&mut request));
         let progress = request.body().progress();
         let (response, lease) = match self.send(request).await {
@@ -92,6 +110,10 @@ impl AgentHandler {
         let (mut parts, body) = response.into_parts();
         if prepare_response(&mut parts).is_err() {
             return self.give_up(Failure::InvalidResponse, Seen::Yes, exchange);
+        }
+        if let Some(named) = Offload::take(&mut parts) {
+            discard(body, lease, progress, PLACEHOLDER_BYTES, PLACEHOLDER_PATIENCE).await;
+            return self.send_file(named, &asked, parts, exchange).await;
         }
         match (parts.status, upgrade) {
             (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => {
@@ -120,6 +142,33 @@ impl AgentHandler {
             }
             result => result,
         }
+    }
+
+    /// The file that the instance named, in its stead.
+    async fn send_file(
+        &self,
+        named: Offload,
+        asked: &Asked,
+        head: response::Parts,
+        mut exchange: Exchange,
+    ) -> Reply {
+        exchange.instance_is_done();
+        let files = &self.shared.files;
+        let mut response = match files.open(&named).await {
+            Ok((file, facts)) => {
+                let FileReply { head, segments, .. } =
+                    files.reply(head, asked, &facts, &mut self.rng.borrow_mut());
+                exchange.sends_file(head.status);
+                let patience = self.upstreams.limits().body_stall;
+                Response::from_parts(head, ReplyBody::file(file, segments, patience, exchange))
+            }
+            Err(refusal) => {
+                exchange.refused_with(refusal.status());
+                refusal.response()
+            }
+        };
+        response.headers_mut().insert(headers::RELEASED, HeaderValue::from_static("1"));
+        response
     }
 
     fn tunnel(

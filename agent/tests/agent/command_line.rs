@@ -89,8 +89,12 @@ fn what_is_wrong_is_told_with_exit_code_2() {
         (vec!["check", "--config", "/no/such/file"], &["/no/such/file"]),
         ([&LEAST[..], &["--token-file", "/no/such/token"]].concat(), &["--token-file", "/no/such/token"]),
         (
-            [&LEAST[..], &["--xsendfile-root", "/srv"]].concat(),
-            &["--xsendfile-root", "not available in this release"],
+            [&LEAST[..], &["--xsendfile-root", "/no/such/directory"]].concat(),
+            &["--xsendfile-root", "/no/such/directory", "No such file"],
+        ),
+        (
+            [&LEAST[..], &["--xsendfile-uri", "/internal"]].concat(),
+            &["--xsendfile-uri", "/internal/=/srv/files"],
         ),
     ] {
         let output = program(&args, &[]);
@@ -122,6 +126,7 @@ fn help_names_every_flag_of_the_contract() {
         "admin",
         "token-file",
         "xsendfile-root",
+        "xsendfile-uri",
         "access-log",
         "access-log-format",
         "scrape",

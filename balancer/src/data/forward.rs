@@ -198,6 +198,10 @@ fn respond(
     let status = response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
         let (mut head, body) = response.into_parts();
+        // Only an agent's word counts, as above.
+        if slot.instance().is_behind_agent() && head.headers.contains_key(headers::RELEASED) {
+            slot.released();
+        }
         if prepare_response(&mut head).is_err() {
             slot.failed();
             return invalid(record);

@@ -17,7 +17,7 @@ pub struct Slot {
     run: RunId,
     why: Why,
     stage: Stage,
-    /// As it was when the head of the response came.
+    /// Whether the worker is free while the response goes on, as was known when its head came.
     frees_early: bool,
     /// What its end says; until it is told, that nothing came of it.
     outcome: Outcome,
@@ -50,9 +50,14 @@ impl Slot {
         &self.service
     }
 
+    /// The agent says that the instance is done, though the response goes on.
+    pub fn released(&mut self) {
+        self.frees_early = true;
+    }
+
     /// The head of the response came, and says how long its body is, if it does.
     pub fn head(&mut self, class: &ClassName, bytes: Option<u64>) {
-        self.frees_early = self.instance.frees_early(class, bytes);
+        self.frees_early |= self.instance.frees_early(class, bytes);
         self.service.head(self.run, bytes.unwrap_or(0), !self.frees_early);
     }
 

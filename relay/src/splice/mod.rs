@@ -26,7 +26,7 @@ pub use chunk::Chunk;
 pub(crate) use chunk::{Piped, is_stand_in};
 pub(crate) use inlet::{Inlet, Next, Way};
 pub(crate) use outlet::{Feeding, Fill, Outlet};
-pub(crate) use pipe::CAPACITY;
+pub(crate) use pipe::{CAPACITY, Pipe};
 pub(crate) use write::write;
 
 /// Shortest body worth it, in bytes. 64 KiB: taking a connection over and wrapping it again costs about as much as

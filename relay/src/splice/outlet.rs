@@ -84,6 +84,36 @@ impl Outlet {
         }
     }
 
+    /// Resolves once the client has taken all that is in the pipe.
+    pub(crate) fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut account = self.account();
+        if account.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0) {
+            account.feeder = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Takes the pipe out, once it is empty, for somebody else to fill and [`put`](Self::put) back.
+    ///
+    /// # Errors
+    /// There is none, or the client's connection was given up.
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<io::Result<Pipe>> {
+        ready!(self.poll_empty(cx));
+        Poll::Ready(self.account().pipe.take().ok_or_else(out_of_account))
+    }
+
+    /// Puts a pipe in with what the client is to get. The one that is there must be [empty](Self::poll_empty).
+    ///
+    /// # Errors
+    /// The client's connection was given up meanwhile.
+    pub(crate) fn put(&self, pipe: Pipe) -> io::Result<()> {
+        self.check()?;
+        let drained = self.account().pipe.replace(pipe);
+        drained.into_iter().for_each(Pipe::give_back);
+        Ok(())
+    }
+
     /// Moves up to `most` bytes from the pipe to the client's socket. `most` is what the library holds stand-ins for.
     ///
     /// # Errors

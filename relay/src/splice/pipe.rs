@@ -82,6 +82,18 @@ impl Pipe {
         Ok(n)
     }
 
+    /// Moves up to `most` bytes out of a file, from the offset `from` on. Zero: it is not that long. The pipe must be
+    /// empty. Waits for the disk.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the file system can not do it; those of the disk.
+    pub(crate) fn fill_from_file(&mut self, file: impl AsFd, from: u64, most: usize) -> io::Result<usize> {
+        let mut from = from;
+        let n = splice(file, Some(&mut from), &self.write, None, most, SpliceFlags::MOVE)?;
+        self.held += n;
+        Ok(n)
+    }
+
     /// Moves up to `most` bytes of what it holds into a socket.
     ///
     /// # Errors
