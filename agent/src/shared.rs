@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prometheus::{GaugeVec, Registry};
 use sluice_proto::{Classifier, Now, report::MAX_CLASSIFICATIONS};
+use sluice_relay::Spool;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -27,6 +28,8 @@ pub struct Shared {
     pub gate: Gate,
     pub activity: Arc<Activity>,
     pub recorder: Recorder,
+    /// Where responses wait for slow clients, and uploads for a worker.
+    pub spool: Arc<Spool>,
     pub state: StateCell,
     pub metrics: AgentMetrics,
     /// The data path saw a connection refused by an instance that was taken for up; the health checker listens.
@@ -41,11 +44,12 @@ impl Shared {
     /// Readings at this moment, as reports and the status show them.
     pub fn now(&self) -> Now {
         let occupancy = self.gate.occupancy();
+        let spool = self.spool.usage();
         Now {
             in_flight: clamped(occupancy.busy),
             streaming: clamped(self.activity.streaming()),
             queued: clamped(occupancy.queued),
-            spooled_bytes: 0,
+            spooled_bytes: spool.memory + spool.files,
         }
     }
 
@@ -88,6 +92,18 @@ pub fn register_gauges(shared: &Arc<Shared>, registry: &Registry) {
     gauge("sluice_agent_instance_up", "1 if the instance passed its last health checks, else 0.", |s| {
         f64::from(u8::from(s.state.is_up()))
     });
+    let spool = shared.spool.clone();
+    ReadAtScrape::register(
+        registry,
+        "sluice_spool_bytes",
+        "Bytes of bodies that wait for a slow client or for a worker, by place.",
+        &["place"],
+        move |gauges| {
+            let usage = spool.usage();
+            gauges.with_label_values(&["memory"]).set(usage.memory as f64);
+            gauges.with_label_values(&["file"]).set(usage.files as f64);
+        },
+    );
     let links = shared.links.clone();
     ReadAtScrape::register(
         registry,

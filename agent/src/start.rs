@@ -11,7 +11,7 @@ use sluice_process::{
     run_on_own_thread, shutdown,
 };
 use sluice_proto::{BootId, InstanceName, Target};
-use sluice_relay::{listen, metrics::RelayMetrics, threads::DataThreads};
+use sluice_relay::{Spool, listen, metrics::RelayMetrics, spool::SpoolMetrics, threads::DataThreads};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -169,6 +169,10 @@ fn share(
 ) -> Result<Arc<Shared>, RunError> {
     let started = Instant::now();
     let metrics = AgentMetrics::register(registry);
+    let spool = Spool::new(&config.buffering.spool, SpoolMetrics::register(registry));
+    if data_addr.is_some() {
+        spool.probe();
+    }
     let link = |url: &crate::config::BalancerUrl| Arc::new(Link::new(url.clone(), &metrics, started));
     Ok(Arc::new(Shared {
         identity: identity(&config, data_addr)?,
@@ -176,6 +180,7 @@ fn share(
         gate: Gate::new(config.workers, config.queue_length, config.queue_timeout),
         activity: Arc::new(Activity::default()),
         recorder: Recorder::new(started),
+        spool,
         state: StateCell::new(readiness),
         connection_refused: Notify::new(),
         links: config.balancers.iter().map(link).collect(),

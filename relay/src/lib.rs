@@ -10,6 +10,7 @@
 //!             upstream          connections per thread; one attempt, with its timeouts
 //!                │ relayed      streams back; tells an Observer the first byte and the end
 //!                │ splice       long bodies: from socket to socket, past the HTTP library
+//!                │ drained      slow clients: the instance is read all the same, into the spool
 //!  client ◄──────┘ tunnel       or bytes both ways, after a 101
 //! ```
 //!
@@ -23,9 +24,11 @@
 
 pub mod body;
 mod connection;
+mod drained;
 pub mod failure;
 pub mod head;
 mod instance_io;
+mod intake;
 pub mod limits;
 pub mod listen;
 pub mod metrics;
@@ -35,6 +38,7 @@ mod relayed;
 pub mod server;
 mod sockets;
 mod splice;
+pub mod spool;
 pub mod threads;
 pub mod trace;
 mod tunnel;
@@ -46,5 +50,6 @@ pub use limits::Limits;
 pub use peer::Client;
 pub use server::Handler;
 pub use splice::Chunk;
+pub use spool::Spool;
 pub use tunnel::{is_upgrade, splice_upgrade};
 pub use upstream::{SendError, Upstreams};

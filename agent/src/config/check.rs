@@ -9,7 +9,7 @@ use std::{
 use sluice_process::{ConfigError, Span, config::check_admin};
 use sluice_proto::Mode;
 
-use super::{BalancerUrl, Config, HealthConfig, Options, Path, limits::limits};
+use super::{BalancerUrl, Config, HealthConfig, Options, Path, buffering::buffering, limits::limits};
 
 /// Peers: gunicorn 1, waitress 4, Zope 2 to 4. Too few only queues here what could run, which shows at once in the
 /// metrics; too many hides the queue inside the instance, where nobody can order it.
@@ -57,6 +57,7 @@ impl TryFrom<Options> for Config {
         Ok(Self {
             limits: limits(&options)?,
             health: health(&options)?,
+            buffering: buffering(&options)?,
             balancers,
             instance,
             path,

@@ -5,6 +5,7 @@
 //! ```
 
 mod balancer_url;
+mod buffering;
 mod check;
 mod limits;
 mod options;
@@ -18,6 +19,7 @@ use sluice_proto::{InstanceName, Mode, Release, ReleaseFound, ReleasePoint, Serv
 use sluice_relay::Limits;
 
 pub use balancer_url::{BalancerUrl, BalancerUrlError};
+pub use buffering::{Buffered, Buffering, BufferingRule, Switch};
 pub use options::{ModeOption, Options, ReleaseOption};
 
 /// A checked configuration, with every default filled in.
@@ -45,6 +47,7 @@ pub struct Config {
     pub queue_timeout: Duration,
     pub drain_timeout: Duration,
     pub health: HealthConfig,
+    pub buffering: Buffering,
     /// 1 to 64.
     pub threads: u16,
     pub limits: Limits,
@@ -104,6 +107,8 @@ impl Config {
     /// What was said and what was not, as options: what `check` prints.
     pub fn effective(&self) -> Options {
         let Limits { client, upstream } = &self.limits;
+        let buffering = &self.buffering;
+        let spool = &buffering.spool;
         Options {
             balancer: self.balancers.clone(),
             instance: Some(self.instance.clone()),
@@ -142,6 +147,14 @@ impl Config {
             unsafe_reuse_timeout: span(upstream.unsafe_reuse),
             tunnel_timeout: span(upstream.tunnel_idle),
             log_format: Some(self.log_format),
+            response_buffering: Some(buffering.responses),
+            upload_buffering: Some(buffering.uploads),
+            buffer_size: Some(ByteSize::bytes(spool.memory.each)),
+            buffer_total: Some(ByteSize::bytes(spool.memory.total)),
+            spool_dir: spool.directory.clone(),
+            spool_size: Some(ByteSize::bytes(spool.files.each)),
+            spool_total: Some(ByteSize::bytes(spool.files.total)),
+            buffering: buffering.rules.clone(),
             xsendfile_root: Vec::new(),
             access_log: None,
             config: None,

@@ -86,6 +86,8 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
         ("LEAST --max-head-size 4KiB", &["--max-head-size", "4KiB", "8KiB to 16MiB"]),
         ("LEAST --max-header-fields 3", &["--max-header-fields", "16 to 1000"]),
         ("LEAST --health-path healthz", &["--health-path", "healthz", "starts with /"]),
+        ("LEAST --buffer-size 2MiB --buffer-total 1MiB", &["--buffer-size", "2MiB", "--buffer-total"]),
+        ("LEAST --spool-total 1MiB", &["--spool-size", "1GiB", "--spool-total"]),
         ("LEAST --admin 0.0.0.0:9901", &["--admin", "0.0.0.0:9901", "--token-file"]),
         ("LEAST --xsendfile-root /srv", &["--xsendfile-root", "/srv", "not available in this release"]),
         ("LEAST --access-log /log", &["--access-log", "/log", "not available in this release"]),
@@ -120,9 +122,15 @@ fn what_check_prints_means_the_same_as_what_was_said() {
             "{LEAST} --workers 3 --release first-byte --name zope-1 --interval 1500ms --health-path /ok?x=1"
         ),
         format!("{LEAST} --mode passive --version-label v1 --advertise app:1 --log-format json --threads 2"),
+        format!("{LEAST} --response-buffering off --buffer-size 0 --spool-dir /srv/spool --spool-size 10MiB"),
         format!("{LEAST} --unsafe-reuse-timeout 3s --tunnel-timeout 2h --max-head-size 16KiB"),
     ] {
-        let said = config(&flags);
+        let mut said = config(&flags);
+        said.buffering.rules = vec![BufferingRule {
+            class: "POST /upload*".into(),
+            uploads: Some(Switch::Off),
+            responses: None,
+        }];
         fs::write(&path, to_toml(&said.effective())).expect("a file");
         let read = Config::load(Options { config: Some(path.clone()), ..Options::default() });
         assert_eq!(read.expect("what is printed is accepted"), said, "{flags}");

@@ -16,6 +16,7 @@ use sluice_relay::{
 use tokio::time::Instant;
 
 use super::{
+    buffering,
     classes::{Class, ClassTable},
     exchange::Exchange,
 };
@@ -34,7 +35,7 @@ type Reply = Response<ReplyBody<Exchange>>;
 
 impl AgentHandler {
     pub(super) fn new(shared: Arc<Shared>, upstreams: Rc<Upstreams>, relay: RelayMetrics) -> Self {
-        let classes = ClassTable::new(shared.metrics.clone());
+        let classes = ClassTable::new(shared.clone());
         Self { shared, upstreams, relay, classes, rng: RefCell::new(fastrand::Rng::new()) }
     }
 }
@@ -55,15 +56,19 @@ impl Handler for AgentHandler {
         for name in headers::ALL {
             parts.headers.remove(name);
         }
+        let request = match buffering::take_in(&self.shared, &class, Request::from_parts(parts, body)).await {
+            Ok(request) => request,
+            Err(failure) => return self.turn_away(&class, failure),
+        };
         let asked = Instant::now();
         let permit = match self.shared.gate.enter().await {
             Ok(permit) => permit,
             Err(refusal) => return self.turn_away(&class, refusal.into()),
         };
         self.shared.metrics.queued.observe(asked.elapsed().as_secs_f64());
-        let url = parts.uri.path_and_query().cloned();
+        let url = request.uri().path_and_query().cloned();
         let exchange = Exchange::begin(self.shared.clone(), class, url, permit, presence);
-        self.forward(Request::from_parts(parts, body), exchange).await
+        self.forward(request, exchange).await
     }
 }
 
@@ -90,7 +95,10 @@ impl AgentHandler {
             }
             _ => {
                 let stall = self.upstreams.limits().body_stall;
-                Response::from_parts(parts, ReplyBody::relayed(body, lease, progress, stall, exchange))
+                let class = exchange.class().clone();
+                let body = ReplyBody::relayed(body, lease, progress, stall, exchange);
+                let body = buffering::drain(&self.shared, &class, &mut parts, body);
+                Response::from_parts(parts, body)
             }
         }
     }

@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sluice_proto::report::ReleasePoint;
 use sluice_relay::body::Progress;
 use sluice_relay::{End, Failure, Observer};
 
@@ -126,7 +125,7 @@ impl Observer for Exchange {
     fn first_byte(&mut self) {
         let (Some(slot), Some(record)) = (&mut self.slot, &mut self.record) else { return };
         slot.first_byte(self.length);
-        if slot.instance().release_point() == ReleasePoint::FirstByte {
+        if !slot.releases_at_end() {
             record.released();
         }
     }

@@ -157,6 +157,11 @@ fn agents_word(fields: &HeaderMap) -> Option<(Failure, Trace)> {
     refused.or_else(|| fields.get(headers::FAILED).map(|value| (reason(value), Trace::MaybeExecuted)))
 }
 
+/// The agent reads the rest at once, however slow the client.
+fn frees_at_first_byte(fields: &HeaderMap) -> bool {
+    fields.get(headers::RELEASE).is_some_and(|point| point == headers::FIRST_BYTE)
+}
+
 fn note_failure(service: &Service, instance: &Instance, lost: &Lost) {
     tracing::debug!(instance = %instance.name, reason = lost.failure.label(), "attempt failed");
     let unconnected = matches!(lost.failure, Failure::ConnectFailed | Failure::ConnectTimeout);
@@ -173,7 +178,10 @@ fn respond(
     mut record: Record,
     id: Option<HeaderValue>,
 ) -> Response<ReplyBody<Exchange>> {
-    let Answer { response, lease, slot, judgement } = answer;
+    let Answer { response, lease, mut slot, judgement } = answer;
+    if slot.instance().is_behind_agent() && frees_at_first_byte(response.headers()) {
+        slot.frees_at_first_byte();
+    }
     let path = forwarding.path;
     let app = record.answered();
     let queue = record.queued;

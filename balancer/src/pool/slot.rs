@@ -17,6 +17,8 @@ pub struct Slot {
     run: RunId,
     why: Why,
     stage: Stage,
+    /// The agent says that the worker is free with the first byte, whatever the instance's release point.
+    free_at_first_byte: bool,
     /// What its end says; until it is told, that nothing came of it.
     outcome: Outcome,
 }
@@ -24,7 +26,15 @@ pub struct Slot {
 impl Slot {
     pub(super) fn new(service: Arc<Service>, instance: Arc<Instance>, granted: Granted) -> Self {
         let Granted { run, why, .. } = granted;
-        Self { service, instance, run, why, stage: Stage::Working, outcome: Outcome::NONE }
+        Self {
+            service,
+            instance,
+            run,
+            why,
+            stage: Stage::Working,
+            free_at_first_byte: false,
+            outcome: Outcome::NONE,
+        }
     }
 
     pub fn instance(&self) -> &Arc<Instance> {
@@ -38,6 +48,11 @@ impl Slot {
 
     pub fn service(&self) -> &Arc<Service> {
         &self.service
+    }
+
+    /// The agent's word on this response.
+    pub fn frees_at_first_byte(&mut self) {
+        self.free_at_first_byte = true;
     }
 
     /// The head of the response came, and says how long its body is, if it does.
@@ -64,8 +79,8 @@ impl Slot {
         };
     }
 
-    fn releases_at_end(&self) -> bool {
-        self.instance.release_point() == ReleasePoint::End
+    pub fn releases_at_end(&self) -> bool {
+        !self.free_at_first_byte && self.instance.release_point() == ReleasePoint::End
     }
 }
 
