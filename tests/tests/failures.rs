@@ -326,7 +326,9 @@ async fn a_length_beside_chunks_is_not_passed_on() {
                 .await;
             let mut upstream = instance.accept().await;
             let request = upstream.request().await;
-            assert_eq!((request.head.get("content-length"), request.text().as_str()), (None, "whole"));
+            // An agent that has taken it in knows the true length.
+            let length = if chain == Chain::Agent { Some("5") } else { None };
+            assert_eq!((request.head.get("content-length"), request.text().as_str()), (length, "whole"));
             upstream.send(ok("ok")).await;
             assert_eq!(client.response().await.text(), "ok");
         }
