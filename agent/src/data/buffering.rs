@@ -17,9 +17,13 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// Below this length a response arrives with its head, or nearly so.
 const SHORT: u64 = 64 * 1024;
 
-/// An instance that has written its response this long after the head is free "with the first byte": telling more
-/// exactly is worth less than what the request that comes too early waits for here.
-const SOON: Duration = Duration::from_millis(250);
+/// A class with lengths may take this long from head to end and is still said to free its worker with the first byte. A
+/// word that comes too early costs the next request so much waiting at the gate; one that does not come costs the worker
+/// for as long as the client takes, which is minutes for what takes seconds here. 5 s: a file of some 100 MB.
+const SOON: Duration = Duration::from_secs(5);
+
+/// The same of a class without lengths: what makes its response as it sends it is to be seen to hold its worker.
+const AT_ONCE: Duration = Duration::from_millis(250);
 
 /// The request with its body in the agent, as far as there is room for it.
 ///
@@ -67,7 +71,7 @@ fn is_free_soon(length: Option<u64>, tail: Option<Duration>) -> bool {
         Some(..SHORT) => false,
         // What has a length is mostly there already.
         Some(_) => tail.is_none_or(|tail| tail <= SOON),
-        None => tail.is_some_and(|tail| tail <= SOON),
+        None => tail.is_some_and(|tail| tail <= AT_ONCE),
     }
 }
 
@@ -91,15 +95,16 @@ mod tests {
 
     #[test]
     fn the_balancer_is_told_of_long_responses_that_come_at_once() {
-        let [short, long] = [1, 251].map(|ms| Some(Duration::from_millis(ms)));
+        let [short, medium, long] = [250, 251, 5001].map(|ms| Some(Duration::from_millis(ms)));
         for (case, length, tail, told) in [
             ("a page", Some(SHORT - 1), short, false),
             ("a blob of a class that is not known", Some(SHORT), None, true),
             ("a blob that comes at once", Some(SHORT), short, true),
+            ("a large blob", Some(SHORT), medium, true),
             ("a blob that is made as it goes", Some(SHORT), long, false),
             ("no length, not known", None, None, false),
             ("no length, comes at once", None, short, true),
-            ("no length, made as it goes", None, long, false),
+            ("no length, made as it goes", None, medium, false),
         ] {
             assert_eq!(is_free_soon(length, tail), told, "{case}");
         }
