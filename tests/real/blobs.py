@@ -14,6 +14,7 @@ import concurrent.futures
 import contextlib
 import http.client
 import os
+import select
 import signal
 import socket
 import statistics
@@ -29,6 +30,7 @@ from run import PROGRAMS, Site, eventually, status
 IMAGE_BYTES, FILM_BYTES = 2_613_064, 25_000_000
 CLIENTS, RATE, CROWD = 10, 200_000, 200
 PAGES_PER_S = 20
+HURRY = 10.0  # seconds until measuring begins at the latest
 TICK = 0.05  # seconds between the reads of a slow client
 PATIENCE = 60.0  # seconds until a page is given up
 MEDIAN_BAR, P99_BAR, MEMORY_BAR_MIB = 1.2, 2.0, 64 + 40
@@ -169,9 +171,13 @@ def slow_clients(port, path, length, count):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     clients = [SlowClient(port, path, length, index / count) for index in range(count)]
     due = time.monotonic()
+    hurrying = True
     while True:
         for client in clients:
             client.take()
+        if hurrying and all(client.taken >= client.hurry for client in clients):
+            hurrying = False
+            print("none is in a hurry any more", flush=True)
         due = max(due + TICK, time.monotonic() - 1.0)
         time.sleep(max(0.0, due - time.monotonic()))
 
@@ -179,8 +185,10 @@ def slow_clients(port, path, length, count):
 @contextlib.contextmanager
 def downloads(port, path, length, count):
     arguments = ["--slow-clients", str(port), path, str(length), str(count)]
-    process = subprocess.Popen([sys.executable, __file__, *arguments])
+    process = subprocess.Popen([sys.executable, __file__, *arguments], stdout=subprocess.PIPE)
     try:
+        # Behind some programs the first of them is in a hurry for minutes.
+        select.select([process.stdout], [], [], HURRY)
         yield
         assert process.poll() is None, "the slow clients ended"
     finally:
@@ -232,7 +240,6 @@ def measure(way, directory, seconds):
         rows = [figures(pages.latencies(seconds))]
         for path, length in (("/image.jpg", IMAGE_BYTES), ("/film.mp4", FILM_BYTES)):
             with downloads(port, path, length, CLIENTS):
-                time.sleep(3.0 if way in ("agent", "balancer + agent", "nginx") else 1.0)  # the hurry of the first
                 rows.append(figures(pages.latencies(seconds)))
     return rows
 

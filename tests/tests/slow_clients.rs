@@ -28,7 +28,7 @@ async fn blobs() -> Answering {
 /// Asks for `path` and reads nothing: little is on its way to it.
 async fn slow_client(address: SocketAddr, path: &str) -> Conn {
     let socket = TcpSocket::new_v4().expect("a descriptor");
-    socket.set_recv_buffer_size(8 * 1024).expect("a socket takes the option");
+    socket.set_recv_buffer_size(128 * 1024).expect("a socket takes the option");
     let mut client = Conn::new(socket.connect(address).await.expect("it listens"));
     client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: te\r\nte: trailers\r\n\r\n")).await;
     client

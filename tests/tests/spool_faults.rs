@@ -51,7 +51,7 @@ impl Agent {
 
     async fn slow_client(&self) -> Conn {
         let socket = TcpSocket::new_v4().expect("a descriptor");
-        socket.set_recv_buffer_size(8 * 1024).expect("a socket takes the option");
+        socket.set_recv_buffer_size(128 * 1024).expect("a socket takes the option");
         let mut client = Conn::new(socket.connect(self.data).await.expect("it listens"));
         client.send(get(&format!("/{BLOB}"))).await;
         client

@@ -14,7 +14,7 @@ use crate::shared::Shared;
 /// clients.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Below this length a response arrives with its head, or nearly so.
+/// Below this length the connection to the client takes all of a response at once, whatever the client does.
 const SHORT: u64 = 64 * 1024;
 
 /// A class with lengths may take this long from head to end and is still said to free its worker with the first byte. A
@@ -52,10 +52,10 @@ pub(super) fn drain(
     let asked = asked_for(&parts.headers);
     parts.headers.remove(X_ACCEL_BUFFERING);
     let wanted = class.buffered.responses && asked.unwrap_or(!is_stream(&parts.headers));
-    if !wanted || body.is_end_stream() {
+    let length = body.size_hint().exact();
+    if !wanted || length.is_some_and(|length| length < SHORT) {
         return body;
     }
-    let length = body.size_hint().exact();
     let has_room = length.is_none_or(|length| shared.spool.has_room_for(length));
     if has_room && is_free_soon(length, class.tail()) {
         parts.headers.insert(headers::RELEASE, HeaderValue::from_static(headers::FIRST_BYTE));
@@ -67,8 +67,6 @@ pub(super) fn drain(
 /// client is slow. `tail`: from the head to the last byte, as the class was so far.
 fn is_free_soon(length: Option<u64>, tail: Option<Duration>) -> bool {
     match length {
-        // Its end is as soon.
-        Some(..SHORT) => false,
         // What has a length is mostly there already.
         Some(_) => tail.is_none_or(|tail| tail <= SOON),
         None => tail.is_some_and(|tail| tail <= AT_ONCE),
@@ -97,7 +95,6 @@ mod tests {
     fn the_balancer_is_told_of_long_responses_that_come_at_once() {
         let [short, medium, long] = [250, 251, 5001].map(|ms| Some(Duration::from_millis(ms)));
         for (case, length, tail, told) in [
-            ("a page", Some(SHORT - 1), short, false),
             ("a blob of a class that is not known", Some(SHORT), None, true),
             ("a blob that comes at once", Some(SHORT), short, true),
             ("a large blob", Some(SHORT), medium, true),
