@@ -11,8 +11,7 @@ use sluice_tests::{PATIENCE, admin, eventually, expect};
 use tokio::net::TcpSocket;
 
 const MIB: usize = 1024 * 1024;
-/// More than fits into the kernel's buffers between an instance and a client that does not read: at most 4 MiB for each
-/// of two sockets on the way to the agent, and what the agent's socket for the client has.
+/// More than the sockets between an agent and a client that does not read have room for.
 const BLOB: usize = 16 * MIB;
 
 /// `/N`: N bytes of the pattern; anything else is a page.
@@ -175,11 +174,11 @@ async fn beyond_the_limits_the_instance_waits() {
     let instance = blobs().await;
     let site = one_worker(instance.address(), "--buffer-size 1MiB --spool-size 1MiB").await;
     let agent = agent_admin(&site);
-    let mut client = slow_client(agent_data(&site), &format!("/{BLOB}")).await;
+    let mut client = slow_client(agent_data(&site), &format!("/{}", 2 * BLOB)).await;
     admin::until_metric(agent, "sluice_spool_throttled_total", &[], 1.0).await;
     let status = until(agent, 1, 0).await;
     assert!(status["now"]["spooled_bytes"].as_u64() < Some(3 * MIB as u64), "{status}");
-    assert_blob(&client.response().await, BLOB);
+    assert_blob(&client.response().await, 2 * BLOB);
     site.until_idle().await;
     assert_eq!(admin::json(agent, "/v1/status").await["spool"]["faults"], 0, "a limit is no fault");
 }
@@ -201,10 +200,12 @@ async fn streams_and_what_is_not_to_be_buffered_keep_pace_with_the_client() {
         let mut client = slow_client(agent_data(&site), "/").await;
         let mut upstream = instance.accept().await;
         upstream.request().await;
-        upstream.send(format!("HTTP/1.1 200 OK\r\n{fields}content-length: {BLOB}\r\n\r\n")).await;
+        // What is not taken is more than all sockets on the way have room for.
+        let length = if is_taken { BLOB } else { 4 * BLOB };
+        upstream.send(format!("HTTP/1.1 200 OK\r\n{fields}content-length: {length}\r\n\r\n")).await;
         let head = client.head().await;
         assert_eq!(head.get("x-accel-buffering"), None, "{fields}: not the client's affair");
-        let body = pattern(BLOB);
+        let body = pattern(length);
         tokio::select! {
             sent = upstream.try_send(&body) => {
                 sent.expect("the agent takes it");
