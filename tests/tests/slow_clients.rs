@@ -48,7 +48,7 @@ async fn one_worker(instance: SocketAddr, agent: &'static str) -> Site {
 
 /// Waits until as many hold a worker and as many get their response from the agent alone.
 async fn until(agent: SocketAddr, in_flight: u64, streaming: u64) -> Value {
-    eventually("the agent's workers and streams", PATIENCE, async || {
+    eventually("the agent's workers and streams", 6 * PATIENCE, async || {
         let status = admin::json(agent, "/v1/status").await;
         expect(status, |s| s["now"]["in_flight"] == in_flight && s["now"]["streaming"] == streaming)
     })

@@ -58,7 +58,7 @@ impl Agent {
     }
 
     async fn until_spool(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        eventually(what, PATIENCE, async || {
+        eventually(what, 6 * PATIENCE, async || {
             expect(admin::json(self.admin, "/v1/status").await, |status| wanted(&status["spool"]))
         })
         .await
@@ -68,7 +68,7 @@ impl Agent {
     async fn survives(&self, reason: &str) {
         let mut client = self.slow_client().await;
         let label = format!("reason=\"{reason}\"");
-        eventually("the fault is counted", PATIENCE, async || {
+        eventually("the fault is counted", 3 * PATIENCE, async || {
             let count = admin::metric(self.admin, "sluice_spool_faults_total", &[&label]).await;
             expect(count, |count| *count >= 1.0)
         })
@@ -97,10 +97,10 @@ fn is_empty(directory: &Path) -> bool {
     std::fs::read_dir(directory).expect("it is there").next().is_none()
 }
 
-/// 40 responses of 8 MiB with 16 MiB of memory allowed: the rest lies in files that have no name.
+/// 24 responses of 8 MiB with 16 MiB of memory allowed: the rest lies in files that have no name.
 #[tokio::test]
 async fn memory_is_bounded_and_nothing_is_left_after_kill_9() {
-    const CLIENTS: usize = 40;
+    const CLIENTS: usize = 24;
     let spool = directory();
     let agent = Agent::start("", spool.path(), "--workers 4 --queue-length 100 --buffer-total 16MiB").await;
     let mut clients = Vec::new();
