@@ -113,7 +113,7 @@ pub struct Options {
     #[arg(long, value_name = "SIZE", env = "SLUICE_SPOOL_TOTAL", help_heading = BUFFERING)]
     pub spool_total: Option<ByteSize>,
 
-    /// Classes for which that is different: only in the file, as [[buffering]] tables.
+    /// Classes for which that is different: only in the file, as `[[buffering]]` tables.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub buffering: Vec<BufferingRule>,
