@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prometheus::{GaugeVec, Registry};
 use sluice_proto::{Classifier, Now, report::MAX_CLASSIFICATIONS};
+use sluice_relay::Spool;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -39,6 +40,8 @@ pub struct Shared {
     /// How good the figures are.
     pub figures: Figures,
     pub own: Arc<OwnRequests>,
+    /// Where responses wait for slow clients, and uploads for a worker.
+    pub spool: Arc<Spool>,
     pub state: StateCell,
     pub metrics: AgentMetrics,
     /// What is sent in the instance's stead.
@@ -54,11 +57,12 @@ pub struct Shared {
 impl Shared {
     /// Readings at this moment, as reports and the status show them.
     pub fn now(&self) -> Now {
+        let spool = self.spool.usage();
         Now {
             in_flight: self.busy().unwrap_or_default(),
             streaming: clamped(self.activity.streaming()),
             queued: clamped(self.gate.occupancy().queued),
-            spooled_bytes: 0,
+            spooled_bytes: spool.memory + spool.files,
         }
     }
 
@@ -119,6 +123,18 @@ pub fn register_gauges(shared: &Arc<Shared>, registry: &Registry) {
     gauge("sluice_agent_instance_up", "1 if the instance passed its last health checks, else 0.", |s| {
         f64::from(u8::from(s.state.is_up()))
     });
+    let spool = shared.spool.clone();
+    ReadAtScrape::register(
+        registry,
+        "sluice_spool_bytes",
+        "Bytes of bodies that wait for a slow client or for a worker, by place.",
+        &["place"],
+        move |gauges| {
+            let usage = spool.usage();
+            gauges.with_label_values(&["memory"]).set(usage.memory as f64);
+            gauges.with_label_values(&["file"]).set(usage.files as f64);
+        },
+    );
     let links = shared.links.clone();
     ReadAtScrape::register(
         registry,

@@ -11,7 +11,7 @@ use sluice_process::{
     run_on_own_thread, shutdown,
 };
 use sluice_proto::{BootId, InstanceName, Measured, Target};
-use sluice_relay::{listen, metrics::RelayMetrics, threads::DataThreads};
+use sluice_relay::{Spool, listen, metrics::RelayMetrics, spool::SpoolMetrics, threads::DataThreads};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -209,6 +209,10 @@ fn share(
         (ReleaseOption::Auto, Path::Inline { .. }) => Releases::learned(config.workers, registry),
         _ => Releases::fixed(config.release().point, registry),
     };
+    let spool = Spool::new(&config.buffering.spool, SpoolMetrics::register(registry));
+    if data_addr.is_some() {
+        spool.probe();
+    }
     let link = |url: &crate::config::BalancerUrl| Arc::new(Link::new(url.clone(), &metrics, started));
     Ok(Arc::new(Shared {
         identity: identity(&config, data_addr)?,
@@ -220,6 +224,7 @@ fn share(
         compressor: Compressor::start(&config.compress, registry).map_err(RunError::failed)?,
         figures: figures(&config),
         own: Arc::default(),
+        spool,
         state: StateCell::new(readiness),
         connection_refused: Notify::new(),
         links: config.balancers.iter().map(link).collect(),

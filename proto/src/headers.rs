@@ -13,8 +13,12 @@ pub const REFUSED: &str = "x-sluice-refused";
 /// sent elsewhere if its method allows that. The value is the reason, as metrics name it.
 pub const FAILED: &str = "x-sluice-failed";
 
-/// On a response: its worker is free already, though the response goes on. What follows is the agent's own.
-pub const RELEASED: &str = "x-sluice-released";
+/// On a response: when the balancer may take the worker for free, if that is not the release point of the instance. The
+/// only value is [`FIRST_BYTE`]: the agent reads the rest at once, however slow the client, or sends what is its own.
+pub const RELEASE: &str = "x-sluice-release";
+
+/// Of [`RELEASE`]: with the first byte of the body.
+pub const FIRST_BYTE: &str = "first-byte";
 
 /// All of them, for stripping.
-pub const ALL: [&str; 4] = [CLASS, REFUSED, FAILED, RELEASED];
+pub const ALL: [&str; 4] = [CLASS, REFUSED, FAILED, RELEASE];

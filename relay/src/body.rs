@@ -1,6 +1,7 @@
 //! Bodies on their way through, and what is noticed as they pass.
 
 use std::cell::Cell;
+use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,12 +14,15 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::drained::Drained;
 use crate::file::{FileBody, OpenFile, Segment};
 use crate::head;
+use crate::intake::TakenIn;
 use crate::peer::Peer;
 use crate::relayed::Relayed;
 use crate::screen::Refusal;
-use crate::splice::Chunk;
+use crate::splice::{Chunk, Outlet};
+use crate::spool::Spool;
 use crate::upstream::Lease;
 
 /// Why a body could not be passed on to its end.
@@ -36,6 +40,8 @@ pub enum BodyError {
     Client(#[source] hyper::Error),
     #[error("the response could not be compressed: {0}")]
     Compression(#[source] std::io::Error),
+    #[error("what was spooled is lost: {0}")]
+    Spool(#[source] std::io::Error),
 }
 
 /// How a response came to its end.
@@ -73,11 +79,13 @@ pub struct ReplyBody<O: Observer> {
     pub(crate) exchange: Option<ExchangeMark>,
 }
 
-enum Source<O: Observer> {
+/// Where a response's body comes from.
+pub(crate) enum Source<O: Observer> {
     Text(Full<Bytes>),
     Relayed(Box<Relayed<O>>),
     Made(Pin<Box<dyn Body<Data = Chunk, Error = BodyError>>>),
     File(Box<FileBody<O>>),
+    Drained(Drained<O>),
 }
 
 impl<O: Observer> ReplyBody<O> {
@@ -111,6 +119,61 @@ impl<O: Observer> ReplyBody<O> {
         let body = FileBody::new(file, segments, patience, observer);
         Self { source: Source::File(Box::new(body)), exchange: None }
     }
+
+    /// The same, but read as fast as it comes, however slow the client: what that has yet to take waits in `spool`.
+    #[must_use]
+    pub fn drained(self, spool: &Arc<Spool>) -> Self {
+        let Self { source, exchange } = self;
+        Self { source: Source::Drained(Drained::new(source, spool.clone())), exchange }
+    }
+}
+
+impl<O: Observer> Source<O> {
+    /// `outlet`: the way past the HTTP library, if the bytes are for a client that has one.
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        outlet: Option<&Arc<Outlet>>,
+    ) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
+        match self {
+            Self::Text(text) => Pin::new(text)
+                .poll_frame(cx)
+                .map_ok(|frame| frame.map_data(Chunk::from))
+                .map_err(|never| match never {}),
+            Self::Relayed(relayed) => relayed.poll_frame(cx, outlet),
+            Self::Made(body) => body.as_mut().poll_frame(cx),
+            Self::File(file) => file.poll_frame(cx, outlet),
+            Self::Drained(drained) => drained.poll_frame(cx, outlet),
+        }
+    }
+
+    /// Whether the last poll gave nothing because the client has yet to take what it was given before.
+    pub(crate) fn is_client_slow(&self) -> bool {
+        match self {
+            Self::Relayed(relayed) => relayed.is_client_slow(),
+            Self::Text(_) | Self::Made(_) | Self::File(_) | Self::Drained(_) => false,
+        }
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_end_stream(),
+            Self::Relayed(relayed) => relayed.is_end_stream(),
+            Self::Made(body) => body.is_end_stream(),
+            Self::File(file) => file.is_end_stream(),
+            Self::Drained(drained) => drained.is_end_stream(),
+        }
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Text(text) => text.size_hint(),
+            Self::Relayed(relayed) => relayed.size_hint(),
+            Self::Made(body) => body.size_hint(),
+            Self::File(file) => file.size_hint(),
+            Self::Drained(drained) => drained.size_hint(),
+        }
+    }
 }
 
 impl<O: Observer> Body for ReplyBody<O> {
@@ -123,15 +186,7 @@ impl<O: Observer> Body for ReplyBody<O> {
     ) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
         let this = self.get_mut();
         let outlet = this.exchange.as_ref().and_then(|mark| mark.peer.outlet());
-        let frame = match &mut this.source {
-            Source::Text(text) => Pin::new(text)
-                .poll_frame(cx)
-                .map_ok(|frame| frame.map_data(Chunk::from))
-                .map_err(|never| match never {}),
-            Source::Relayed(relayed) => relayed.poll_frame(cx, outlet),
-            Source::Made(body) => body.as_mut().poll_frame(cx),
-            Source::File(file) => file.poll_frame(cx, outlet),
-        };
+        let frame = this.source.poll_frame(cx, outlet);
         if let (Poll::Ready(Some(Err(_))), Some(exchange)) = (&frame, &this.exchange) {
             exchange.cut_short();
         }
@@ -139,21 +194,11 @@ impl<O: Observer> Body for ReplyBody<O> {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Text(text) => text.is_end_stream(),
-            Source::Relayed(relayed) => relayed.is_end_stream(),
-            Source::Made(body) => body.is_end_stream(),
-            Source::File(file) => file.is_end_stream(),
-        }
+        self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Text(text) => text.size_hint(),
-            Source::Relayed(relayed) => relayed.size_hint(),
-            Source::Made(body) => body.size_hint(),
-            Source::File(file) => file.size_hint(),
-        }
+        self.source.size_hint()
     }
 }
 
@@ -240,32 +285,63 @@ impl Progress {
     }
 }
 
-/// The body of a client's request, read only as fast as the instance takes it.
-#[derive(Debug)]
+/// The body of a client's request: read as the instance takes it, or [taken in](Self::taken_in) before.
 pub struct ClientBody {
-    body: Option<Incoming>,
+    body: Upload,
     peer: Option<Arc<Peer>>,
     progress: Rc<Progress>,
+}
+
+enum Upload {
+    None,
+    Live(Incoming),
+    TakenIn(Box<TakenIn>),
 }
 
 impl ClientBody {
     pub(crate) fn new(body: Incoming, peer: Arc<Peer>) -> Self {
         let empty = body.is_end_stream();
-        Self { body: (!empty).then_some(body), peer: Some(peer), progress: Progress::new(empty) }
+        let body = if empty { Upload::None } else { Upload::Live(body) };
+        Self { body, peer: Some(peer), progress: Progress::new(empty) }
     }
 
     /// No body at all, as for a request of the relay's own or for another attempt.
     pub fn empty() -> Self {
-        Self { body: None, peer: None, progress: Progress::new(true) }
+        Self { body: Upload::None, peer: None, progress: Progress::new(true) }
     }
 
     /// Whether the request has no body.
     pub fn is_empty(&self) -> bool {
-        self.body.is_none()
+        matches!(self.body, Upload::None)
     }
 
     pub fn progress(&self) -> Rc<Progress> {
         self.progress.clone()
+    }
+
+    /// Resolves when the whole body is in `spool`, or as much of it as finds room there; the rest is then read as the
+    /// instance takes it. A client that waits for `100 Continue` gets it.
+    ///
+    /// # Errors
+    /// The client broke it off.
+    pub async fn taken_in(mut self, spool: &Arc<Spool>) -> Result<Self, BodyError> {
+        self.body = match std::mem::replace(&mut self.body, Upload::None) {
+            Upload::Live(body) => {
+                let taken = TakenIn::read(body, spool.clone()).await;
+                self.progress.failed.set(taken.is_err());
+                Upload::TakenIn(Box::new(taken?))
+            }
+            other => other,
+        };
+        Ok(self)
+    }
+
+    /// Whether something of it is still to come from the client.
+    fn is_unread(&self) -> bool {
+        match &self.body {
+            Upload::None | Upload::Live(_) => !self.progress.is_done(),
+            Upload::TakenIn(body) => !body.has_all() && !self.progress.is_done(),
+        }
     }
 }
 
@@ -278,17 +354,20 @@ impl Body for ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let Some(body) = &mut this.body else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        let frame = match &mut this.body {
+            Upload::None => return Poll::Ready(None),
+            Upload::Live(body) => ready!(Pin::new(body).poll_frame(cx)).map(|r| r.map_err(BodyError::Client)),
+            Upload::TakenIn(body) => ready!(body.poll_frame(cx)),
+        };
+        let is_over = this.is_end_stream();
         let progress = &this.progress;
         progress.started.set(true);
         progress.last.set(Instant::now());
         match &frame {
             Some(Ok(frame)) => {
-                progress
-                    .bytes
-                    .set(progress.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64));
-                progress.done.set(body.is_end_stream());
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                progress.bytes.set(progress.bytes.get() + bytes);
+                progress.done.set(is_over);
             }
             Some(Err(_)) => {
                 progress.failed.set(true);
@@ -296,15 +375,29 @@ impl Body for ClientBody {
             }
             None => progress.done.set(true),
         }
-        Poll::Ready(frame.map(|result| result.map(without_fields_of_heads).map_err(BodyError::Client)))
+        Poll::Ready(frame.map(|result| result.map(without_fields_of_heads)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        match &self.body {
+            Upload::None => true,
+            Upload::Live(body) => body.is_end_stream(),
+            Upload::TakenIn(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.body {
+            Upload::None => SizeHint::with_exact(0),
+            Upload::Live(body) => body.size_hint(),
+            Upload::TakenIn(body) => body.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for ClientBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBody").field("progress", &self.progress).finish_non_exhaustive()
     }
 }
 
@@ -319,7 +412,8 @@ fn without_fields_of_heads(mut frame: Frame<Bytes>) -> Frame<Bytes> {
 
 impl Drop for ClientBody {
     fn drop(&mut self) {
-        if let Some(peer) = self.peer.take().filter(|_| !self.progress.is_done()) {
+        let unread = self.is_unread();
+        if let Some(peer) = self.peer.take().filter(|_| unread) {
             peer.request_abandoned();
         }
     }

@@ -12,6 +12,7 @@
 //!                │ relayed      streams back; tells an Observer the first byte and the end
 //!                │ file         or a file of this host, which no data thread reads
 //!                │ splice       long bodies: from socket to socket, past the HTTP library
+//!                │ drained      slow clients: the instance is read all the same, into the spool
 //!  client ◄──────┘ tunnel       or bytes both ways, after a 101
 //! ```
 //!
@@ -26,10 +27,12 @@
 pub mod body;
 mod connection;
 mod discard;
+mod drained;
 pub mod failure;
 pub mod file;
 pub mod head;
 mod instance_io;
+mod intake;
 pub mod limits;
 pub mod listen;
 pub mod metrics;
@@ -40,6 +43,7 @@ mod screen;
 pub mod server;
 mod sockets;
 mod splice;
+pub mod spool;
 pub mod threads;
 pub mod trace;
 mod tunnel;
@@ -53,5 +57,6 @@ pub use peer::Client;
 pub use screen::Refusal;
 pub use server::Handler;
 pub use splice::Chunk;
+pub use spool::Spool;
 pub use tunnel::{is_upgrade, splice_upgrade};
 pub use upstream::{SendError, Upstreams};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::body::{BodyError, End, Observer, Progress};
 use crate::connection::Taken;
-use crate::splice::{self, Chunk, Inlet, Next, Outlet, Way};
+use crate::splice::{self, Chunk, Inlet, Next, Outlet};
 use crate::upstream::Lease;
 
 type Polled = Poll<Option<Result<Frame<Chunk>, BodyError>>>;
@@ -26,10 +26,12 @@ pub(crate) struct Relayed<O: Observer> {
     lease: Option<Lease>,
     progress: Rc<Progress>,
     bytes: u64,
-    /// Dropped when the response is over.
-    observer: Option<O>,
+    /// Dropped with the body: until then the client may still be getting what came.
+    observer: O,
     /// The observer knows the end.
     told: bool,
+    /// The last poll found that the client has yet to take what it was given.
+    client_is_slow: bool,
     /// Why it broke off, to be passed on once what came before has been written.
     broken: Option<BodyError>,
     stall: Duration,
@@ -53,7 +55,6 @@ enum Source {
 struct TakingOver {
     body: Incoming,
     taken: oneshot::Receiver<Taken>,
-    way: Way,
 }
 
 impl<O: Observer> Relayed<O> {
@@ -69,8 +70,9 @@ impl<O: Observer> Relayed<O> {
             lease: Some(lease),
             progress,
             bytes: 0,
-            observer: Some(observer),
+            observer,
             told: false,
+            client_is_slow: false,
             broken: None,
             stall,
             waiting_since: None,
@@ -100,11 +102,17 @@ impl<O: Observer> Relayed<O> {
         }
     }
 
+    /// Whether the last poll gave nothing because the client has yet to take what it was given before.
+    pub(crate) fn is_client_slow(&self) -> bool {
+        self.client_is_slow
+    }
+
     /// `outlet`: the way past the HTTP library, if the client's connection has one.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>, outlet: Option<&Arc<Outlet>>) -> Polled {
         if self.lease.is_none() {
             return Poll::Ready(self.broken.take().map(Err));
         }
+        self.client_is_slow = false;
         match self.poll_source(cx, outlet) {
             Poll::Ready(Some(Ok(Next::Frame(frame)))) => {
                 self.waiting_since = None;
@@ -113,6 +121,7 @@ impl<O: Observer> Relayed<O> {
             }
             Poll::Ready(Some(Ok(Next::ClientIsSlow))) => {
                 self.waiting_since = None;
+                self.client_is_slow = true;
                 self.note_arrival();
                 Poll::Pending
             }
@@ -141,7 +150,7 @@ impl<O: Observer> Relayed<O> {
         cx: &mut Context<'_>,
         outlet: Option<&Arc<Outlet>>,
     ) -> Poll<Option<Result<Next, BodyError>>> {
-        self.begin(outlet);
+        self.begin();
         if let Source::TakingOver(step) = &mut self.source {
             let taken = ready!(Pin::new(&mut step.taken).poll(cx));
             self.taken_over(taken.ok());
@@ -151,13 +160,15 @@ impl<O: Observer> Relayed<O> {
                 .poll_frame(cx)
                 .map_ok(|frame| Next::Frame(frame.map_data(Chunk::from)))
                 .map_err(BodyError::Upstream),
-            Source::Socket(inlet) => inlet.poll_next(cx).map(|next| Some(next.map_err(BodyError::Socket))),
+            Source::Socket(inlet) => {
+                inlet.poll_next(cx, outlet).map(|next| Some(next.map_err(BodyError::Socket)))
+            }
             Source::TakingOver(_) | Source::Over => Poll::Ready(None),
         }
     }
 
     /// Before anything was read: asks for the connection if this is a long body.
-    fn begin(&mut self, outlet: Option<&Arc<Outlet>>) {
+    fn begin(&mut self) {
         let Source::Library { body, fresh: fresh @ true } = &mut self.source else { return };
         *fresh = false;
         let is_long = body.size_hint().exact().is_some_and(|length| length >= splice::SHORTEST);
@@ -165,10 +176,8 @@ impl<O: Observer> Relayed<O> {
         let is_asked = self.progress.is_done() && !self.progress.has_started();
         let Some(lease) = self.lease.as_mut().filter(|_| is_long && is_asked) else { return };
         let taken = lease.take_over();
-        let way =
-            outlet.and_then(|outlet| outlet.open()).map_or_else(|| Way::Copy(BytesMut::new()), Way::Splice);
         self.replace(|source| match source {
-            Source::Library { body, .. } => Source::TakingOver(Box::new(TakingOver { body, taken, way })),
+            Source::Library { body, .. } => Source::TakingOver(Box::new(TakingOver { body, taken })),
             other => other,
         });
     }
@@ -177,12 +186,12 @@ impl<O: Observer> Relayed<O> {
     fn taken_over(&mut self, taken: Option<Taken>) {
         self.replace(|source| {
             let Source::TakingOver(step) = source else { return source };
-            let TakingOver { mut body, way, .. } = *step;
+            let mut body = step.body;
             let Some(taken) = taken else { return Source::Library { body, fresh: false } };
             let length = body.size_hint().exact().unwrap_or(0);
             let mut ahead = passed_on(&mut body);
             ahead.push_back(taken.ahead);
-            Source::Socket(Inlet::new(taken.io, ahead, length, way))
+            Source::Socket(Inlet::new(taken.io, ahead, length))
         });
     }
 
@@ -192,10 +201,8 @@ impl<O: Observer> Relayed<O> {
 
     fn passed(&mut self, frame: &Frame<Chunk>) {
         if let Some(data) = frame.data_ref().filter(|data| data.has_remaining()) {
-            if self.bytes == 0
-                && let Some(observer) = &mut self.observer
-            {
-                observer.first_byte();
+            if self.bytes == 0 {
+                self.observer.first_byte();
             }
             self.bytes += data.remaining() as u64;
         }
@@ -217,9 +224,8 @@ impl<O: Observer> Relayed<O> {
     }
 
     fn tell(&mut self, end: End, bytes: u64) {
-        if let Some(observer) = self.observer.as_mut().filter(|_| !self.told) {
-            observer.ended(end, bytes);
-            self.told = true;
+        if !std::mem::replace(&mut self.told, true) {
+            self.observer.ended(end, bytes);
         }
     }
 
@@ -242,7 +248,6 @@ impl<O: Observer> Relayed<O> {
             self.give_back(lease, end);
         }
         self.tell(end, self.bytes);
-        self.observer = None;
     }
 
     /// First the connection, then the word: the next request finds it.

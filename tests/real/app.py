@@ -1,6 +1,7 @@
-"""A small WSGI application as it stands behind Sluice: pages that cost work, one image, and files for the proxy to send.
+"""A small WSGI application as it stands behind Sluice: pages that cost work, an image, a film if there is one, and files
+for the proxy to send.
 
-The image is served as Zope and most frameworks serve files: by the server's `wsgi.file_wrapper`. What is under
+Image and film are served as Zope and most frameworks serve files: by the server's `wsgi.file_wrapper`. What is under
 `/offload/` is only named, as collective.xsendfile 2.0 does it: status 200 whatever range is asked for, the absolute
 path, no validators, the length of a placeholder; without a proxy in front, and to HEAD, it is answered without the field.
 """
@@ -12,6 +13,7 @@ from wsgiref.util import FileWrapper
 
 DIRECTORY = os.environ.get("SLUICE_REAL_DIR", "/tmp")
 IMAGE = os.path.join(DIRECTORY, "image.jpg")
+FILES = {"/image.jpg": "image/jpeg", "/film.mp4": "video/mp4"}
 LOG = os.path.join(DIRECTORY, "waitress-access.log")
 PLACEHOLDER = b"collective.xsendfile - proxy missing?"
 BLOCK = 64 * 1024
@@ -21,8 +23,8 @@ PAGE = b"<!doctype html><title>page</title>" + b"<p>words</p>" * 700
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]
-    if path == "/image.jpg":
-        return stream(environ, start_response, IMAGE)
+    if path in FILES:
+        return stream(environ, start_response, DIRECTORY + path, FILES[path])
     if path.startswith("/offload/"):
         return offload(environ, start_response, path.removeprefix("/offload/"))
     time.sleep(0.01)
@@ -43,8 +45,8 @@ def logged(environ, start_response):
     return LOGGED(environ, start_response)
 
 
-def stream(environ, start_response, path):
-    headers = [("Content-Type", "image/jpeg"), ("Content-Length", str(os.stat(path).st_size))]
+def stream(environ, start_response, path, kind="image/jpeg"):
+    headers = [("Content-Type", kind), ("Content-Length", str(os.stat(path).st_size))]
     start_response("200 OK", headers)
     wrapper = environ.get("wsgi.file_wrapper", FileWrapper)
     return wrapper(open(path, "rb"), BLOCK)

@@ -75,6 +75,14 @@ impl Process {
         }
     }
 
+    /// As [`start`](Self::start), by a shell that does `first` and becomes the program.
+    pub fn start_after(first: &str, program: &str, arguments: &str) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{first} exec \"$0\" \"$@\"")]);
+        command.arg(programs().join(program)).args(arguments.split_whitespace());
+        Self { child: command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("a shell") }
+    }
+
     /// An emulated instance, and where it listens.
     pub fn instance(arguments: &str) -> (Self, SocketAddr) {
         let mut command = command("sluice-instance", arguments);
@@ -109,6 +117,14 @@ impl Process {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Files without a name that it has open below `directory`.
+    pub fn unnamed_files(&self, directory: &std::path::Path) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs");
+        let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        let gone = |target: &PathBuf| target.to_string_lossy().ends_with(" (deleted)");
+        targets.filter(|target| target.starts_with(directory) && gone(target)).count()
     }
 
     /// Open file descriptors.

@@ -217,7 +217,8 @@ impl Conn {
     async fn up_to(&mut self, length: usize, body: &mut Vec<u8>) -> Result<(), Ending> {
         loop {
             let n = self.buffer.len().min(length - body.len());
-            body.extend(self.buffer.drain(..n));
+            body.extend_from_slice(&self.buffer[..n]);
+            self.buffer.drain(..n);
             if body.len() == length {
                 return Ok(());
             }
@@ -285,7 +286,10 @@ pub fn chunked(bytes: &[u8], size: usize) -> Vec<u8> {
 
 /// `n` bytes that are easily told from others.
 pub fn pattern(n: usize) -> Vec<u8> {
-    (0..n as u64).map(sluice_emulation::pattern::byte_at).collect()
+    let period: Vec<u8> = (0..251).map(sluice_emulation::pattern::byte_at).collect();
+    let mut bytes = period.repeat(n / period.len() + 1);
+    bytes.truncate(n);
+    bytes
 }
 
 /// `GET path` as clients send it.

@@ -286,8 +286,11 @@ async fn a_client_that_leaves_ends_the_instances_work() {
 /// The instance's fault or the client's: told apart even when the pipe is full.
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_cut_off_and_the_instance_is_not_blamed() {
-    let settings =
-        Settings { balancer: "--client-write-timeout 2s --stream-timeout 1s", ..Settings::default() };
+    let settings = Settings {
+        balancer: "--client-write-timeout 2s --stream-timeout 1s",
+        agent: "--spool-size 10MiB",
+        ..Settings::default()
+    };
     for chain in BOTH {
         let (site, mut instance) = raw_site(chain, settings).await;
         let mut client = Conn::open(site.address()).await;

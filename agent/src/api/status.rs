@@ -6,6 +6,8 @@ use sluice_proto::{
     Release, ServiceName, Sketch, State, Target,
 };
 
+use sluice_relay::spool::SpoolUse;
+
 use crate::{
     report::{Link, Published, SendOutcome},
     shared::Shared,
@@ -33,9 +35,27 @@ pub(super) struct Status {
     measured: Measured,
     /// ... and where they are from, in words.
     learns_from: String,
+    spool: SpoolStatus,
     /// Of the last report. `None`: none was made yet.
     window: Option<Window>,
     balancers: Vec<Balancer>,
+}
+
+/// Bodies that wait for a slow client or for a worker.
+#[derive(Debug, Serialize)]
+struct SpoolStatus {
+    memory_bytes: u64,
+    file_bytes: u64,
+    /// Since the start.
+    faults: u64,
+    last_fault: Option<SpoolFault>,
+}
+
+#[derive(Debug, Serialize)]
+struct SpoolFault {
+    reason: &'static str,
+    text: String,
+    age_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -99,9 +119,21 @@ impl Status {
             now: shared.now(),
             measured,
             learns_from,
+            spool: SpoolStatus::of(&shared.spool.usage()),
             window: shared.published.borrow().as_deref().map(Window::of),
             balancers: shared.links.iter().map(|link| Balancer::of(link)).collect(),
         }
+    }
+}
+
+impl SpoolStatus {
+    fn of(usage: &SpoolUse) -> Self {
+        let last_fault = usage.last_fault.map(|(fault, age)| SpoolFault {
+            reason: fault.label(),
+            text: fault.to_string(),
+            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+        });
+        Self { memory_bytes: usage.memory, file_bytes: usage.files, faults: usage.faults, last_fault }
     }
 }
 

@@ -10,8 +10,8 @@ use sluice_process::{ConfigError, Span, config::check_admin};
 use sluice_proto::Mode;
 
 use super::{
-    BalancerUrl, Config, HealthConfig, Options, Path, clock::clock, compress::compress, file_roots,
-    follow::follow, limits::limits,
+    BalancerUrl, Config, HealthConfig, Options, Path, buffering::buffering, clock::clock, compress::compress,
+    file_roots, follow::follow, limits::limits,
 };
 
 /// Peers: gunicorn 1, waitress 4, Zope 2 to 4. Too few only queues here what could run, which shows at once in the
@@ -63,6 +63,7 @@ impl TryFrom<Options> for Config {
             clock: clock(&options.clock)?,
             health: health(&options)?,
             follow: follow(&options, path.mode())?,
+            buffering: buffering(&options)?,
             balancers,
             instance,
             path,

@@ -5,6 +5,7 @@
 //! ```
 
 mod balancer_url;
+mod buffering;
 mod check;
 mod clock;
 mod compress;
@@ -22,6 +23,7 @@ use sluice_proto::{InstanceName, Mode, Release, ReleaseFound, ReleasePoint, Serv
 use sluice_relay::Limits;
 
 pub use balancer_url::{BalancerUrl, BalancerUrlError};
+pub use buffering::{Buffered, Buffering, BufferingRule, Switch};
 pub use clock::{ClockConfig, ClockOptions};
 pub use compress::CompressConfig;
 pub use file_roots::{UriRoot, UriRootError};
@@ -53,6 +55,7 @@ pub struct Config {
     pub queue_timeout: Duration,
     pub drain_timeout: Duration,
     pub health: HealthConfig,
+    pub buffering: Buffering,
     /// 1 to 64.
     pub threads: u16,
     pub limits: Limits,
@@ -120,6 +123,8 @@ impl Config {
     pub fn effective(&self) -> Options {
         let Limits { client, upstream } = &self.limits;
         let (log, scrape) = (self.follow.log.as_ref(), self.follow.scrape.as_ref());
+        let buffering = &self.buffering;
+        let spool = &buffering.spool;
         Options {
             balancer: self.balancers.clone(),
             instance: Some(self.instance.clone()),
@@ -173,6 +178,14 @@ impl Config {
             scrape_path_label: scrape.and_then(|scrape| scrape.path_label.clone()),
             xsendfile_root: self.xsendfile_root.clone(),
             xsendfile_uri: self.xsendfile_uri.clone(),
+            response_buffering: Some(buffering.responses),
+            upload_buffering: Some(buffering.uploads),
+            buffer_size: Some(ByteSize::bytes(spool.memory.each)),
+            buffer_total: Some(ByteSize::bytes(spool.memory.total)),
+            spool_dir: spool.directory.clone(),
+            spool_size: Some(ByteSize::bytes(spool.files.each)),
+            spool_total: Some(ByteSize::bytes(spool.files.total)),
+            buffering: buffering.rules.clone(),
             config: None,
             clock: self.clock.iter().map(ClockConfig::effective).collect(),
         }

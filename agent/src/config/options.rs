@@ -8,7 +8,7 @@ use sluice_process::{ByteSize, LogFormat, Span, config::one_or_many};
 use sluice_proto::{InstanceName, Mode, ServiceName, Target};
 use sluice_relay::listen::ListenSpec;
 
-use super::{BalancerUrl, ClockOptions, UriRoot};
+use super::{BalancerUrl, BufferingRule, ClockOptions, Switch, UriRoot};
 use crate::compress::{Encoding, MediaPattern};
 use crate::follow::Format;
 
@@ -146,6 +146,41 @@ pub struct Options {
     /// Label that says what was asked for [default: path, handler, route, view or the like]
     #[arg(long, value_name = "NAME", env = "SLUICE_SCRAPE_PATH_LABEL", help_heading = PASSIVE)]
     pub scrape_path_label: Option<String>,
+    /// Whether responses are read as fast as the instance writes them, so that a slow client holds no worker
+    /// [default: on]
+    ///
+    /// Event streams, and responses with X-Accel-Buffering: no, are not.
+    #[arg(long, value_name = "SWITCH", env = "SLUICE_RESPONSE_BUFFERING", help_heading = BUFFERING)]
+    pub response_buffering: Option<Switch>,
+
+    /// Whether request bodies are taken in before they get a worker [default: on]
+    #[arg(long, value_name = "SWITCH", env = "SLUICE_UPLOAD_BUFFERING", help_heading = BUFFERING)]
+    pub upload_buffering: Option<Switch>,
+
+    /// Most memory for one response or upload that waits [default: 1MiB]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_BUFFER_SIZE", help_heading = BUFFERING)]
+    pub buffer_size: Option<ByteSize>,
+
+    /// Most memory for all of them [default: 256MiB]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_BUFFER_TOTAL", help_heading = BUFFERING)]
+    pub buffer_total: Option<ByteSize>,
+
+    /// Directory for what finds no room in memory; its files have no name [default: /var/tmp]
+    #[arg(long, value_name = "DIR", env = "SLUICE_SPOOL_DIR", help_heading = BUFFERING)]
+    pub spool_dir: Option<PathBuf>,
+
+    /// Most that one response or upload may have there; 0: no files at all [default: 1GiB]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_SPOOL_SIZE", help_heading = BUFFERING)]
+    pub spool_size: Option<ByteSize>,
+
+    /// Most that all of them may have there [default: 8GiB]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_SPOOL_TOTAL", help_heading = BUFFERING)]
+    pub spool_total: Option<ByteSize>,
+
+    /// Classes for which that is different: only in the file, as `[[buffering]]` tables.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub buffering: Vec<BufferingRule>,
 
     /// Requests that may wait here for a worker; more are refused, and the balancer sends them elsewhere
     /// [default: 16 per worker]
@@ -254,6 +289,7 @@ pub struct Options {
 
 const COMPRESSION: &str = "Compression";
 const LIMITS: &str = "Limits";
+const BUFFERING: &str = "Buffering";
 const HEALTH: &str = "Health check";
 const PASSIVE: &str = "Mode passive";
 
@@ -285,6 +321,14 @@ sluice_process::layered!(Options {
     scrape_requests,
     scrape_busy,
     scrape_path_label,
+    response_buffering,
+    upload_buffering,
+    buffer_size,
+    buffer_total,
+    spool_dir,
+    spool_size,
+    spool_total,
+    buffering,
     queue_length,
     queue_timeout,
     drain_timeout,

@@ -87,6 +87,8 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
         ("LEAST --max-request-line 1B", &["--max-request-line", "1KiB to 128KiB"]),
         ("LEAST --max-header-fields 3", &["--max-header-fields", "16 to 1000"]),
         ("LEAST --health-path healthz", &["--health-path", "healthz", "starts with /"]),
+        ("LEAST --buffer-size 2MiB --buffer-total 1MiB", &["--buffer-size", "2MiB", "--buffer-total"]),
+        ("LEAST --spool-total 1MiB", &["--spool-size", "1GiB", "--spool-total"]),
         ("LEAST --admin 0.0.0.0:9901", &["--admin", "0.0.0.0:9901", "--token-file"]),
         ("LEAST --compress gzip,br,gzip", &["--compress", "gzip", "once"]),
         ("LEAST --compress br --mode passive", &["--compress", "br", "--mode inline"]),
@@ -222,9 +224,15 @@ fn what_check_prints_means_the_same_as_what_was_said() {
             "{LEAST} --mode passive --scrape http://127.0.0.1:8000/metrics --scrape-interval 5s --scrape-busy a"
         ),
         format!("{LEAST} --xsendfile-root /srv/a --xsendfile-root /srv/b --xsendfile-uri /i/=/srv/c"),
+        format!("{LEAST} --response-buffering off --buffer-size 0 --spool-dir /srv/spool --spool-size 10MiB"),
         format!("{LEAST} --unsafe-reuse-timeout 3s --tunnel-timeout 2h --max-head-size 16KiB"),
     ] {
-        let said = config(&flags);
+        let mut said = config(&flags);
+        said.buffering.rules = vec![BufferingRule {
+            class: "POST /upload*".into(),
+            uploads: Some(Switch::Off),
+            responses: None,
+        }];
         fs::write(&path, to_toml(&said.effective())).expect("a file");
         let read = Config::load(Options { config: Some(path.clone()), ..Options::default() });
         assert_eq!(read.expect("what is printed is accepted"), said, "{flags}");

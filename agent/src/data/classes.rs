@@ -1,16 +1,37 @@
 //! Finds a request's class, and what belongs to the class, without an allocation for one that is known.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue, request};
 use sluice_proto::{ClassName, Classifier, Kind, classify::Request, headers, report::MAX_CLASSES};
 
-use crate::metrics::{AgentMetrics, ClassMetrics};
+use crate::{config::Buffered, metrics::ClassMetrics, shared::Shared};
 
 /// A class as one data thread knows it.
 pub(super) struct Class {
     pub(super) name: ClassName,
     pub(super) metrics: ClassMetrics,
+    pub(super) buffered: Buffered,
+    tail: Cell<Option<Duration>>,
+}
+
+impl Class {
+    /// From a response's head to the last byte of the instance. `None`: none has ended yet.
+    pub(super) fn tail(&self) -> Option<Duration> {
+        self.tail.get()
+    }
+
+    /// A response ended so long after its head. Rises at once and comes down slowly.
+    pub(super) fn ended_after_head(&self, time: Duration) {
+        let known = self.tail.get().unwrap_or_default();
+        self.tail.set(Some(if time > known { time } else { (known * 3 + time) / 4 }));
+    }
 }
 
 /// The classes that one data thread has seen, at most [`MAX_CLASSES`].
@@ -19,16 +40,16 @@ pub(super) struct ClassTable {
     scratch: RefCell<String>,
     /// For requests that came past the balancer: without what a balancer knows.
     classifier: Classifier,
-    metrics: AgentMetrics,
+    shared: Arc<Shared>,
 }
 
 impl ClassTable {
-    pub(super) fn new(metrics: AgentMetrics) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
             known: RefCell::default(),
             scratch: RefCell::default(),
             classifier: Classifier::default(),
-            metrics,
+            shared,
         }
     }
 
@@ -50,7 +71,12 @@ impl ClassTable {
             return class.clone();
         }
         let name = ClassName::parse(name).unwrap_or_else(ClassName::other);
-        let class = Rc::new(Class { metrics: self.metrics.class(&name), name: name.clone() });
+        let class = Rc::new(Class {
+            metrics: self.shared.metrics.class(&name),
+            buffered: self.shared.config.buffering.of(name.as_str()),
+            tail: Cell::default(),
+            name: name.clone(),
+        });
         // What the balancer learns gives classes new names: those that are in use come back at once.
         if known.len() >= MAX_CLASSES {
             known.clear();

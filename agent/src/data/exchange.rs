@@ -99,6 +99,10 @@ impl Exchange {
         self.end(outcome, None);
     }
 
+    pub(super) fn class(&self) -> &Rc<Class> {
+        &self.class
+    }
+
     fn give_back(&mut self) {
         if self.permit.take().is_some() {
             self.held = Some(self.started.elapsed());
@@ -158,7 +162,13 @@ impl Observer for Exchange {
             Some(head) => Outcome::of_response(head.status, end),
             None => Outcome::NoAnswer,
         };
+        let was_held = self.permit.is_some();
         self.end(outcome, Some(bytes));
+        if let (End::Complete, true, Some(head), Some(held)) = (end, was_held, self.head, self.held) {
+            self.class.ended_after_head(held.saturating_sub(head.after));
+        }
+        // Until the client has it all.
+        self.streaming = Some(self.shared.activity.stream());
     }
 }
 

@@ -24,6 +24,7 @@ use sluice_relay::{
 use tokio::time::Instant;
 
 use super::{
+    buffering,
     classes::{Class, ClassTable},
     exchange::Exchange,
 };
@@ -53,7 +54,7 @@ type Reply = Response<ReplyBody<Exchange>>;
 
 impl AgentHandler {
     pub(super) fn new(shared: Arc<Shared>, upstreams: Rc<Upstreams>, relay: RelayMetrics) -> Self {
-        let classes = ClassTable::new(shared.metrics.clone());
+        let classes = ClassTable::new(shared.clone());
         Self { shared, upstreams, relay, classes, rng: RefCell::new(fastrand::Rng::new()) }
     }
 }
@@ -77,23 +78,28 @@ impl Handler for AgentHandler {
         let form = self.shared.compressor.as_ref().map(|compressor| compressor.ask(&parts));
         offload::hide_from_instance(&mut parts.headers);
         let asked_of_file = Asked::of(&parts);
+        let may_be_let_in = is_safe_to_let_in(&parts, &body);
+        let request = match buffering::take_in(&self.shared, &class, Request::from_parts(parts, body)).await {
+            Ok(request) => request,
+            Err(failure) => return self.turn_away(&class, failure),
+        };
         let asked = Instant::now();
-        let extra = self
-            .shared
-            .releases
-            .granted(&class.name, is_safe_to_let_in(&parts, &body), || self.shared.takes_requests());
+        let extra = self.shared.releases.granted(&class.name, may_be_let_in, || self.shared.takes_requests());
         let permit = match self.shared.gate.enter(extra).await {
             Ok(permit) => permit,
             Err(refusal) => return self.turn_away(&class, refusal.into()),
         };
         self.shared.metrics.queued.observe(asked.elapsed().as_secs_f64());
-        let url = parts.uri.path_and_query().cloned();
+        let url = request.uri().path_and_query().cloned();
         let exchange = Exchange::begin(self.shared.clone(), class, url, permit, presence);
-        let reply = self.forward(Request::from_parts(parts, body), asked_of_file, exchange).await;
-        match form {
+        let reply = self.forward(request, asked_of_file, exchange).await;
+        let mut reply = match form {
             Some(form) => form.apply(reply),
             None => reply,
-        }
+        };
+        // Each of these steps has read it; it is not for clients.
+        reply.headers_mut().remove(buffering::X_ACCEL_BUFFERING);
+        reply
     }
 }
 
@@ -124,7 +130,10 @@ impl AgentHandler {
             }
             _ => {
                 let stall = self.upstreams.limits().body_stall;
-                Response::from_parts(parts, ReplyBody::relayed(body, lease, progress, stall, exchange))
+                let class = exchange.class().clone();
+                let body = ReplyBody::relayed(body, lease, progress, stall, exchange);
+                let body = buffering::drain(&self.shared, &class, &mut parts, body);
+                Response::from_parts(parts, body)
             }
         }
     }
@@ -167,7 +176,7 @@ impl AgentHandler {
                 refusal.response()
             }
         };
-        response.headers_mut().insert(headers::RELEASED, HeaderValue::from_static("1"));
+        response.headers_mut().insert(headers::RELEASE, HeaderValue::from_static(headers::FIRST_BYTE));
         response
     }
 

@@ -1,15 +1,17 @@
 //! The data path: requests in, one at a time per worker to the instance, responses out.
 //!
 //! ```text
-//!  balancer ──► relay::Server ──► handler ── gate ──► relay::Upstreams ──► instance
+//!  balancer ──► relay::Server ──► handler ── buffering (uploads in) ── gate ──► relay::Upstreams ──► instance
 //!                                    │                        │
 //!                                    └── Exchange (Observer) ◄┘ first byte, end: gives the worker back,
 //!                                             └──► Recorder, metrics              tells what it was
+//!  balancer ◄── relay::Server ◄── buffering (responses read at once, whatever the client does) ◄── instance
 //! ```
 //!
 //! Waits for nothing of the control plane. What it shares with it: the gate, one lock of nanoseconds per request
 //! ([`crate::measure::Recorder`]), and counters.
 
+mod buffering;
 mod classes;
 mod exchange;
 mod handler;

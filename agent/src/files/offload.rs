@@ -17,8 +17,7 @@ static UNSUPPORTED: [HeaderName; 3] = [
 ];
 
 /// Advice to a proxy that is no use to anybody else.
-static ADVICE: [HeaderName; 4] = [
-    HeaderName::from_static("x-accel-buffering"),
+static ADVICE: [HeaderName; 3] = [
     HeaderName::from_static("x-accel-charset"),
     HeaderName::from_static("x-accel-expires"),
     HeaderName::from_static("x-accel-limit-rate"),
@@ -159,7 +158,6 @@ mod tests {
                 "x-sendfile2",
                 "x-sendfile-temporary",
                 "x-lighttpd-send-tempfile",
-                "x-accel-buffering",
                 "x-accel-charset",
                 "x-accel-expires",
                 "x-accel-limit-rate",

@@ -170,6 +170,11 @@ fn blame(slot: &mut Slot, failure: Failure) {
     }
 }
 
+/// The agent reads the rest at once, however slow the client.
+fn frees_at_first_byte(fields: &HeaderMap) -> bool {
+    fields.get(headers::RELEASE).is_some_and(|point| point == headers::FIRST_BYTE)
+}
+
 fn note_failure(service: &Service, instance: &Instance, lost: &Lost) {
     tracing::debug!(instance = %instance.name, reason = lost.failure.label(), "attempt failed");
     let unconnected = matches!(lost.failure, Failure::ConnectFailed | Failure::ConnectTimeout);
@@ -187,6 +192,9 @@ fn respond(
     id: Option<HeaderValue>,
 ) -> Response<ReplyBody<Exchange>> {
     let Answer { response, lease, mut slot, judgement } = answer;
+    if slot.instance().is_behind_agent() && frees_at_first_byte(response.headers()) {
+        slot.frees_at_first_byte();
+    }
     let path = forwarding.path;
     let app = record.answered();
     let queue = record.queued;
@@ -199,9 +207,6 @@ fn respond(
     if status != StatusCode::SWITCHING_PROTOCOLS {
         let (mut head, body) = response.into_parts();
         // Only an agent's word counts, as above.
-        if slot.instance().is_behind_agent() && head.headers.contains_key(headers::RELEASED) {
-            slot.released();
-        }
         if prepare_response(&mut head).is_err() {
             slot.failed();
             return invalid(record);

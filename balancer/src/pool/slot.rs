@@ -50,8 +50,8 @@ impl Slot {
         &self.service
     }
 
-    /// The agent says that the instance is done, though the response goes on.
-    pub fn released(&mut self) {
+    /// The agent's word on this response: its worker is free with the first byte, or already.
+    pub fn frees_at_first_byte(&mut self) {
         self.frees_early = true;
     }
 

@@ -36,6 +36,16 @@ impl From<Piped> for Chunk {
     }
 }
 
+impl Chunk {
+    /// The bytes themselves; `None` if it only stands for some.
+    pub(crate) fn into_bytes(self) -> Option<Bytes> {
+        match self.0 {
+            Kind::Bytes(bytes) => Some(bytes),
+            Kind::Piped(_) => None,
+        }
+    }
+}
+
 impl Buf for Chunk {
     fn remaining(&self) -> usize {
         match &self.0 {

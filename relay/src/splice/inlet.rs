@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -9,7 +10,7 @@ use http_body::Frame;
 use rustix::io::ioctl_fionread;
 use tokio::net::TcpStream;
 
-use super::{CAPACITY, Chunk, Feeding, Fill, Piped};
+use super::{CAPACITY, Chunk, Feeding, Fill, Outlet, Piped};
 use crate::instance_io::InstanceIo;
 
 /// Read at a time by copying, in bytes. 128 KiB: stays in the cache until it is written.
@@ -22,17 +23,13 @@ pub(crate) struct Inlet {
     ahead: VecDeque<Bytes>,
     /// Bytes of the body that were not passed on yet, those in `ahead` included.
     left: u64,
-    way: Way,
+    /// The right to use the client's pipe; `None` while bytes are copied.
+    feeding: Option<Feeding>,
+    /// For copying, used again once its bytes are gone.
+    buffer: BytesMut,
     /// Something follows the body that nobody asked for.
     overrun: bool,
     spliced: u64,
-}
-
-/// How bytes get to the client.
-pub(crate) enum Way {
-    Splice(Feeding),
-    /// Through a buffer, used again once the client has its bytes.
-    Copy(BytesMut),
 }
 
 /// The next of a body.
@@ -44,7 +41,7 @@ pub(crate) enum Next {
 
 impl Inlet {
     /// `left`: the length of the body, of which `ahead` was read already.
-    pub(crate) fn new(io: InstanceIo, mut ahead: VecDeque<Bytes>, left: u64, way: Way) -> Self {
+    pub(crate) fn new(io: InstanceIo, mut ahead: VecDeque<Bytes>, left: u64) -> Self {
         let mut room = left;
         let mut overrun = false;
         for bytes in &mut ahead {
@@ -53,7 +50,7 @@ impl Inlet {
             room -= bytes.len() as u64;
         }
         ahead.retain(|bytes| !bytes.is_empty());
-        Self { io, ahead, left, way, overrun, spliced: 0 }
+        Self { io, ahead, left, feeding: None, buffer: BytesMut::new(), overrun, spliced: 0 }
     }
 
     /// Bytes yet to be passed on.
@@ -72,17 +69,23 @@ impl Inlet {
         here >= self.left || ioctl_fionread(self.io.tcp()).is_ok_and(|more| here + more >= self.left)
     }
 
-    /// To be called only while some are [`left`](Self::left).
+    /// To be called only while some are [`left`](Self::left). `outlet`: the way past the HTTP library, if there is one
+    /// and the bytes are for it; else they are copied.
     ///
     /// # Errors
     /// The instance closed the connection in the middle, or it failed.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
+    pub(crate) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        outlet: Option<&Arc<Outlet>>,
+    ) -> Poll<io::Result<Next>> {
         if let Some(bytes) = self.ahead.pop_front() {
             return Poll::Ready(Ok(self.next(bytes.len(), bytes.into())));
         }
         let most = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let (length, chunk) = match &mut self.way {
-            Way::Splice(feeding) => {
+        self.choose_way(outlet);
+        let (length, chunk) = match &self.feeding {
+            Some(feeding) => {
                 let outlet = feeding.outlet();
                 match ready!(outlet.poll_fill(cx, self.io.tcp(), most.min(CAPACITY)))? {
                     Fill::Moved(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
@@ -93,12 +96,21 @@ impl Inlet {
                     Fill::ClientIsSlow => return Poll::Ready(Ok(Next::ClientIsSlow)),
                 }
             }
-            Way::Copy(buffer) => {
-                let bytes = ready!(poll_copy(cx, self.io.tcp(), buffer, most.min(BLOCK)))?;
+            None => {
+                let bytes = ready!(poll_copy(cx, self.io.tcp(), &mut self.buffer, most.min(BLOCK)))?;
                 (bytes.len(), bytes.into())
             }
         };
         Poll::Ready(Ok(self.next(length, chunk)))
+    }
+
+    /// A pipe is kept only while it is used: there are not many.
+    fn choose_way(&mut self, outlet: Option<&Arc<Outlet>>) {
+        match outlet {
+            None => self.feeding = None,
+            Some(outlet) if self.feeding.is_none() => self.feeding = outlet.open(),
+            Some(_) => {}
+        }
     }
 
     fn next(&mut self, length: usize, chunk: Chunk) -> Next {

@@ -12,6 +12,8 @@
 //! bytes, and when it wants to write one, as many bytes are moved out of the pipe instead. The stand-in's own bytes
 //! can not be sent: see [`Piped`].
 //!
+//! What a slow client leaves for later goes another way ([`crate::drained`]).
+//!
 //! Bodies of unknown length, short ones, those to clients over TLS, and those for which there is no pipe are copied.
 
 mod chunk;
@@ -24,7 +26,7 @@ mod write;
 
 pub use chunk::Chunk;
 pub(crate) use chunk::{Piped, is_stand_in};
-pub(crate) use inlet::{Inlet, Next, Way};
+pub(crate) use inlet::{Inlet, Next};
 pub(crate) use outlet::{Feeding, Fill, Outlet};
 pub(crate) use pipe::{CAPACITY, Pipe};
 pub(crate) use write::write;

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use hyper::server::conn::http1;
@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::pipe::Pipe;
-use super::{Chunk, Feeding, Fill, Inlet, Next, Outlet, Piped, Way, write};
+use super::{Chunk, Feeding, Fill, Inlet, Next, Outlet, Piped, write};
 use crate::instance_io::InstanceIo;
 use crate::peer::{ClientIo, Peer};
 
@@ -128,7 +128,7 @@ async fn a_pipe_is_given_back_once_it_is_empty_and_not_before() {
 async fn read_all(inlet: &mut Inlet) -> std::io::Result<Vec<u8>> {
     let mut body = Vec::new();
     while inlet.left() > 0 {
-        match poll_fn(|cx| inlet.poll_next(cx)).await? {
+        match poll_fn(|cx| inlet.poll_next(cx, None)).await? {
             Next::Frame(frame) => body.extend_from_slice(frame.into_data().expect("data").chunk()),
             Next::ClientIsSlow => panic!("nothing is stood for"),
         }
@@ -138,22 +138,44 @@ async fn read_all(inlet: &mut Inlet) -> std::io::Result<Vec<u8>> {
 
 #[tokio::test]
 async fn without_a_pipe_bytes_are_copied() {
-    let copy = || Way::Copy(BytesMut::new());
     let open = IntGauge::new("open", "Connections.").expect("a name");
     let (mut instance, socket) = connected().await;
     instance.write_all(b"the body").await.expect("room");
-    let mut inlet =
-        Inlet::new(InstanceIo::new(socket, open.clone()), [Bytes::from("all ")].into(), 12, copy());
+    let mut inlet = Inlet::new(InstanceIo::new(socket, open.clone()), [Bytes::from("all ")].into(), 12);
     assert_eq!(read_all(&mut inlet).await.expect("all of it"), b"all the body");
     let io = inlet.into_reusable().expect("nothing else came");
 
     instance.write_all(b"cut sh").await.expect("room");
     drop(instance);
-    let mut inlet = Inlet::new(io, VecDeque::new(), 9, copy());
+    let mut inlet = Inlet::new(io, VecDeque::new(), 9);
     let error = read_all(&mut inlet).await.expect_err("the instance closed in the middle");
     assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
     assert!(inlet.into_reusable().is_none());
     assert_eq!(open.get(), 0, "closed");
+}
+
+/// A client that is now fast and now slow gets its bytes in order, and has a pipe only while it is fast.
+#[tokio::test]
+async fn bytes_go_by_pipe_and_by_copy_in_turns() {
+    let ((near, mut far), outlet) = (connected().await, Arc::new(Outlet::default()));
+    let (mut instance, socket) = connected().await;
+    let io = InstanceIo::new(socket, IntGauge::new("open", "Connections.").expect("a name"));
+    let mut inlet = Inlet::new(io, VecDeque::new(), 12);
+    let mut all = Vec::new();
+    for (sent, by_pipe) in [("one ", true), ("two ", false), ("six.", true)] {
+        instance.write_all(sent.as_bytes()).await.expect("room");
+        let next = poll_fn(|cx| inlet.poll_next(cx, by_pipe.then_some(&outlet))).await.expect("bytes");
+        let Next::Frame(frame) = next else { panic!("all was taken") };
+        let mut chunk = frame.into_data().expect("data");
+        write(&near, &outlet, &[IoSlice::new(chunk.chunk())]).expect("room");
+        chunk.advance(4);
+        let mut arrived = [0; 4];
+        far.read_exact(&mut arrived).await.expect("it was sent");
+        all.extend(arrived);
+        assert_eq!(Pipe::idle(), usize::from(!by_pipe), "after {sent}");
+    }
+    assert_eq!((all.as_slice(), inlet.spliced()), (b"one two six.".as_slice(), 8));
+    outlet.check().expect("all in order");
 }
 
 /// What the worker's release hangs on.
@@ -161,10 +183,10 @@ async fn without_a_pipe_bytes_are_copied() {
 async fn a_body_has_arrived_when_its_last_byte_has() {
     let (mut instance, socket) = connected().await;
     let io = InstanceIo::new(socket, IntGauge::new("open", "Connections.").expect("a name"));
-    let mut inlet = Inlet::new(io, [Bytes::from("ahead ")].into(), 14, Way::Copy(BytesMut::new()));
+    let mut inlet = Inlet::new(io, [Bytes::from("ahead ")].into(), 14);
     assert!(!inlet.has_arrived(), "the rest was not sent");
     instance.write_all(b"the bod").await.expect("room");
-    poll_fn(|cx| inlet.poll_next(cx)).await.expect("what was read ahead");
+    poll_fn(|cx| inlet.poll_next(cx, None)).await.expect("what was read ahead");
     assert!(!inlet.has_arrived(), "all but one");
     instance.write_all(b"y").await.expect("room");
     instance.shutdown().await.expect("open");
