@@ -6,6 +6,7 @@ use axum::Router;
 use sluice_process::{
     RunError, Watch,
     admin::{AdminError, AdminServer},
+    supervisor,
 };
 use tokio::{
     sync::oneshot,
@@ -45,6 +46,7 @@ pub async fn run(control: Control) -> Result<(), RunError> {
     let mut tasks = JoinSet::new();
     tasks.spawn(health::watch_over(shared.clone(), probe));
     tasks.spawn(collector.run());
+    let informing = tokio::spawn(supervisor::keep_informed(asked.clone()));
     for sender in senders {
         tasks.spawn(sender.run());
     }
@@ -57,6 +59,7 @@ pub async fn run(control: Control) -> Result<(), RunError> {
     }
     drain::see_out(&shared, &data, &asked).await;
     drop(leave_admin);
+    informing.abort();
     let served = admin.await.map_err(RunError::failed)?;
     served.map_err(RunError::failed)?;
     tracing::info!("agent stopped");

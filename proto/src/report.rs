@@ -202,6 +202,11 @@ impl Report {
         within("heavy_urls.len", self.heavy_urls.len() as u64, 0, MAX_URLS as u64)?;
         let versions = self.classifications.len() as u64;
         within("classifications.len", versions, 0, MAX_CLASSIFICATIONS as u64)?;
+        if self.address.path().is_some() {
+            let problem =
+                "a Unix socket is of one host alone; such an instance is given to its balancer".to_owned();
+            return Err(ReportError::Field { field: "address".to_owned(), problem });
+        }
         text("version_label", self.version_label.as_deref())?;
         text("reason", self.reason.as_deref())?;
         self.classes.iter().enumerate().try_for_each(|(i, class)| class.check(i))?;
@@ -304,6 +309,7 @@ mod tests {
             ("/schema", json!(2), "schema"),
             ("/name", json!("a b"), "name"),
             ("/address", json!("nowhere"), "address"),
+            ("/address", json!("unix:/run/docker.sock"), "address"),
             ("/seq", json!(-1), "seq"),
             ("/seq", json!(1.5), "seq"),
             ("/seq", json!("7"), "seq"),

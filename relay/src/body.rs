@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::alarm::Alarm;
+use crate::http2::StreamWatch;
 use crate::peer::Peer;
 use crate::relayed::Relayed;
 use crate::splice::Chunk;
@@ -29,6 +31,8 @@ pub enum BodyError {
     Stalled(Duration),
     #[error("the client's request broke off: {0}")]
     Client(#[source] hyper::Error),
+    #[error("the client sent too little of its request for {0:?}")]
+    ClientStalled(Duration),
 }
 
 /// How a response came to its end.
@@ -62,6 +66,8 @@ impl Observer for () {
 /// The body of a response to a client.
 pub struct ReplyBody<O: Observer> {
     source: Source<O>,
+    /// What is left of a chunk of which a stream was given a piece.
+    rest: Option<Chunk>,
     /// Held until the response is over.
     pub(crate) exchange: Option<ExchangeMark>,
 }
@@ -74,7 +80,7 @@ enum Source<O: Observer> {
 impl<O: Observer> ReplyBody<O> {
     /// A body of the relay's own.
     pub fn text(text: String) -> Self {
-        Self { source: Source::Text(Full::new(text.into())), exchange: None }
+        Self { source: Source::Text(Full::new(text.into())), rest: None, exchange: None }
     }
 
     /// Passes on `body` from the connection `lease`, which goes back to its pool at the end.
@@ -89,9 +95,47 @@ impl<O: Observer> ReplyBody<O> {
         observer: O,
     ) -> Self {
         let relayed = Relayed::new(body, lease, progress, stall, observer);
-        Self { source: Source::Relayed(Box::new(relayed)), exchange: None }
+        Self { source: Source::Relayed(Box::new(relayed)), rest: None, exchange: None }
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
+        let frame = match &mut self.source {
+            Source::Text(text) => Pin::new(text)
+                .poll_frame(cx)
+                .map_ok(|frame| frame.map_data(Chunk::from))
+                .map_err(|never| match never {}),
+            Source::Relayed(relayed) => {
+                let outlet = self.exchange.as_ref().and_then(|mark| mark.peer.outlet());
+                relayed.poll_frame(cx, outlet)
+            }
+        };
+        if let (Poll::Ready(Some(Err(_))), Some(exchange)) = (&frame, &self.exchange) {
+            exchange.cut_short();
+        }
+        frame
+    }
+
+    /// A piece of what the source has, as much as the library may queue beyond what the client lets it send.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
+        let frame = match self.rest.take() {
+            Some(rest) => Frame::data(rest),
+            None => match ready!(self.poll_source(cx)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            },
+        };
+        Poll::Ready(Some(Ok(match frame.into_data() {
+            Ok(mut chunk) => {
+                self.rest = chunk.split_off(PIECE);
+                Frame::data(chunk)
+            }
+            Err(trailers) => trailers,
+        })))
     }
 }
+
+/// Most of a response that is handed to an HTTP/2 stream at once, in bytes: one frame of the default size.
+const PIECE: usize = 16 * 1024;
 
 impl<O: Observer> Body for ReplyBody<O> {
     type Data = Chunk;
@@ -102,33 +146,37 @@ impl<O: Observer> Body for ReplyBody<O> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
         let this = self.get_mut();
-        let frame = match &mut this.source {
-            Source::Text(text) => Pin::new(text)
-                .poll_frame(cx)
-                .map_ok(|frame| frame.map_data(Chunk::from))
-                .map_err(|never| match never {}),
-            Source::Relayed(relayed) => {
-                let outlet = this.exchange.as_ref().and_then(|mark| mark.peer.outlet());
-                relayed.poll_frame(cx, outlet)
-            }
+        let Some(watch) = this.exchange.as_ref().and_then(|mark| mark.stream.clone()) else {
+            return this.poll_source(cx);
         };
-        if let (Poll::Ready(Some(Err(_))), Some(exchange)) = (&frame, &this.exchange) {
-            exchange.cut_short();
+        watch.asks();
+        let piece = this.poll_piece(cx);
+        match &piece {
+            Poll::Ready(Some(Ok(_))) => watch.given(this.is_end_stream()),
+            Poll::Ready(_) => watch.given(true),
+            Poll::Pending => {}
         }
-        frame
+        this.exchange.iter().for_each(|exchange| exchange.peer.useful());
+        piece
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Text(text) => text.is_end_stream(),
-            Source::Relayed(relayed) => relayed.is_end_stream(),
-        }
+        self.rest.is_none()
+            && match &self.source {
+                Source::Text(text) => text.is_end_stream(),
+                Source::Relayed(relayed) => relayed.is_end_stream(),
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
+        let hint = match &self.source {
             Source::Text(text) => text.size_hint(),
             Source::Relayed(relayed) => relayed.size_hint(),
+        };
+        match (&self.rest, hint.exact()) {
+            (None, _) => hint,
+            (Some(rest), Some(length)) => SizeHint::with_exact(length + rest.remaining() as u64),
+            (Some(_), None) => SizeHint::default(),
         }
     }
 }
@@ -136,6 +184,8 @@ impl<O: Observer> Body for ReplyBody<O> {
 /// Marks one request as being under way on its connection, until dropped.
 pub(crate) struct ExchangeMark {
     peer: Arc<Peer>,
+    /// Its stream, if there are several on the connection.
+    stream: Option<Rc<StreamWatch>>,
     /// The client can not see where the response ends except by the end of the connection.
     ends_with_connection: bool,
 }
@@ -143,7 +193,13 @@ pub(crate) struct ExchangeMark {
 impl ExchangeMark {
     pub(crate) fn new(peer: Arc<Peer>) -> Self {
         peer.request_began();
-        Self { peer, ends_with_connection: false }
+        Self { peer, stream: None, ends_with_connection: false }
+    }
+
+    pub(crate) fn on_stream(peer: Arc<Peer>, stream: Rc<StreamWatch>) -> Self {
+        let mut mark = Self::new(peer);
+        mark.stream = Some(stream);
+        mark
     }
 
     pub(crate) fn end_with_connection(&mut self) {
@@ -170,6 +226,7 @@ pub struct Progress {
     done: Cell<bool>,
     started: Cell<bool>,
     failed: Cell<bool>,
+    stalled: Cell<bool>,
     bytes: Cell<u64>,
 }
 
@@ -180,6 +237,7 @@ impl Progress {
             done: Cell::new(done),
             started: Cell::new(false),
             failed: Cell::new(false),
+            stalled: Cell::new(false),
             bytes: Cell::new(0),
         })
     }
@@ -204,6 +262,11 @@ impl Progress {
         self.failed.get()
     }
 
+    /// The client sent too little for too long.
+    pub fn has_stalled(&self) -> bool {
+        self.stalled.get()
+    }
+
     pub fn bytes(&self) -> u64 {
         self.bytes.get()
     }
@@ -215,17 +278,31 @@ pub struct ClientBody {
     body: Option<Incoming>,
     peer: Option<Arc<Peer>>,
     progress: Rc<Progress>,
+    /// Where the connection's own limits do not hold.
+    patience: Option<Patience>,
 }
 
 impl ClientBody {
     pub(crate) fn new(body: Incoming, peer: Arc<Peer>) -> Self {
         let empty = body.is_end_stream();
-        Self { body: (!empty).then_some(body), peer: Some(peer), progress: Progress::new(empty) }
+        Self {
+            body: (!empty).then_some(body),
+            peer: Some(peer),
+            progress: Progress::new(empty),
+            patience: None,
+        }
+    }
+
+    /// On one of many streams, which must bring something within each `stall` that we wait for it.
+    pub(crate) fn on_stream(body: Incoming, peer: Arc<Peer>, stall: Duration) -> Self {
+        let mut body = Self::new(body, peer);
+        body.patience = (!body.is_empty()).then(|| Patience::new(stall));
+        body
     }
 
     /// No body at all, as for a request of the relay's own or for another attempt.
     pub fn empty() -> Self {
-        Self { body: None, peer: None, progress: Progress::new(true) }
+        Self { body: None, peer: None, progress: Progress::new(true), patience: None }
     }
 
     /// Whether the request has no body.
@@ -248,16 +325,28 @@ impl Body for ClientBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
         let progress = &this.progress;
+        let frame = match (Pin::new(&mut *body).poll_frame(cx), &mut this.patience) {
+            (Poll::Ready(frame), _) => frame,
+            (Poll::Pending, None) => return Poll::Pending,
+            (Poll::Pending, Some(patience)) => {
+                let error = ready!(patience.poll_lost(cx));
+                progress.stalled.set(true);
+                progress.failed.set(true);
+                return Poll::Ready(Some(Err(error)));
+            }
+        };
         progress.started.set(true);
         progress.last.set(Instant::now());
         match &frame {
             Some(Ok(frame)) => {
-                progress
-                    .bytes
-                    .set(progress.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64));
+                let n = frame.data_ref().map_or(0, Bytes::len);
+                progress.bytes.set(progress.bytes.get() + n as u64);
                 progress.done.set(body.is_end_stream());
+                if let (Some(patience), Some(peer)) = (&mut this.patience, &this.peer) {
+                    patience.came(n);
+                    peer.useful();
+                }
             }
             Some(Err(_)) => progress.failed.set(true),
             None => progress.done.set(true),
@@ -271,6 +360,42 @@ impl Body for ClientBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// How long a body on a stream is waited for. Time in which nobody wants more of it is not counted.
+#[derive(Debug)]
+struct Patience {
+    limit: Duration,
+    /// Since when more is wanted.
+    waiting_since: Option<Instant>,
+    /// What came since the last [`LEAST`](Self::LEAST) bytes, and how long it was waited for.
+    bytes: usize,
+    waited: Duration,
+    alarm: Alarm,
+}
+
+impl Patience {
+    /// What must come within the limit, in bytes. 1 KiB in 30 s: a client that is slower than 34 B/s holds a worker
+    /// for nothing.
+    const LEAST: usize = 1024;
+
+    fn new(limit: Duration) -> Self {
+        Self { limit, waiting_since: None, bytes: 0, waited: Duration::ZERO, alarm: Alarm::default() }
+    }
+
+    fn came(&mut self, n: usize) {
+        self.bytes += n;
+        self.waited += self.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        if self.bytes >= Self::LEAST {
+            (self.bytes, self.waited) = (0, Duration::ZERO);
+        }
+    }
+
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let deadline = since + self.limit.saturating_sub(self.waited);
+        self.alarm.poll_at(cx, deadline).map(|()| BodyError::ClientStalled(self.limit))
     }
 }
 

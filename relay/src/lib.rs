@@ -1,9 +1,10 @@
 //! The forwarding engine that balancer and agent share.
 //!
 //! ```text
-//!             listen      one socket per data thread (SO_REUSEPORT), conflicts refused
+//!             listen      one socket per data thread (SO_REUSEPORT), conflicts refused; Unix, handed over
 //!                │
 //!  client ──► server ── peer    deadlines, half-closed and vanished clients, lingering close
+//!                │ proxy_protocol, tls, http2: each where the listener says so
 //!                │
 //!             Handler           the program's own: where does this request go, and may it now?
 //!                │ head         hop-by-hop out, forwarded, ids and trace in
@@ -21,21 +22,25 @@
 
 #![forbid(unsafe_code)]
 
+mod alarm;
 pub mod body;
 mod connection;
 pub mod failure;
 pub mod head;
+mod http2;
 mod instance_io;
 pub mod limits;
 pub mod listen;
 pub mod metrics;
 mod peer;
 pub mod police;
+pub mod proxy_protocol;
 mod relayed;
 pub mod server;
 mod sockets;
 mod splice;
 pub mod threads;
+pub mod tls;
 pub mod trace;
 mod tunnel;
 pub mod upstream;

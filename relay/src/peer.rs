@@ -7,10 +7,11 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -18,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::failure::Failure;
-use crate::limits::ClientLimits;
+use crate::limits::{ClientLimits, Http2Limits};
 use crate::splice::{self, Outlet};
 
 /// Who sent a request; cheap to clone into what handles it.
@@ -42,10 +43,20 @@ pub(crate) enum Overdue {
 
 const NEVER: u64 = u64::MAX;
 
+/// How a connection's bytes are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Clear,
+    Tls,
+}
+
 /// The socket and the notes. Times are milliseconds since `start`.
 #[derive(Debug)]
 pub(crate) struct Peer {
     tcp: TcpStream,
+    transport: Transport,
+    /// HTTP/2: requests side by side, of which this knows the number alone (see `http2`).
+    multiplexed: AtomicBool,
     /// The way for bodies that are not copied.
     outlet: Arc<Outlet>,
     start: Instant,
@@ -58,7 +69,10 @@ pub(crate) struct Peer {
     /// Since when the library has bytes to send and can not.
     write_blocked_since: AtomicU64,
     last_write: AtomicU64,
-    in_flight: AtomicBool,
+    /// Requests under way; at most one unless multiplexed.
+    in_flight: AtomicUsize,
+    /// Bytes that came since the client last did anything that serves a request, if multiplexed.
+    idle_bytes: AtomicUsize,
     /// The request under way has a response, of which some may have been sent.
     responding: AtomicBool,
     /// A request body was abandoned before its end.
@@ -70,9 +84,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(tcp: TcpStream) -> Self {
+    pub(crate) fn new(tcp: TcpStream, transport: Transport) -> Self {
         Self {
             tcp,
+            transport,
+            multiplexed: AtomicBool::new(false),
             outlet: Arc::default(),
             start: Instant::now(),
             idle_since: AtomicU64::new(0),
@@ -80,7 +96,8 @@ impl Peer {
             read_blocked_since: AtomicU64::new(NEVER),
             write_blocked_since: AtomicU64::new(NEVER),
             last_write: AtomicU64::new(0),
-            in_flight: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            idle_bytes: AtomicUsize::new(0),
             responding: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             reset: AtomicBool::new(false),
@@ -88,9 +105,37 @@ impl Peer {
         }
     }
 
-    /// `None` where what is sent must pass through user space, as for TLS.
+    /// `None` where what is sent must pass through user space: to be encrypted, or to be cut into frames.
     pub(crate) fn outlet(&self) -> Option<&Arc<Outlet>> {
-        Some(&self.outlet)
+        let as_it_is = self.transport == Transport::Clear && !self.is_multiplexed();
+        as_it_is.then_some(&self.outlet)
+    }
+
+    /// From here on the connection carries HTTP/2.
+    pub(crate) fn multiplex(&self) {
+        self.multiplexed.store(true, Relaxed);
+        self.rest();
+    }
+
+    fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Relaxed)
+    }
+
+    /// What came until now was no request.
+    pub(crate) fn rest(&self) {
+        self.head_since.store(NEVER, Relaxed);
+        self.read_blocked_since.store(NEVER, Relaxed);
+        self.idle_since.store(if self.in_flight.load(Relaxed) == 0 { self.now() } else { NEVER }, Relaxed);
+    }
+
+    /// The client did something that serves a request.
+    pub(crate) fn useful(&self) {
+        self.idle_bytes.store(0, Relaxed);
+    }
+
+    /// It sent too much that serves none.
+    pub(crate) fn is_flooding(&self) -> bool {
+        self.idle_bytes.load(Relaxed) > Http2Limits::IDLE_BYTES
     }
 
     fn now(&self) -> u64 {
@@ -101,7 +146,8 @@ impl Peer {
     pub(crate) fn request_began(&self) {
         self.head_since.store(NEVER, Relaxed);
         self.idle_since.store(NEVER, Relaxed);
-        self.in_flight.store(true, Relaxed);
+        self.in_flight.fetch_add(1, Relaxed);
+        self.useful();
     }
 
     /// Its response is about to be sent.
@@ -111,7 +157,9 @@ impl Peer {
 
     /// Its response's body is done with, one way or the other.
     pub(crate) fn response_ended(&self) {
-        self.in_flight.store(false, Relaxed);
+        if self.in_flight.fetch_sub(1, Relaxed) > 1 {
+            return;
+        }
         self.responding.store(false, Relaxed);
         self.read_blocked_since.store(NEVER, Relaxed);
         self.idle_since.store(self.now(), Relaxed);
@@ -151,16 +199,19 @@ impl Peer {
 
     /// The earliest deadline of what is pending now.
     fn next_deadline(&self, limits: &ClientLimits) -> Option<(Instant, Overdue)> {
+        let multiplexed = self.is_multiplexed();
         let at = |since: &AtomicU64, limit: Duration, overdue: Overdue| {
             let since = since.load(Relaxed);
-            // Idle is who neither asks nor still takes the end of what was asked for.
-            let since =
-                if overdue == Overdue::Idle { since.max(self.last_write.load(Relaxed)) } else { since };
+            // Idle is who neither asks nor still takes the end of what was asked for. On a multiplexed connection
+            // something is written for every PING, and the end of what was asked for has its time once it is closing.
+            let still_takes = overdue == Overdue::Idle && !multiplexed;
+            let since = if still_takes { since.max(self.last_write.load(Relaxed)) } else { since };
             (since != NEVER).then(|| (self.start + Duration::from_millis(since) + limit, overdue))
         };
-        let in_flight = self.in_flight.load(Relaxed);
+        // Its library reads at all times, and each stream has a limit of its own.
+        let wants_body = !multiplexed && self.in_flight.load(Relaxed) > 0;
         let reading =
-            if in_flight { at(&self.read_blocked_since, limits.body_stall, Overdue::Request) } else { None };
+            if wants_body { at(&self.read_blocked_since, limits.body_stall, Overdue::Request) } else { None };
         let pending = [
             at(&self.write_blocked_since, limits.write_stall, Overdue::Response),
             at(&self.head_since, limits.head, Overdue::Request),
@@ -181,7 +232,7 @@ impl Peer {
             let last_sign = closed_at.max(self.last_write.load(Relaxed));
             let deadline = self.start + Duration::from_millis(last_sign) + grace;
             // Without a request under way the HTTP library sees the end by itself.
-            if Instant::now() >= deadline && self.in_flight.load(Relaxed) {
+            if Instant::now() >= deadline && self.in_flight.load(Relaxed) > 0 {
                 return;
             }
             sleep_until(deadline.max(Instant::now() + Duration::from_millis(10))).await;
@@ -213,6 +264,9 @@ impl Peer {
     pub(crate) fn answer_timeout(&self) {
         if self.responding.load(Relaxed) {
             return self.reset_on_close();
+        }
+        if self.transport == Transport::Tls {
+            return;
         }
         let body = format!("{}\n", Failure::ClientStalled);
         let answer = format!(
@@ -275,6 +329,8 @@ fn shortest(limits: &ClientLimits) -> Duration {
 /// The socket as the HTTP library sees it, and a tunnel after it.
 pub(crate) struct ClientIo {
     peer: Arc<Peer>,
+    /// What was read to see what is spoken, to be read again.
+    ahead: Bytes,
     /// Never sent to; tells by being dropped that nobody reads or writes any more.
     _in_use: oneshot::Sender<()>,
 }
@@ -283,7 +339,13 @@ impl ClientIo {
     /// The socket, and what resolves (with an error) once it is out of use.
     pub(crate) fn new(peer: Arc<Peer>) -> (Self, oneshot::Receiver<()>) {
         let (in_use, out_of_use) = oneshot::channel();
-        (Self { peer, _in_use: in_use }, out_of_use)
+        (Self { peer, ahead: Bytes::new(), _in_use: in_use }, out_of_use)
+    }
+
+    /// Gives back what was read, which is the next to be read.
+    pub(crate) fn unread(&mut self, ahead: Bytes) {
+        self.note_read(ahead.len());
+        self.ahead = ahead;
     }
 }
 
@@ -291,7 +353,9 @@ impl ClientIo {
     fn note_read(&self, n: usize) {
         let peer = &self.peer;
         peer.read_blocked_since.store(NEVER, Relaxed);
-        if n > 0 && peer.idle_since.swap(NEVER, Relaxed) != NEVER {
+        if peer.is_multiplexed() {
+            peer.idle_bytes.fetch_add(n, Relaxed);
+        } else if n > 0 && peer.idle_since.swap(NEVER, Relaxed) != NEVER {
             peer.head_since.store(peer.now(), Relaxed);
         }
     }
@@ -332,6 +396,16 @@ fn note_since(since: &AtomicU64, peer: &Peer) {
 
 impl AsyncRead for ClientIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let ahead = &mut self.get_mut().ahead;
+            let n = ahead.len().min(buf.remaining());
+            buf.put_slice(&ahead[..n]);
+            ahead.advance(n);
+            return Poll::Ready(Ok(()));
+        }
+        if self.peer.is_flooding() {
+            return Poll::Ready(Err(io::Error::other("more is sent than serves any request")));
+        }
         loop {
             match self.peer.tcp.poll_read_ready(cx) {
                 Poll::Ready(ready) => ready?,

@@ -37,6 +37,8 @@ pub(super) fn limits(options: &Options) -> Result<Limits, ConfigError> {
             half_close_grace: time("--half-close-grace", options.half_close_grace, client.half_close_grace)?,
             head_bytes: head.as_usize(),
             fields: within("--max-header-fields", fields, 16, 1000)?,
+            // Balancers speak HTTP/1.1.
+            http2: client.http2,
         },
         upstream: UpstreamLimits {
             connect: time("--connect-timeout", options.connect_timeout, upstream.connect)?,

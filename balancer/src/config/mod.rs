@@ -19,6 +19,7 @@ use sluice_process::{ByteSize, Span};
 use sluice_relay::Limits;
 use sluice_relay::limits::{ClientLimits, UpstreamLimits};
 use sluice_relay::listen::ListenSpec;
+use sluice_relay::tls::CertError;
 
 pub use instance::InstanceSpec;
 pub use options::Options;
@@ -64,6 +65,7 @@ impl TryFrom<Options> for Config {
         let admin = options.admin.expect("set by with_defaults");
         let plan = planner(&options)?;
         check_admin(admin, options.token_file.is_some())?;
+        check_certificates(&options.listen)?;
         let services = service::check(&options.service, &options.rule)?;
         instance::check(&options.instance, &services)?;
         Ok(Self {
@@ -110,6 +112,15 @@ impl TryFrom<Options> for Config {
             },
         })
     }
+}
+
+/// A certificate that can not be used is said at the start, and by `check`.
+fn check_certificates(listen: &[ListenSpec]) -> Result<(), ConfigError> {
+    for spec in listen {
+        let refused = |error: CertError| ConfigError::value("listen", spec, error.to_string());
+        spec.tls.iter().try_for_each(|files| files.check()).map_err(refused)?;
+    }
+    Ok(())
 }
 
 fn planner(options: &Options) -> Result<PlanParams, ConfigError> {

@@ -36,6 +36,16 @@ impl From<Piped> for Chunk {
     }
 }
 
+impl Chunk {
+    /// Keeps `most` bytes and returns what is beyond them. A stand-in stays whole.
+    pub(crate) fn split_off(&mut self, most: usize) -> Option<Self> {
+        match &mut self.0 {
+            Kind::Bytes(bytes) if bytes.len() > most => Some(bytes.split_off(most).into()),
+            Kind::Bytes(_) | Kind::Piped(_) => None,
+        }
+    }
+}
+
 impl Buf for Chunk {
     fn remaining(&self) -> usize {
         match &self.0 {
