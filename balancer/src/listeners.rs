@@ -12,8 +12,8 @@ use tokio::time::sleep;
 
 use crate::config::Config;
 
-/// How often certificates' files are looked at. 5 s: renewals are written days before they are needed.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often certificates' files are looked at. 2 s: who replaces one sees what came of it; it is a call per file.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// All listeners of a configuration.
 pub struct Listeners {

@@ -13,7 +13,11 @@ use sluice_tests::wire::{Conn, Message, ok, pattern};
 use sluice_tests::{PATIENCE, eventually, soon};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::rustls::SupportedProtocolVersion;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
+
+static ONLY_TLS12: &[&SupportedProtocolVersion] = &[&TLS12];
+static ONLY_TLS13: &[&SupportedProtocolVersion] = &[&TLS13];
 
 const CLOSING: &str = "GET / HTTP/1.1\r\nhost: site.example\r\nconnection: close\r\n\r\n";
 
@@ -68,8 +72,8 @@ async fn a_client_gets_http_2_or_http_1_1_as_it_asks() {
     for (client, name) in [
         (site.client(), "no ALPN"),
         (site.client().offering(&["http/1.1"]), "HTTP/1.1"),
-        (site.client().speaking(&[&TLS12]), "TLS 1.2"),
-        (site.client().speaking(&[&TLS13]), "TLS 1.3"),
+        (site.client().speaking(ONLY_TLS12), "TLS 1.2"),
+        (site.client().speaking(ONLY_TLS13), "TLS 1.3"),
     ] {
         let answer = ask_over(client.connect(site.balancer.address, "site.example").await, CLOSING).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{name}: {answer}");
@@ -142,7 +146,7 @@ async fn the_name_chooses_the_certificate() {
     }
     // Another name gets the first, which is not for it: the client's own affair.
     let error = TlsClient::trusting(&certs).try_connect(balancer.address, "c.example").await.map(drop);
-    assert!(error.as_ref().is_err_and(|text| text.contains("NotValidForName")), "{error:?}");
+    assert!(error.as_ref().is_err_and(|text| text.contains("not valid for name")), "{error:?}");
 }
 
 #[tokio::test]
