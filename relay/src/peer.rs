@@ -199,26 +199,29 @@ impl Peer {
 
     /// The earliest deadline of what is pending now.
     fn next_deadline(&self, limits: &ClientLimits) -> Option<(Instant, Overdue)> {
-        let multiplexed = self.is_multiplexed();
-        let at = |since: &AtomicU64, limit: Duration, overdue: Overdue| {
-            let since = since.load(Relaxed);
-            // Idle is who neither asks nor still takes the end of what was asked for. On a multiplexed connection
-            // something is written for every PING, and the end of what was asked for has its time once it is closing.
-            let still_takes = overdue == Overdue::Idle && !multiplexed;
-            let since = if still_takes { since.max(self.last_write.load(Relaxed)) } else { since };
+        let deadline = |since: u64, limit: Duration, overdue: Overdue| {
             (since != NEVER).then(|| (self.start + Duration::from_millis(since) + limit, overdue))
         };
-        // Its library reads at all times, and each stream has a limit of its own.
-        let wants_body = !multiplexed && self.in_flight.load(Relaxed) > 0;
-        let reading =
-            if wants_body { at(&self.read_blocked_since, limits.body_stall, Overdue::Request) } else { None };
+        // Multiplexed, the library reads at all times, and each stream has a limit of its own.
+        let wants_body = !self.is_multiplexed() && self.in_flight.load(Relaxed) > 0;
+        let body_since = if wants_body { self.read_blocked_since.load(Relaxed) } else { NEVER };
         let pending = [
-            at(&self.write_blocked_since, limits.write_stall, Overdue::Response),
-            at(&self.head_since, limits.head, Overdue::Request),
-            at(&self.idle_since, limits.keep_alive, Overdue::Idle),
-            reading,
+            deadline(self.write_blocked_since.load(Relaxed), limits.write_stall, Overdue::Response),
+            deadline(self.head_since.load(Relaxed), limits.head, Overdue::Request),
+            deadline(self.idle_from(), limits.keep_alive, Overdue::Idle),
+            deadline(body_since, limits.body_stall, Overdue::Request),
         ];
         pending.into_iter().flatten().min_by_key(|(deadline, _)| *deadline)
+    }
+
+    /// Since when the client neither asks nor still takes the end of what it asked for.
+    fn idle_from(&self) -> u64 {
+        let idle_since = self.idle_since.load(Relaxed);
+        if !self.is_multiplexed() {
+            return idle_since.max(self.last_write.load(Relaxed));
+        }
+        // Something is written for every PING, so that writing shows nothing; but that more waits to be written does.
+        if self.write_blocked_since.load(Relaxed) == NEVER { idle_since } else { NEVER }
     }
 
     /// Resolves when nobody is there any more to take a response: the connection was reset, or the
@@ -453,5 +456,31 @@ impl AsyncWrite for ClientIo {
             SockRef::from(&self.peer.tcp).shutdown(std::net::Shutdown::Write)?;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_multiplexed_connection_is_idle_without_streams_unless_it_takes_the_end_of_something() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+        let peer = Peer::new(client, Transport::Clear);
+        let limits = ClientLimits::default();
+        let pending = || peer.next_deadline(&limits).map(|(_, overdue)| overdue);
+        peer.multiplex();
+        peer.read_blocked_since.store(0, Relaxed);
+        assert_eq!(pending(), Some(Overdue::Idle));
+        peer.request_began();
+        peer.request_began();
+        peer.response_ended();
+        assert_eq!(pending(), None, "one is under way, and has limits of its own");
+        peer.response_ended();
+        assert_eq!(pending(), Some(Overdue::Idle));
+        peer.write_blocked_since.store(0, Relaxed);
+        assert_eq!(pending(), Some(Overdue::Response), "bytes wait to be taken, and not for ever");
     }
 }

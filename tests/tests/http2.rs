@@ -236,44 +236,44 @@ async fn broken_framing_ends_the_connection() {
     let mut wrong = Vec::new();
     let open = frame(HEADERS, END_HEADERS, 1, &block(&pseudo("POST", "/")));
     let get = frames::get(1);
-    for (case, bytes, codes) in [
+    for (case, bytes, better) in [
         (
             "HEADERS on stream 0",
             frame(HEADERS, END_HEADERS | END_STREAM, 0, &block(&pseudo("GET", "/"))),
-            &[][..],
+            1,
         ),
-        ("an even stream", frame(HEADERS, END_HEADERS | END_STREAM, 2, &block(&pseudo("GET", "/"))), &[]),
-        ("DATA on stream 0", frame(DATA, 0, 0, b"x"), &[]),
-        ("DATA on an idle stream", frame(DATA, 0, 1, b"x"), &[5]),
-        ("a frame that is too long", frame(DATA, 0, 1, &vec![0; 16 * 1024 + 1]), &[6]),
-        ("SETTINGS of 5 bytes", frame(SETTINGS, 0, 0, &[0; 5]), &[6]),
-        ("SETTINGS on a stream", frame(SETTINGS, 0, 1, &[]), &[]),
-        ("an acknowledgement with settings", frame(SETTINGS, ACK, 0, &[0; 6]), &[6]),
-        ("a window beyond what there is", frame(SETTINGS, 0, 0, &[0, 4, 0xff, 0xff, 0xff, 0xff]), &[3]),
-        ("PING of 7 bytes", frame(PING, 0, 0, &[0; 7]), &[6]),
-        ("PING on a stream", frame(PING, 0, 1, &[0; 8]), &[]),
-        ("an increment of nothing", frame(WINDOW_UPDATE, 0, 0, &[0; 4]), &[]),
-        ("a window that overflows", frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]), &[3]),
-        ("RST_STREAM on an idle stream", frame(RST_STREAM, 0, 1, &[0; 4]), &[]),
-        ("CONTINUATION of nothing", frame(CONTINUATION, END_HEADERS, 1, &[]), &[]),
-        ("CONTINUATION after its end", [get, frame(CONTINUATION, END_HEADERS, 1, &[])].concat(), &[]),
+        ("an even stream", frame(HEADERS, END_HEADERS | END_STREAM, 2, &block(&pseudo("GET", "/"))), 1),
+        ("DATA on stream 0", frame(DATA, 0, 0, b"x"), 1),
+        ("DATA on an idle stream", frame(DATA, 0, 1, b"x"), 5),
+        ("a frame that is too long", frame(DATA, 0, 1, &vec![0; 16 * 1024 + 1]), 6),
+        ("SETTINGS of 5 bytes", frame(SETTINGS, 0, 0, &[0; 5]), 6),
+        ("SETTINGS on a stream", frame(SETTINGS, 0, 1, &[]), 1),
+        ("an acknowledgement with settings", frame(SETTINGS, ACK, 0, &[0; 6]), 6),
+        ("a window beyond what there is", frame(SETTINGS, 0, 0, &[0, 4, 0xff, 0xff, 0xff, 0xff]), 3),
+        ("PING of 7 bytes", frame(PING, 0, 0, &[0; 7]), 6),
+        ("PING on a stream", frame(PING, 0, 1, &[0; 8]), 1),
+        ("an increment of nothing", frame(WINDOW_UPDATE, 0, 0, &[0; 4]), 1),
+        ("a window that overflows", frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]), 3),
+        ("RST_STREAM on an idle stream", frame(RST_STREAM, 0, 1, &[0; 4]), 1),
+        ("CONTINUATION of nothing", frame(CONTINUATION, END_HEADERS, 1, &[]), 1),
+        ("CONTINUATION after its end", [get, frame(CONTINUATION, END_HEADERS, 1, &[])].concat(), 1),
         (
             "something between HEADERS and CONTINUATION",
             { [frame(HEADERS, 0, 1, &block(&pseudo("GET", "/"))), frame(PING, 0, 0, &[0; 8])].concat() },
-            &[],
+            1,
         ),
-        ("padding longer than the frame", [open, frame(DATA, 8, 1, &[9, 0, 0])].concat(), &[]),
-        ("a header block that is none", frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x80]), &[9]),
+        ("padding longer than the frame", [open, frame(DATA, 8, 1, &[9, 0, 0])].concat(), 1),
+        ("a header block that is none", frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x80]), 9),
         (
             "a table larger than allowed",
             frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x3f, 0xff, 0xff, 0x7f]),
-            &[9],
+            9,
         ),
     ] {
         let mut client = Frames::open(site.address(), &[]).await;
         client.send(&bytes).await;
         let code = client.next_of(GOAWAY).await.map(|goaway| goaway.code());
-        if !code.is_some_and(|code| code == 1 || codes.contains(&code)) {
+        if !code.is_some_and(|code| code == 1 || code == better) {
             wrong.push((case, code));
         }
         while client.next().await.is_some() {}
