@@ -14,9 +14,11 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::alarm::Alarm;
+use crate::head;
 use crate::http2::StreamWatch;
 use crate::peer::Peer;
 use crate::relayed::Relayed;
+use crate::screen::Refusal;
 use crate::splice::Chunk;
 use crate::upstream::Lease;
 
@@ -227,6 +229,7 @@ pub struct Progress {
     started: Cell<bool>,
     failed: Cell<bool>,
     stalled: Cell<bool>,
+    refusal: Cell<Option<Refusal>>,
     bytes: Cell<u64>,
 }
 
@@ -238,6 +241,7 @@ impl Progress {
             started: Cell::new(false),
             failed: Cell::new(false),
             stalled: Cell::new(false),
+            refusal: Cell::new(None),
             bytes: Cell::new(0),
         })
     }
@@ -255,6 +259,11 @@ impl Progress {
     /// Some of the body was taken: the request can not be made again.
     pub fn has_started(&self) -> bool {
         self.started.get()
+    }
+
+    /// Why the client's body was not read to its end, if that is its fault.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.refusal.get()
     }
 
     /// The client broke the body off.
@@ -348,10 +357,13 @@ impl Body for ClientBody {
                     peer.useful();
                 }
             }
-            Some(Err(_)) => progress.failed.set(true),
+            Some(Err(_)) => {
+                progress.failed.set(true);
+                progress.refusal.set(this.peer.as_ref().and_then(|peer| peer.refusal()));
+            }
             None => progress.done.set(true),
         }
-        Poll::Ready(frame.map(|result| result.map_err(BodyError::Client)))
+        Poll::Ready(frame.map(|result| result.map(without_fields_of_heads).map_err(BodyError::Client)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -397,6 +409,15 @@ impl Patience {
         let deadline = since + self.limit.saturating_sub(self.waited);
         self.alarm.poll_at(cx, deadline).map(|()| BodyError::ClientStalled(self.limit))
     }
+}
+
+/// RFC 9110, 6.5.1: fields for framing, routing and the like have no meaning in trailers, and a reader that merges them
+/// into the head would believe them there.
+fn without_fields_of_heads(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        head::strip_from_trailers(trailers);
+    }
+    frame
 }
 
 impl Drop for ClientBody {

@@ -5,6 +5,7 @@
 //!                │
 //!  client ──► server ── peer    deadlines, half-closed and vanished clients, lingering close
 //!                │ proxy_protocol, tls, http2: each where the listener says so
+//!                │ screen       only bytes that can be read in one way
 //!                │
 //!             Handler           the program's own: where does this request go, and may it now?
 //!                │ head         hop-by-hop out, forwarded, ids and trace in
@@ -36,6 +37,7 @@ mod peer;
 pub mod police;
 pub mod proxy_protocol;
 mod relayed;
+mod screen;
 pub mod server;
 mod sockets;
 mod splice;
@@ -49,6 +51,7 @@ pub use body::{ClientBody, End, Observer, ReplyBody};
 pub use failure::Failure;
 pub use limits::Limits;
 pub use peer::Client;
+pub use screen::Refusal;
 pub use server::Handler;
 pub use splice::Chunk;
 pub use tunnel::{is_upgrade, splice_upgrade};

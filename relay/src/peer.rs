@@ -3,24 +3,24 @@
 //! The HTTP library reads and writes through [`ClientIo`], which notes the time of each step in
 //! [`Peer`]; the connection's task watches those notes. No timer is set per request.
 
-use std::io::{self, IoSlice};
+mod io;
+
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::failure::Failure;
 use crate::limits::{ClientLimits, Http2Limits};
-use crate::splice::{self, Outlet};
+use crate::screen::Refusal;
+use crate::splice::Outlet;
+
+pub(crate) use io::ClientIo;
 
 /// Who sent a request; cheap to clone into what handles it.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +81,10 @@ pub(crate) struct Peer {
     reset: AtomicBool,
     /// The socket belongs to a tunnel now.
     handed_over: AtomicBool,
+    /// Responses that are over.
+    responses: AtomicU64,
+    /// Why what the client sends is not read on.
+    refusal: OnceLock<Refusal>,
 }
 
 impl Peer {
@@ -102,6 +106,8 @@ impl Peer {
             unread: AtomicBool::new(false),
             reset: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
+            responses: AtomicU64::new(0),
+            refusal: OnceLock::new(),
         }
     }
 
@@ -157,12 +163,27 @@ impl Peer {
 
     /// Its response's body is done with, one way or the other.
     pub(crate) fn response_ended(&self) {
+        self.responses.fetch_add(1, Relaxed);
         if self.in_flight.fetch_sub(1, Relaxed) > 1 {
             return;
         }
         self.responding.store(false, Relaxed);
         self.read_blocked_since.store(NEVER, Relaxed);
         self.idle_since.store(self.now(), Relaxed);
+    }
+
+    /// Requests that are answered, or given up.
+    pub(crate) fn responses(&self) -> u64 {
+        self.responses.load(Relaxed)
+    }
+
+    /// Nothing more is read from this client, for this reason.
+    pub(crate) fn refuse(&self, refusal: Refusal) {
+        self.refusal.get_or_init(|| refusal);
+    }
+
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.refusal.get().copied()
     }
 
     pub(crate) fn request_abandoned(&self) {
@@ -297,7 +318,7 @@ impl Peer {
             return;
         }
         let mut scratch = [0_u8; 4096];
-        let has_more = |n: io::Result<usize>| matches!(n, Ok(1..));
+        let has_more = |n: std::io::Result<usize>| matches!(n, Ok(1..));
         if !self.unread.load(Relaxed) && !has_more(self.tcp.try_read(&mut scratch)) {
             return;
         }
@@ -311,7 +332,7 @@ impl Peer {
             match self.tcp.try_read(scratch) {
                 Ok(0) => return,
                 Ok(n) => left = left.saturating_sub(n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(_) => return,
             }
         }
@@ -327,136 +348,6 @@ enum Closed {
 /// Nothing that begins to be pending now is due sooner than this.
 fn shortest(limits: &ClientLimits) -> Duration {
     limits.head.min(limits.keep_alive).min(limits.body_stall).min(limits.write_stall)
-}
-
-/// The socket as the HTTP library sees it, and a tunnel after it.
-pub(crate) struct ClientIo {
-    peer: Arc<Peer>,
-    /// What was read to see what is spoken, to be read again.
-    ahead: Bytes,
-    /// Never sent to; tells by being dropped that nobody reads or writes any more.
-    _in_use: oneshot::Sender<()>,
-}
-
-impl ClientIo {
-    /// The socket, and what resolves (with an error) once it is out of use.
-    pub(crate) fn new(peer: Arc<Peer>) -> (Self, oneshot::Receiver<()>) {
-        let (in_use, out_of_use) = oneshot::channel();
-        (Self { peer, ahead: Bytes::new(), _in_use: in_use }, out_of_use)
-    }
-
-    /// Gives back what was read, which is the next to be read.
-    pub(crate) fn unread(&mut self, ahead: Bytes) {
-        self.note_read(ahead.len());
-        self.ahead = ahead;
-    }
-}
-
-impl ClientIo {
-    fn note_read(&self, n: usize) {
-        let peer = &self.peer;
-        peer.read_blocked_since.store(NEVER, Relaxed);
-        if peer.is_multiplexed() {
-            peer.idle_bytes.fetch_add(n, Relaxed);
-        } else if n > 0 && peer.idle_since.swap(NEVER, Relaxed) != NEVER {
-            peer.head_since.store(peer.now(), Relaxed);
-        }
-    }
-
-    fn note_written<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        let peer = &self.peer;
-        match &result {
-            Poll::Pending => note_since(&peer.write_blocked_since, peer),
-            Poll::Ready(_) => {
-                peer.write_blocked_since.store(NEVER, Relaxed);
-                peer.last_write.store(peer.now(), Relaxed);
-            }
-        }
-        result
-    }
-
-    /// Tries `write` until the socket takes something or is full.
-    fn poll_write_by(
-        &self,
-        cx: &mut Context<'_>,
-        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.peer.tcp.poll_write_ready(cx))?;
-            match write(&self.peer.tcp) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-        }
-    }
-}
-
-fn note_since(since: &AtomicU64, peer: &Peer) {
-    if since.load(Relaxed) == NEVER {
-        since.store(peer.now(), Relaxed);
-    }
-}
-
-impl AsyncRead for ClientIo {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.ahead.is_empty() {
-            let ahead = &mut self.get_mut().ahead;
-            let n = ahead.len().min(buf.remaining());
-            buf.put_slice(&ahead[..n]);
-            ahead.advance(n);
-            return Poll::Ready(Ok(()));
-        }
-        if self.peer.is_flooding() {
-            return Poll::Ready(Err(io::Error::other("more is sent than serves any request")));
-        }
-        loop {
-            match self.peer.tcp.poll_read_ready(cx) {
-                Poll::Ready(ready) => ready?,
-                Poll::Pending => {
-                    note_since(&self.peer.read_blocked_since, &self.peer);
-                    return Poll::Pending;
-                }
-            }
-            match self.peer.tcp.try_read_buf(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => {
-                    self.note_read(*result.as_ref().unwrap_or(&0));
-                    return Poll::Ready(result.map(|_| ()));
-                }
-            }
-        }
-    }
-}
-
-impl AsyncWrite for ClientIo {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outlet = &self.peer.outlet;
-        outlet.check()?;
-        self.note_written(self.poll_write_by(cx, |tcp| splice::write(tcp, outlet, slices)))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.peer.reset.load(Relaxed) {
-            SockRef::from(&self.peer.tcp).shutdown(std::net::Shutdown::Write)?;
-        }
-        Poll::Ready(Ok(()))
-    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,26 @@
 //! Which requests have one meaning only (RFC 9110, 9112). The rest are refused, not repaired.
 
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING};
 use http::{Method, Version, request};
+
+use crate::screen::{Refusal, is_authority};
 
 /// Checks a request as the HTTP library delivered it.
 ///
 /// # Errors
-/// A phrase for the client that says what is wrong.
-pub fn check_request(parts: &request::Parts) -> Result<(), &'static str> {
+/// What to answer and to say. Also if the bytes were refused that the request stands in for.
+pub fn check_request(parts: &request::Parts) -> Result<(), Refusal> {
+    if let Some(refusal) = parts.extensions.get::<Refusal>() {
+        return Err(*refusal);
+    }
+    check_meaning(parts).map_err(Refusal::malformed)
+}
+
+fn check_meaning(parts: &request::Parts) -> Result<(), &'static str> {
     if parts.method == Method::CONNECT {
         return Err("CONNECT is not for a reverse proxy");
     }
     check_host(parts)?;
-    if parts.version == Version::HTTP_2 {
-        return check_http2(parts);
-    }
     check_framing(parts.version, &parts.headers)
 }
 
@@ -31,38 +37,6 @@ fn check_host(parts: &request::Parts) -> Result<(), &'static str> {
         }
         _ => Ok(()),
     }
-}
-
-/// What HTTP/2 says in other ways than HTTP/1.1. Fields that concern a connection are refused by the library already,
-/// as malformed (RFC 9113, 8.2.2).
-fn check_http2(parts: &request::Parts) -> Result<(), &'static str> {
-    // RFC 9113, 8.3.1: "A server SHOULD treat a request as malformed if it contains a Host header field that
-    // identifies an entity that differs from the entity in the ":authority" pseudo-header field."
-    let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let host = parts.headers.get(HOST).map(|host| host.as_bytes());
-    match (authority, host) {
-        (None, None) => return Err("missing :authority"),
-        (Some(authority), _) if authority.is_empty() || !is_authority(authority) => {
-            return Err("invalid :authority");
-        }
-        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
-            return Err(":authority and Host differ");
-        }
-        _ => {}
-    }
-    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
-    let is_length =
-        |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
-    match (lengths.next(), lengths.next()) {
-        (Some(_), Some(_)) => Err("more than one Content-Length field"),
-        (Some(length), None) if !is_length(length) => Err("invalid Content-Length field"),
-        _ => Ok(()),
-    }
-}
-
-/// Characters of `uri-host [ ":" port ]` (RFC 3986): no user information, path or white space.
-fn is_authority(host: &[u8]) -> bool {
-    host.len() <= 255 && host.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(b))
 }
 
 /// RFC 9112, 6.1: only `chunked`, once, and only in HTTP/1.1; never together with a length.
@@ -145,40 +119,6 @@ mod tests {
             }
             let (parts, ()) = request.body(()).expect("a valid builder").into_parts();
             assert_eq!(check_request(&parts).is_ok(), *accepted, "{case}");
-        }
-    }
-
-    #[test]
-    fn http_2_has_one_authority_and_one_length() {
-        type Case =
-            (&'static str, &'static str, &'static [(&'static str, &'static str)], Result<(), &'static str>);
-        let cases: &[Case] = &[
-            ("authority", "https://a.example/", &[], Ok(())),
-            ("both, equal", "https://a.example/", &[("host", "A.Example")], Ok(())),
-            ("host alone", "/", &[("host", "a.example")], Ok(())),
-            ("neither", "/", &[], Err("missing :authority")),
-            ("differing", "https://a.example/", &[("host", "b.example")], Err(":authority and Host differ")),
-            ("differing in port", "https://a:1/", &[("host", "a:2")], Err(":authority and Host differ")),
-            ("empty host", "https://a.example/", &[("host", "")], Err(":authority and Host differ")),
-            ("two hosts", "https://a/", &[("host", "a"), ("host", "a")], Err("more than one Host field")),
-            ("a user", "https://u@a.example/", &[], Err("invalid :authority")),
-            ("a length", "https://a/", &[("content-length", "3")], Ok(())),
-            (
-                "two lengths",
-                "https://a/",
-                &[("content-length", "3"), ("content-length", "3")],
-                Err("more than one Content-Length field"),
-            ),
-            ("a list", "https://a/", &[("content-length", "3, 3")], Err("invalid Content-Length field")),
-            ("a sign", "https://a/", &[("content-length", "+3")], Err("invalid Content-Length field")),
-        ];
-        for (case, uri, fields, expected) in cases {
-            let mut request = Request::builder().uri(*uri).version(Version::HTTP_2);
-            for (name, value) in *fields {
-                request = request.header(*name, *value);
-            }
-            let (parts, ()) = request.body(()).expect("a valid builder").into_parts();
-            assert_eq!(check_request(&parts), *expected, "{case}");
         }
     }
 }

@@ -25,11 +25,15 @@ use crate::listen::{Accepted, Acceptor, Listener, Protocol};
 use crate::metrics::{Cutoff, RelayMetrics};
 use crate::peer::{Client, ClientIo, Overdue, Peer, Transport};
 use crate::proxy_protocol::introduce;
+use crate::screen::{HeadLimits, Screened, refusal_of};
 use crate::sockets::prepare_client;
 use crate::tls::{Certificates, Secured, secure};
 
 /// Who connects by a Unix socket is on this host, and has no address.
 const THIS_HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// What the library may buffer beyond a head: bytes of requests that follow.
+const LIBRARY_SLACK: usize = 8 * 1024;
 
 /// What a program does with a request. One value per data thread.
 pub trait Handler: 'static {
@@ -199,15 +203,17 @@ impl<H: Handler> Server<H> {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let screened = Screened::new(io, peer.clone(), HeadLimits::from(&self.limits));
         let service = service_fn(|request| self.exchange(peer, client, request));
         let connection = http1::Builder::new()
             // The end of a client's sending side is told from its going away by `Peer::gone`.
             .half_close(true)
             .max_headers(self.limits.fields)
-            .max_buf_size(self.limits.head_bytes)
+            // `Screened` has told what is too large; the library sees whole heads.
+            .max_buf_size(self.limits.head_bytes + LIBRARY_SLACK)
             // `Peer::overdue` watches over the whole connection.
             .header_read_timeout(None)
-            .serve_connection(TokioIo::new(io), service)
+            .serve_connection(TokioIo::new(screened), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let mut overdue = std::pin::pin!(peer.overdue(&self.limits));
@@ -242,7 +248,11 @@ impl<H: Handler> Server<H> {
     ) -> Result<Response<ReplyBody<H::Observer>>, Infallible> {
         let version = request.version();
         let mut mark = ExchangeMark::new(peer.clone());
-        let request = request.map(|body| ClientBody::new(body, peer.clone()));
+        let refusal = refusal_of(&request, peer);
+        let mut request = request.map(|body| ClientBody::new(body, peer.clone()));
+        if let Some(refusal) = refusal {
+            request.extensions_mut().insert(refusal);
+        }
         let mut response = self.handler.clone().handle(request, client).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             peer.hand_over();

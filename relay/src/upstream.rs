@@ -229,7 +229,7 @@ fn failure_of(error: &hyper::Error, progress: &Progress) -> Failure {
     if progress.has_stalled() {
         Failure::ClientStalled
     } else if progress.has_failed() {
-        Failure::ClientGone
+        progress.refusal().map_or(Failure::ClientGone, Failure::BadRequest)
     } else if error.is_parse() {
         Failure::InvalidResponse
     } else {

@@ -58,7 +58,8 @@ async fn without_h2c_the_preface_ends_the_connection() {
     let site = Site::start(Chain::Balancer, instance.address(), Settings::default()).await;
     let mut client = Conn::open(site.address()).await;
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-    client.ended().await;
+    let (answer, _) = client.rest().await;
+    assert!(answer.starts_with(b"HTTP/1.1 "), "{}", String::from_utf8_lossy(&answer));
     assert_eq!(instance.connections(), 0);
 }
 
@@ -237,11 +238,7 @@ async fn broken_framing_ends_the_connection() {
     let open = frame(HEADERS, END_HEADERS, 1, &block(&pseudo("POST", "/")));
     let get = frames::get(1);
     for (case, bytes, better) in [
-        (
-            "HEADERS on stream 0",
-            frame(HEADERS, END_HEADERS | END_STREAM, 0, &block(&pseudo("GET", "/"))),
-            1,
-        ),
+        ("HEADERS on stream 0", frame(HEADERS, END_HEADERS | END_STREAM, 0, &block(&pseudo("GET", "/"))), 1),
         ("an even stream", frame(HEADERS, END_HEADERS | END_STREAM, 2, &block(&pseudo("GET", "/"))), 1),
         ("DATA on stream 0", frame(DATA, 0, 0, b"x"), 1),
         ("DATA on an idle stream", frame(DATA, 0, 1, b"x"), 5),

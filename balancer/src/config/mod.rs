@@ -64,6 +64,7 @@ impl TryFrom<Options> for Config {
         refuse_zero(&options)?;
         let admin = options.admin.expect("set by with_defaults");
         let plan = planner(&options)?;
+        let (line, head, fields) = head_limits(&options)?;
         check_admin(admin, options.token_file.is_some())?;
         check_certificates(&options.listen)?;
         let services = service::check(&options.service, &options.rule)?;
@@ -94,6 +95,9 @@ impl TryFrom<Options> for Config {
             metric_classes: options.metric_classes.unwrap_or(0),
             limits: Limits {
                 client: ClientLimits {
+                    request_line_bytes: line.as_usize(),
+                    head_bytes: head.as_usize(),
+                    fields,
                     head: span(options.client_head_timeout),
                     keep_alive: span(options.client_keep_alive),
                     body_stall: span(options.client_body_timeout),
@@ -121,6 +125,25 @@ fn check_certificates(listen: &[ListenSpec]) -> Result<(), ConfigError> {
         spec.tls.iter().try_for_each(|files| files.check()).map_err(refused)?;
     }
     Ok(())
+}
+
+/// Sizes of the request line and of the whole head, and the number of fields.
+fn head_limits(options: &Options) -> Result<(ByteSize, ByteSize, usize), ConfigError> {
+    let (least_line, least_head) = (ByteSize::kib(1), ByteSize::kib(8));
+    let head = options.max_head_size.unwrap_or(least_head);
+    if !(least_head..=ByteSize::mib(16)).contains(&head) {
+        return Err(ConfigError::value("--max-head-size", head, format!("{least_head} to 16MiB")));
+    }
+    let line = options.max_request_line.unwrap_or(least_line);
+    if !(least_line..=head).contains(&line) {
+        let accepted = format!("{least_line} to {head}, the largest head");
+        return Err(ConfigError::value("--max-request-line", line, accepted));
+    }
+    let fields = options.max_header_fields.unwrap_or(0);
+    if !(16..=1000).contains(&fields) {
+        return Err(ConfigError::value("--max-header-fields", fields, "16 to 1000"));
+    }
+    Ok((line, head, fields.into()))
 }
 
 fn planner(options: &Options) -> Result<PlanParams, ConfigError> {
@@ -281,6 +304,9 @@ mod tests {
             (&[], "queue-timeout = \"soon\"\n", &["queue-timeout", "soon"]),
             (&[], "threads = 0\n", &["threads"]),
             (&["--stream-timeout", "0s"], "", &["stream-timeout", "0s", "above zero"]),
+            (&["--max-head-size", "1KiB"], "", &["--max-head-size", "1KiB", "8KiB to 16MiB"]),
+            (&["--max-request-line", "65KiB"], "", &["--max-request-line", "65KiB", "1KiB to 64KiB"]),
+            (&["--max-header-fields", "9"], "", &["--max-header-fields", "9", "16 to 1000"]),
             (&["--listen", "8080"], "", &["--listen", "8080", "127.0.0.1:8080"]),
             (&["--listen", "127.0.0.1:80,h2c"], "", &["--listen", "h2c", "not available"]),
             (&["--instance", "127.0.0.1:80,wrokers=2"], "", &["wrokers", "workers=N"]),

@@ -123,6 +123,18 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "SLUICE_HALF_CLOSE_GRACE")]
     pub half_close_grace: Option<Span>,
 
+    /// Longest request line, 1KiB or more; then 414 [default: 16KiB]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_MAX_REQUEST_LINE")]
+    pub max_request_line: Option<ByteSize>,
+
+    /// Largest request head, request line and header fields, 8KiB to 16MiB; then 431 [default: 64KiB]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_MAX_HEAD_SIZE")]
+    pub max_head_size: Option<ByteSize>,
+
+    /// Most header fields of a request, 16 to 1000; then 431 [default: 100]
+    #[arg(long, value_name = "N", env = "SLUICE_MAX_HEADER_FIELDS")]
+    pub max_header_fields: Option<u16>,
+
     /// Longest time to connect to an instance [default: 1s]
     #[arg(long, value_name = "TIME", env = "SLUICE_CONNECT_TIMEOUT")]
     pub connect_timeout: Option<Span>,
@@ -210,6 +222,9 @@ layered!(Options {
     client_body_timeout,
     client_write_timeout,
     half_close_grace,
+    max_request_line,
+    max_head_size,
+    max_header_fields,
     connect_timeout,
     response_timeout,
     stream_timeout,
@@ -231,9 +246,11 @@ impl Options {
         let span = |own: Option<Span>, default: Duration| {
             Some(own.unwrap_or(Span::from_millis(u64::try_from(default.as_millis()).unwrap_or(u64::MAX))))
         };
+        let bytes = |own: Option<ByteSize>, default: usize| own.or(Some(ByteSize::bytes(default as u64)));
         let seconds = |own: Option<Span>, secs| Some(own.unwrap_or(Span::from_secs(secs)));
         let count = |own: Option<NonZeroUsize>, n| own.or(NonZeroUsize::new(n));
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let head = self.max_head_size.map_or(client.head_bytes, ByteSize::as_usize);
         Self {
             listen: or_one(self.listen, || SocketAddr::from(([127, 0, 0, 1], 8080)).into()),
             admin: self.admin.or(Some(([127, 0, 0, 1], 9900).into())),
@@ -259,6 +276,9 @@ impl Options {
             client_body_timeout: span(self.client_body_timeout, client.body_stall),
             client_write_timeout: span(self.client_write_timeout, client.write_stall),
             half_close_grace: span(self.half_close_grace, client.half_close_grace),
+            max_request_line: bytes(self.max_request_line, client.request_line_bytes.min(head)),
+            max_head_size: bytes(self.max_head_size, head),
+            max_header_fields: self.max_header_fields.or(u16::try_from(client.fields).ok()),
             connect_timeout: span(self.connect_timeout, upstream.connect),
             response_timeout: span(self.response_timeout, upstream.response_head),
             stream_timeout: span(self.stream_timeout, upstream.body_stall),

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
@@ -106,12 +106,11 @@ impl<H: Handler> Server<H> {
         let Exchange { peer, watch, client } = exchange;
         let mark = ExchangeMark::on_stream(peer.clone(), watch.clone());
         let is_head = request.method() == Method::HEAD;
-        let mut response = if request::count(request.headers()) > self.limits.fields {
-            too_many_fields()
-        } else {
-            let request = request.map(|body| ClientBody::on_stream(body, peer, self.limits.body_stall));
-            self.handler.clone().handle(request, client).await
-        };
+        let mut request = request.map(|body| ClientBody::on_stream(body, peer, self.limits.body_stall));
+        if let Err(refusal) = request::check(&request, self.limits.fields) {
+            request.extensions_mut().insert(refusal);
+        }
+        let mut response = self.handler.clone().handle(request, client).await;
         // The library of HTTP/1.1 drops a text that answers HEAD, this one sends it.
         if is_head && !response.body().is_end_stream() {
             response = response.map(|_text| ReplyBody::text(String::new()));
@@ -129,12 +128,6 @@ struct Exchange {
     peer: Arc<Peer>,
     watch: Rc<StreamWatch>,
     client: Client,
-}
-
-fn too_many_fields<O: crate::Observer>() -> Response<ReplyBody<O>> {
-    let mut response = Response::new(ReplyBody::text("bad request: too many header fields\n".to_owned()));
-    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    response
 }
 
 /// The library with every limit said, so that no default of it matters.
