@@ -308,7 +308,7 @@ mod tests {
             (&["--max-request-line", "65KiB"], "", &["--max-request-line", "65KiB", "1KiB to 64KiB"]),
             (&["--max-header-fields", "9"], "", &["--max-header-fields", "9", "16 to 1000"]),
             (&["--listen", "8080"], "", &["--listen", "8080", "127.0.0.1:8080"]),
-            (&["--listen", "127.0.0.1:80,h2c"], "", &["--listen", "h2c", "not available"]),
+            (&["--listen", "127.0.0.1:80,tls=a"], "", &["--listen", "tls=a", "CERT:KEY"]),
             (&["--instance", "127.0.0.1:80,wrokers=2"], "", &["wrokers", "workers=N"]),
             (&["--instance", "127.0.0.1:80,workers=0"], "", &["workers", "0"]),
             (&["--instance", "127.0.0.1:80,service=x"], "", &["instance", "x", "default"]),
