@@ -286,3 +286,28 @@ async fn an_instance_that_closes_kept_connections_fails_no_get() {
         serving.abort();
     }
 }
+
+/// An instance that answers everything with 500, and so is always free, soon gets nothing; the other's failures with the
+/// same requests would have kept it in.
+#[tokio::test]
+async fn an_instance_that_fails_is_left_out() {
+    let broken = Answering::with(|_| b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
+    let sound = Answering::named("sound").await;
+    let instances = format!("--instance {},name=broken --instance {}", broken.address(), sound.address());
+    let balancer = Balancer::start(&instances);
+    let mut failed = 0;
+    for section in SECTIONS.iter().cycle().take(200) {
+        failed += usize::from(ask(balancer.address, get(section)).await.status() == 500);
+    }
+    assert_eq!((failed, broken.served(), sound.served()), (5, 5, 195));
+    let told = admin::get(balancer.admin, "/v1/instances").await.text();
+    assert!(told.contains("\"ejected\""), "{told}");
+
+    let both = Answering::with(|_| b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
+    let balancer = Balancer::start(&format!("--instance {} --instance {}", broken.address(), both.address()));
+    for section in SECTIONS {
+        assert_eq!(ask(balancer.address, get(section)).await.status(), 500);
+    }
+    let told = admin::get(balancer.admin, "/v1/instances").await.text();
+    assert!(!told.contains("\"ejected\""), "{told}");
+}

@@ -98,7 +98,13 @@ fn refuse_unavailable(options: &Options) -> Result<(), ConfigError> {
 fn path(options: &Options) -> Result<Path, ConfigError> {
     match options.mode.map_or(Mode::Inline, Mode::from) {
         // A listen address may be left over from mode inline, in a file or a unit; nobody listens there now.
-        Mode::Passive => Ok(Path::Passive),
+        Mode::Passive => match options.instance.as_ref().filter(|instance| instance.path().is_some()) {
+            Some(socket) => {
+                let accepted = "in mode passive balancers connect to it: give host:port";
+                Err(ConfigError::value("--instance", socket, accepted))
+            }
+            None => Ok(Path::Passive),
+        },
         Mode::Inline => {
             let spec = options.listen.as_ref().ok_or_else(|| {
                 ConfigError::missing("--listen", "give the address to take requests on, or --mode passive")

@@ -88,6 +88,14 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
         ("LEAST --max-header-fields 3", &["--max-header-fields", "16 to 1000"]),
         ("LEAST --health-path healthz", &["--health-path", "healthz", "starts with /"]),
         ("LEAST --admin 0.0.0.0:9901", &["--admin", "0.0.0.0:9901", "--token-file"]),
+        (
+            "--balancer http://lb --mode passive --instance unix:/a",
+            &["--instance", "unix:/a", "mode passive"],
+        ),
+        (
+            "--balancer http://lb --instance app:8000 --listen 127.0.0.1:1,h2c",
+            &["--listen", "h2c", "IP:PORT alone"],
+        ),
         ("LEAST --xsendfile-root /srv", &["--xsendfile-root", "/srv", "not available in this release"]),
         ("LEAST --access-log /log", &["--access-log", "/log", "not available in this release"]),
     ] {

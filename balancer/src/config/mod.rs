@@ -28,6 +28,7 @@ pub use service::{ServiceOptions, ServiceSpec, routes};
 
 use crate::control::DecisionFile;
 use crate::data::Reveal;
+use crate::decide::outlier::OutlierParams;
 use crate::decide::plan::PlanParams;
 use crate::decide::plan::params::ParamError;
 use crate::pool::ServiceLimits;
@@ -64,6 +65,7 @@ impl TryFrom<Options> for Config {
         refuse_zero(&options)?;
         let admin = options.admin.expect("set by with_defaults");
         let plan = planner(&options)?;
+        let outlier = outlier(&options)?;
         let (line, head, fields) = head_limits(&options)?;
         check_admin(admin, options.token_file.is_some())?;
         check_certificates(&options.listen)?;
@@ -81,6 +83,7 @@ impl TryFrom<Options> for Config {
                 queue_timeout: span(options.queue_timeout),
                 large_queue_timeout: span(options.large_queue_timeout),
                 startup_hold: span(options.startup_hold),
+                outlier,
                 plan,
             },
             state_dir: options.state_dir.map(state_dir).transpose()?,
@@ -103,7 +106,6 @@ impl TryFrom<Options> for Config {
                     body_stall: span(options.client_body_timeout),
                     write_stall: span(options.client_write_timeout),
                     half_close_grace: span(options.half_close_grace),
-                    ..ClientLimits::default()
                 },
                 upstream: UpstreamLimits {
                     connect: span(options.connect_timeout),
@@ -125,6 +127,14 @@ fn check_certificates(listen: &[ListenSpec]) -> Result<(), ConfigError> {
         spec.tls.iter().try_for_each(|files| files.check()).map_err(refused)?;
     }
     Ok(())
+}
+
+fn outlier(options: &Options) -> Result<OutlierParams, ConfigError> {
+    let most = options.max_ejected.unwrap_or(0);
+    if most > 100 {
+        return Err(ConfigError::value("--max-ejected", most, "0 to 100"));
+    }
+    Ok(OutlierParams { in_a_row: options.eject_after.unwrap_or(0), most: f64::from(most) / 100.0 })
 }
 
 /// Sizes of the request line and of the whole head, and the number of fields.
@@ -306,6 +316,7 @@ mod tests {
             (&["--stream-timeout", "0s"], "", &["stream-timeout", "0s", "above zero"]),
             (&["--max-head-size", "1KiB"], "", &["--max-head-size", "1KiB", "8KiB to 16MiB"]),
             (&["--max-request-line", "65KiB"], "", &["--max-request-line", "65KiB", "1KiB to 64KiB"]),
+            (&["--max-ejected", "101"], "", &["--max-ejected", "101", "0 to 100"]),
             (&["--max-header-fields", "9"], "", &["--max-header-fields", "9", "16 to 1000"]),
             (&["--listen", "8080"], "", &["--listen", "8080", "127.0.0.1:8080"]),
             (&["--listen", "127.0.0.1:80,tls=a"], "", &["--listen", "tls=a", "CERT:KEY"]),

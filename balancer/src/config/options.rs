@@ -18,6 +18,7 @@ use sluice_relay::limits::{ClientLimits, UpstreamLimits};
 use sluice_relay::listen::ListenSpec;
 
 use crate::config::{InstanceSpec, RuleOptions, ServiceOptions};
+use crate::decide::outlier::OutlierParams;
 use crate::decide::plan::PlanParams;
 
 /// What can be asked of the balancer. Flag beats environment beats file.
@@ -102,6 +103,14 @@ pub struct Options {
     /// Request classes that have metrics of their own, about 60 time series each [default: 100]
     #[arg(long, value_name = "N", env = "SLUICE_METRIC_CLASSES")]
     pub metric_classes: Option<usize>,
+
+    /// Requests that an instance must fail in a row, while others do not, to be left out for a while; 0: never [default: 5]
+    #[arg(long, value_name = "N", env = "SLUICE_EJECT_AFTER")]
+    pub eject_after: Option<u32>,
+
+    /// The most of a service's reachable instances, in percent, that may be left out because they fail [default: 50]
+    #[arg(long, value_name = "PERCENT", env = "SLUICE_MAX_EJECTED")]
+    pub max_ejected: Option<u8>,
 
     /// Longest time from a request's first byte to the end of its header [default: 10s]
     #[arg(long, value_name = "TIME", env = "SLUICE_CLIENT_HEAD_TIMEOUT")]
@@ -217,6 +226,8 @@ layered!(Options {
     reveal,
     max_classes,
     metric_classes,
+    eject_after,
+    max_ejected,
     client_head_timeout,
     client_keep_alive,
     client_body_timeout,
@@ -271,6 +282,9 @@ impl Options {
             trusted_proxy: if self.trusted_proxy.is_empty() { loopback() } else { self.trusted_proxy },
             max_classes: count(self.max_classes, 2000),
             metric_classes: self.metric_classes.or(Some(100)),
+            eject_after: self.eject_after.or(Some(OutlierParams::default().in_a_row)),
+            // Below it, what is left would be overrun by what the others do not take.
+            max_ejected: self.max_ejected.or(Some(50)),
             client_head_timeout: span(self.client_head_timeout, client.head),
             client_keep_alive: span(self.client_keep_alive, client.keep_alive),
             client_body_timeout: span(self.client_body_timeout, client.body_stall),
