@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use sluice_process::config::{ConfigError, check_admin};
 use sluice_process::{ByteSize, Span};
 use sluice_relay::Limits;
-use sluice_relay::limits::{ClientLimits, UpstreamLimits};
+use sluice_relay::limits::{ClientLimits, Http2Limits, UpstreamLimits};
 use sluice_relay::listen::ListenSpec;
 use sluice_relay::tls::CertError;
 
@@ -106,6 +106,7 @@ impl TryFrom<Options> for Config {
                     body_stall: span(options.client_body_timeout),
                     write_stall: span(options.client_write_timeout),
                     half_close_grace: span(options.half_close_grace),
+                    http2: Http2Limits::default(),
                 },
                 upstream: UpstreamLimits {
                     connect: span(options.connect_timeout),
