@@ -6,6 +6,7 @@ use axum::Router;
 use sluice_process::{
     RunError, Watch,
     admin::{AdminError, AdminServer},
+    supervisor,
 };
 use tokio::{
     sync::oneshot,
@@ -59,6 +60,7 @@ pub async fn run(control: Control) -> Result<(), RunError> {
     tasks.spawn(release::watch_over(shared.clone(), probe.clone()));
     tasks.spawn(health::watch_over(shared.clone(), probe));
     tasks.spawn(collector.run());
+    let informing = tokio::spawn(supervisor::keep_informed(asked.clone()));
     for sender in senders {
         tasks.spawn(sender.run());
     }
@@ -80,6 +82,7 @@ pub async fn run(control: Control) -> Result<(), RunError> {
     }
     drain::see_out(&shared, &data, &asked).await;
     drop(leave_admin);
+    informing.abort();
     let served = admin.await.map_err(RunError::failed)?;
     served.map_err(RunError::failed)?;
     tracing::info!("agent stopped");

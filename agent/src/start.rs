@@ -8,7 +8,7 @@ use std::{
 use prometheus::Registry;
 use sluice_process::{
     Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, metrics::registry,
-    run_on_own_thread, shutdown,
+    run_on_own_thread, shutdown, supervisor,
 };
 use sluice_proto::{BootId, InstanceName, Measured, Target};
 use sluice_relay::{Spool, listen, metrics::RelayMetrics, spool::SpoolMetrics, threads::DataThreads};
@@ -157,6 +157,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
         // Lets the handlers be installed, or an early signal would kill a half-started agent.
         tokio::task::yield_now().await;
         let mut running = start(config, shutdown)?;
+        supervisor::ready();
         running.ended().await;
         signals.abort();
         running.join()

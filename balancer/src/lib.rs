@@ -25,6 +25,7 @@ pub mod control;
 pub mod data;
 pub mod decide;
 pub mod demo;
+pub mod listeners;
 pub mod metrics;
 pub mod pool;
 pub mod replay;

@@ -7,7 +7,7 @@ use sluice_balancer::config::{Config, Options};
 use sluice_balancer::{demo, replay, run, top};
 use sluice_process::config::{over_file, to_toml};
 use sluice_process::exit::report;
-use sluice_process::{RunError, Shutdown, logging, run_on_own_thread};
+use sluice_process::{RunError, Shutdown, logging, run_on_own_thread, supervisor};
 
 /// Adaptive HTTP load balancer for application servers with few workers
 ///
@@ -69,7 +69,9 @@ fn serve(options: Options) -> Result<(), RunError> {
     let _runs_to_the_end =
         run_on_own_thread("signals", move || sluice_process::shutdown::signals(for_signals))
             .map_err(RunError::failed)?;
-    run::start(&config, &shutdown)?.join()
+    let running = run::start(&config, &shutdown)?;
+    supervisor::ready();
+    running.join()
 }
 
 fn print_effective(options: Options) -> Result<(), RunError> {

@@ -1,6 +1,6 @@
 //! Puts the balancer together, runs it, and takes it down in order.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use axum::Router;
 use prometheus::Registry;
 use sluice_process::admin::AdminServer;
 use sluice_process::control::OwnThread;
-use sluice_process::{Readiness, RunError, Shutdown, TokenFile, Watch, run_on_own_thread};
+use sluice_process::{Readiness, RunError, Shutdown, TokenFile, Watch, run_on_own_thread, supervisor};
 use sluice_relay::head::Position;
-use sluice_relay::listen;
 use sluice_relay::metrics::RelayMetrics;
 use sluice_relay::threads::DataThreads;
+use sluice_relay::tls::Certificates;
 use tokio::time::sleep;
 
 use crate::config::{Config, ServiceSpec, routes};
@@ -22,13 +22,14 @@ use crate::control::{
 };
 use crate::data::{self, DataPath};
 use crate::decide::membership::{Key, Word};
+use crate::listeners::{Listeners, keep_fresh};
 use crate::metrics::RequestMetrics;
 use crate::pool::{ClassTable, Directory, Service, now};
 use crate::saved::SavedService;
 
 /// A balancer at work.
 pub struct Running {
-    /// Where it serves clients, in the order of the configuration.
+    /// IP addresses at which it serves clients, in the order of the configuration.
     pub listen: Vec<SocketAddr>,
     pub admin: SocketAddr,
     pub state: Arc<ControlState>,
@@ -70,7 +71,7 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     // All that can be refused comes before the first thread.
     let admin_server = AdminServer::bind(config.admin).map_err(RunError::failed)?;
     let admin = admin_server.local_addr();
-    let (listen, per_thread) = listeners(config)?;
+    let Listeners { addresses: listen, per_thread, certificates } = Listeners::open(config, &registry)?;
     let router = control::router(&state, registry, readiness, token);
     let control_stop = Shutdown::new();
     let control = ControlPlane {
@@ -78,15 +79,13 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
         keeper: keeper.clone(),
         shutdown: shutdown.clone(),
         drain_timeout: config.drain_timeout,
+        certificates,
         stop: control_stop.watch(),
     };
     let control =
         run_on_own_thread("control", move || control.run(admin_server, router)).map_err(RunError::failed)?;
     let serve = move |listeners| data::run_thread(path.clone(), listeners);
     let data = DataThreads::start("data", per_thread, serve).map_err(RunError::failed)?;
-    for address in &listen {
-        tracing::info!("serving http://{address}");
-    }
     tracing::info!("dashboard and metrics at http://{admin}/");
     Ok(Running { listen, admin, state, keeper, data, control, control_stop })
 }
@@ -129,24 +128,13 @@ fn directory(config: &Config, registry: &Registry) -> (Directory, Vec<(Key, Word
     (Directory::new(routes(&config.services), services), words)
 }
 
-/// Every address once per data thread, and the addresses as bound.
-fn listeners(config: &Config) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), RunError> {
-    let mut addresses = Vec::new();
-    let mut per_thread: Vec<Vec<TcpListener>> = (0..config.threads).map(|_| Vec::new()).collect();
-    for spec in &config.listen {
-        let sockets = listen::bind(spec.address, config.threads).map_err(RunError::failed)?;
-        addresses.push(sockets[0].local_addr().map_err(RunError::failed)?);
-        per_thread.iter_mut().zip(sockets).for_each(|(thread, socket)| thread.push(socket));
-    }
-    Ok((addresses, per_thread))
-}
-
 /// What runs on the control plane's thread.
 struct ControlPlane {
     state: Arc<ControlState>,
     keeper: Option<Keeper>,
     shutdown: Shutdown,
     drain_timeout: Duration,
+    certificates: Vec<Arc<Certificates>>,
     stop: Watch,
 }
 
@@ -158,6 +146,8 @@ impl ControlPlane {
         if let Some(keeper) = self.keeper {
             tokio::task::spawn(keeper.run());
         }
+        tokio::task::spawn(supervisor::keep_informed(self.shutdown.watch()));
+        tokio::task::spawn(keep_fresh(self.certificates));
         tokio::task::spawn(limit_drain(self.shutdown, self.drain_timeout));
         let stop = self.stop;
         server.serve(router, async move { stop.requested().await }).await.map_err(RunError::failed)

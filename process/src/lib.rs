@@ -19,6 +19,7 @@ pub mod logging;
 pub mod metrics;
 pub mod readiness;
 pub mod shutdown;
+pub mod supervisor;
 pub mod token;
 
 pub use config::{ByteSize, ConfigError, Span};

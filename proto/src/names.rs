@@ -102,7 +102,8 @@ impl Default for ServiceName {
     }
 }
 
-/// Where to connect: `host:port`, an IP address or a name that is resolved at each connect.
+/// Where to connect: `host:port`, an IP address or a name that is resolved at each connect; or a Unix socket on the
+/// same host.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Target {
@@ -110,7 +111,7 @@ pub struct Target {
     literal: Option<SocketAddr>,
 }
 
-const TARGET_ACCEPTED: &str = "host:port, such as 127.0.0.1:8081, [::1]:8081 or app1.example.org:8081";
+const TARGET_ACCEPTED: &str = "host:port, such as 127.0.0.1:8081, [::1]:8081 or app1.example.org:8081, or unix:/path of letters, digits and . _ - /";
 
 impl Target {
     pub fn as_str(&self) -> &str {
@@ -121,6 +122,20 @@ impl Target {
     pub fn literal(&self) -> Option<SocketAddr> {
         self.literal
     }
+
+    /// The path, if it is a Unix socket.
+    pub fn path(&self) -> Option<&str> {
+        self.text.strip_prefix(UNIX)
+    }
+}
+
+const UNIX: &str = "unix:";
+
+/// Absolute, at most 107 bytes as the system allows, and of characters that need no quoting anywhere.
+fn is_socket_path(path: &str) -> bool {
+    path.len() <= 107
+        && path.starts_with('/')
+        && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b))
 }
 
 impl From<SocketAddr> for Target {
@@ -134,6 +149,13 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let refused = || NameError { what: "address", value: clipped(text), accepted: TARGET_ACCEPTED };
+        if let Some(path) = text.strip_prefix(UNIX) {
+            return if is_socket_path(path) {
+                Ok(Self { text: text.into(), literal: None })
+            } else {
+                Err(refused())
+            };
+        }
         let literal = text.parse::<SocketAddr>().ok();
         let (host, port) = text.rsplit_once(':').ok_or_else(refused)?;
         let port_ok = port.parse::<u16>().is_ok_and(|p| p > 0);
@@ -201,7 +223,10 @@ mod tests {
         ] {
             let target: Target = text.parse().expect(text);
             assert_eq!((target.as_str(), target.literal().is_some()), (text, literal));
+            assert_eq!(target.path(), None);
         }
+        let socket: Target = "unix:/run/zope-1.sock".parse().expect("a path");
+        assert_eq!((socket.path(), socket.literal()), (Some("/run/zope-1.sock"), None));
         for bad in [
             "",
             "8080",
@@ -212,6 +237,10 @@ mod tests {
             "a b:1",
             "::1:8081x",
             "http://x:1",
+            "unix:",
+            "unix:run/x",
+            "unix:/a b",
+            &format!("unix:/{}", "x".repeat(107)),
         ] {
             assert!(bad.parse::<Target>().is_err(), "{bad:?}");
         }

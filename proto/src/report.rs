@@ -223,6 +223,11 @@ impl Report {
         within("classifications.len", versions, 0, MAX_CLASSIFICATIONS as u64)?;
         let sources = self.measured.as_ref().map_or(0, |measured| measured.by.len());
         within("measured.by.len", sources as u64, 0, MAX_SOURCES)?;
+        if self.address.path().is_some() {
+            let problem =
+                "a Unix socket is of one host alone; such an instance is given to its balancer".to_owned();
+            return Err(ReportError::Field { field: "address".to_owned(), problem });
+        }
         text("version_label", self.version_label.as_deref())?;
         text("reason", self.reason.as_deref())?;
         self.classes.iter().enumerate().try_for_each(|(i, class)| class.check(i))?;
@@ -346,6 +351,7 @@ mod tests {
             ("/schema", json!(2), "schema"),
             ("/name", json!("a b"), "name"),
             ("/address", json!("nowhere"), "address"),
+            ("/address", json!("unix:/run/docker.sock"), "address"),
             ("/seq", json!(-1), "seq"),
             ("/seq", json!(1.5), "seq"),
             ("/seq", json!("7"), "seq"),

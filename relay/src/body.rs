@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::alarm::Alarm;
 use crate::drained::Drained;
 use crate::file::{FileBody, OpenFile, Segment};
 use crate::head;
+use crate::http2::StreamWatch;
 use crate::intake::TakenIn;
 use crate::peer::Peer;
 use crate::relayed::Relayed;
@@ -42,6 +44,8 @@ pub enum BodyError {
     Compression(#[source] std::io::Error),
     #[error("what was spooled is lost: {0}")]
     Spool(#[source] std::io::Error),
+    #[error("the client sent too little of its request for {0:?}")]
+    ClientStalled(Duration),
 }
 
 /// How a response came to its end.
@@ -75,6 +79,8 @@ impl Observer for () {
 /// The body of a response to a client.
 pub struct ReplyBody<O: Observer> {
     source: Source<O>,
+    /// What is left of a chunk of which a stream was given a piece.
+    rest: Option<Chunk>,
     /// Held until the response is over.
     pub(crate) exchange: Option<ExchangeMark>,
 }
@@ -91,7 +97,7 @@ pub(crate) enum Source<O: Observer> {
 impl<O: Observer> ReplyBody<O> {
     /// A body of the relay's own.
     pub fn text(text: String) -> Self {
-        Self { source: Source::Text(Full::new(text.into())), exchange: None }
+        Self { source: Source::Text(Full::new(text.into())), rest: None, exchange: None }
     }
 
     /// Passes on `body` from the connection `lease`, which goes back to its pool at the end.
@@ -106,25 +112,52 @@ impl<O: Observer> ReplyBody<O> {
         observer: O,
     ) -> Self {
         let relayed = Relayed::new(body, lease, progress, stall, observer);
-        Self { source: Source::Relayed(Box::new(relayed)), exchange: None }
+        Self { source: Source::Relayed(Box::new(relayed)), rest: None, exchange: None }
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
+        let outlet = self.exchange.as_ref().and_then(|mark| mark.peer.outlet());
+        let frame = self.source.poll_frame(cx, outlet);
+        if let (Poll::Ready(Some(Err(_))), Some(exchange)) = (&frame, &self.exchange) {
+            exchange.cut_short();
+        }
+        frame
+    }
+
+    /// A piece of what the source has, as much as the library may queue beyond what the client lets it send.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
+        let frame = match self.rest.take() {
+            Some(rest) => Frame::data(rest),
+            None => match ready!(self.poll_source(cx)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            },
+        };
+        Poll::Ready(Some(Ok(match frame.into_data() {
+            Ok(mut chunk) => {
+                self.rest = chunk.split_off(PIECE);
+                Frame::data(chunk)
+            }
+            Err(trailers) => trailers,
+        })))
     }
 
     /// What a program made of a response. Whatever it reads of another `ReplyBody` comes as bytes.
     pub fn made(body: impl Body<Data = Chunk, Error = BodyError> + 'static) -> Self {
-        Self { source: Source::Made(Box::pin(body)), exchange: None }
+        Self { source: Source::Made(Box::pin(body)), rest: None, exchange: None }
     }
 
     /// Sends `segments` of `file`. `patience`: for each wait for the disk.
     pub fn file(file: OpenFile, segments: Vec<Segment>, patience: Duration, observer: O) -> Self {
         let body = FileBody::new(file, segments, patience, observer);
-        Self { source: Source::File(Box::new(body)), exchange: None }
+        Self { source: Source::File(Box::new(body)), rest: None, exchange: None }
     }
 
     /// The same, but read as fast as it comes, however slow the client: what that has yet to take waits in `spool`.
     #[must_use]
     pub fn drained(self, spool: &Arc<Spool>) -> Self {
-        let Self { source, exchange } = self;
-        Self { source: Source::Drained(Drained::new(source, spool.clone())), exchange }
+        let Self { source, rest, exchange } = self;
+        Self { source: Source::Drained(Drained::new(source, spool.clone())), rest, exchange }
     }
 }
 
@@ -176,6 +209,9 @@ impl<O: Observer> Source<O> {
     }
 }
 
+/// Most of a response that is handed to an HTTP/2 stream at once, in bytes: one frame of the default size.
+const PIECE: usize = 16 * 1024;
+
 impl<O: Observer> Body for ReplyBody<O> {
     type Data = Chunk;
     type Error = BodyError;
@@ -185,26 +221,39 @@ impl<O: Observer> Body for ReplyBody<O> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Chunk>, BodyError>>> {
         let this = self.get_mut();
-        let outlet = this.exchange.as_ref().and_then(|mark| mark.peer.outlet());
-        let frame = this.source.poll_frame(cx, outlet);
-        if let (Poll::Ready(Some(Err(_))), Some(exchange)) = (&frame, &this.exchange) {
-            exchange.cut_short();
+        let Some(watch) = this.exchange.as_ref().and_then(|mark| mark.stream.clone()) else {
+            return this.poll_source(cx);
+        };
+        watch.asks();
+        let piece = this.poll_piece(cx);
+        match &piece {
+            Poll::Ready(Some(Ok(_))) => watch.given(this.is_end_stream()),
+            Poll::Ready(_) => watch.given(true),
+            Poll::Pending => {}
         }
-        frame
+        this.exchange.iter().for_each(|exchange| exchange.peer.useful());
+        piece
     }
 
     fn is_end_stream(&self) -> bool {
-        self.source.is_end_stream()
+        self.rest.is_none() && self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.source.size_hint()
+        let hint = self.source.size_hint();
+        match (&self.rest, hint.exact()) {
+            (None, _) => hint,
+            (Some(rest), Some(length)) => SizeHint::with_exact(length + rest.remaining() as u64),
+            (Some(_), None) => SizeHint::default(),
+        }
     }
 }
 
 /// Marks one request as being under way on its connection, until dropped.
 pub(crate) struct ExchangeMark {
     peer: Arc<Peer>,
+    /// Its stream, if there are several on the connection.
+    stream: Option<Rc<StreamWatch>>,
     /// The client can not see where the response ends except by the end of the connection.
     ends_with_connection: bool,
 }
@@ -212,7 +261,13 @@ pub(crate) struct ExchangeMark {
 impl ExchangeMark {
     pub(crate) fn new(peer: Arc<Peer>) -> Self {
         peer.request_began();
-        Self { peer, ends_with_connection: false }
+        Self { peer, stream: None, ends_with_connection: false }
+    }
+
+    pub(crate) fn on_stream(peer: Arc<Peer>, stream: Rc<StreamWatch>) -> Self {
+        let mut mark = Self::new(peer);
+        mark.stream = Some(stream);
+        mark
     }
 
     pub(crate) fn end_with_connection(&mut self) {
@@ -239,6 +294,7 @@ pub struct Progress {
     done: Cell<bool>,
     started: Cell<bool>,
     failed: Cell<bool>,
+    stalled: Cell<bool>,
     refusal: Cell<Option<Refusal>>,
     bytes: Cell<u64>,
 }
@@ -250,6 +306,7 @@ impl Progress {
             done: Cell::new(done),
             started: Cell::new(false),
             failed: Cell::new(false),
+            stalled: Cell::new(false),
             refusal: Cell::new(None),
             bytes: Cell::new(0),
         })
@@ -280,6 +337,11 @@ impl Progress {
         self.failed.get()
     }
 
+    /// The client sent too little for too long.
+    pub fn has_stalled(&self) -> bool {
+        self.stalled.get()
+    }
+
     pub fn bytes(&self) -> u64 {
         self.bytes.get()
     }
@@ -290,6 +352,8 @@ pub struct ClientBody {
     body: Upload,
     peer: Option<Arc<Peer>>,
     progress: Rc<Progress>,
+    /// Where the connection's own limits do not hold.
+    patience: Option<Patience>,
 }
 
 enum Upload {
@@ -302,12 +366,19 @@ impl ClientBody {
     pub(crate) fn new(body: Incoming, peer: Arc<Peer>) -> Self {
         let empty = body.is_end_stream();
         let body = if empty { Upload::None } else { Upload::Live(body) };
-        Self { body, peer: Some(peer), progress: Progress::new(empty) }
+        Self { body, peer: Some(peer), progress: Progress::new(empty), patience: None }
+    }
+
+    /// On one of many streams, which must bring something within each `stall` that we wait for it.
+    pub(crate) fn on_stream(body: Incoming, peer: Arc<Peer>, stall: Duration) -> Self {
+        let mut body = Self::new(body, peer);
+        body.patience = (!body.is_empty()).then(|| Patience::new(stall));
+        body
     }
 
     /// No body at all, as for a request of the relay's own or for another attempt.
     pub fn empty() -> Self {
-        Self { body: Upload::None, peer: None, progress: Progress::new(true) }
+        Self { body: Upload::None, peer: None, progress: Progress::new(true), patience: None }
     }
 
     /// Whether the request has no body.
@@ -354,20 +425,34 @@ impl Body for ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let frame = match &mut this.body {
+        let polled = match &mut this.body {
             Upload::None => return Poll::Ready(None),
-            Upload::Live(body) => ready!(Pin::new(body).poll_frame(cx)).map(|r| r.map_err(BodyError::Client)),
-            Upload::TakenIn(body) => ready!(body.poll_frame(cx)),
+            Upload::Live(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Client),
+            Upload::TakenIn(body) => body.poll_frame(cx),
         };
         let is_over = this.is_end_stream();
         let progress = &this.progress;
+        let frame = match (polled, &mut this.patience) {
+            (Poll::Ready(frame), _) => frame,
+            (Poll::Pending, None) => return Poll::Pending,
+            (Poll::Pending, Some(patience)) => {
+                let error = ready!(patience.poll_lost(cx));
+                progress.stalled.set(true);
+                progress.failed.set(true);
+                return Poll::Ready(Some(Err(error)));
+            }
+        };
         progress.started.set(true);
         progress.last.set(Instant::now());
         match &frame {
             Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                progress.bytes.set(progress.bytes.get() + bytes);
+                let n = frame.data_ref().map_or(0, Bytes::len);
+                progress.bytes.set(progress.bytes.get() + n as u64);
                 progress.done.set(is_over);
+                if let (Some(patience), Some(peer)) = (&mut this.patience, &this.peer) {
+                    patience.came(n);
+                    peer.useful();
+                }
             }
             Some(Err(_)) => {
                 progress.failed.set(true);
@@ -398,6 +483,42 @@ impl Body for ClientBody {
 impl fmt::Debug for ClientBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBody").field("progress", &self.progress).finish_non_exhaustive()
+    }
+}
+
+/// How long a body on a stream is waited for. Time in which nobody wants more of it is not counted.
+#[derive(Debug)]
+struct Patience {
+    limit: Duration,
+    /// Since when more is wanted.
+    waiting_since: Option<Instant>,
+    /// What came since the last [`LEAST`](Self::LEAST) bytes, and how long it was waited for.
+    bytes: usize,
+    waited: Duration,
+    alarm: Alarm,
+}
+
+impl Patience {
+    /// What must come within the limit, in bytes. 1 KiB in 30 s: a client that is slower than 34 B/s holds a worker
+    /// for nothing.
+    const LEAST: usize = 1024;
+
+    fn new(limit: Duration) -> Self {
+        Self { limit, waiting_since: None, bytes: 0, waited: Duration::ZERO, alarm: Alarm::default() }
+    }
+
+    fn came(&mut self, n: usize) {
+        self.bytes += n;
+        self.waited += self.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        if self.bytes >= Self::LEAST {
+            (self.bytes, self.waited) = (0, Duration::ZERO);
+        }
+    }
+
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let deadline = since + self.limit.saturating_sub(self.waited);
+        self.alarm.poll_at(cx, deadline).map(|()| BodyError::ClientStalled(self.limit))
     }
 }
 

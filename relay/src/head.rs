@@ -64,6 +64,7 @@ static OF_HEADS: [HeaderName; 9] = [
 /// `Via` (RFC 9110, 7.6.3): the received version and a pseudonym, since host names are nobody's business.
 const VIA_10: HeaderValue = HeaderValue::from_static("1.0 sluice");
 const VIA_11: HeaderValue = HeaderValue::from_static("1.1 sluice");
+const VIA_20: HeaderValue = HeaderValue::from_static("2.0 sluice");
 
 /// Where a relay stands, and so whom it believes.
 #[derive(Clone, Debug)]
@@ -114,7 +115,10 @@ pub fn prepare_request(
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
         }
     }
-    parts.headers.append(header::VIA, if parts.version == Version::HTTP_10 { VIA_10 } else { VIA_11 });
+    parts.headers.append(header::VIA, via(parts.version));
+    if parts.version == Version::HTTP_2 {
+        join_cookies(&mut parts.headers);
+    }
     vouch(&mut parts.headers, position, origin);
     identify(&mut parts.headers, rng);
     // HTTP/1.0 knows no Host, and 1.1 demands one: "If the authority component is missing [...] a client MUST send a
@@ -122,6 +126,25 @@ pub fn prepare_request(
     parts.headers.entry(header::HOST).or_insert(HeaderValue::from_static(""));
     parts.version = Version::HTTP_11;
     Ok(())
+}
+
+fn via(received: Version) -> HeaderValue {
+    match received {
+        Version::HTTP_10 => VIA_10,
+        Version::HTTP_2 => VIA_20,
+        _ => VIA_11,
+    }
+}
+
+/// RFC 9113, 8.2.3: "If there are multiple Cookie header fields after decompression, these MUST be concatenated into a
+/// single octet string using the two-octet delimiter of 0x3b, 0x20 (the ASCII string "; ") before being passed into a
+/// non-HTTP/2 context".
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1 {
+        let whole = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).expect("joined from values");
+        headers.insert(header::COOKIE, whole);
+    }
 }
 
 /// Makes an instance's response one for the client.
@@ -418,6 +441,20 @@ mod tests {
         parts.uri = "http://other.example/x?y".parse().expect("a target");
         let parts = prepared_by(&Position::Inner, parts);
         assert_eq!((value(&parts, "host"), parts.uri.to_string().as_str()), (Some("other.example"), "/x?y"));
+    }
+
+    #[test]
+    fn a_request_of_http_2_becomes_one_of_http_1() {
+        let mut parts = request(&[("cookie", "a=1"), ("accept", "x"), ("cookie", "b=2"), ("te", "trailers")]);
+        parts.version = Version::HTTP_2;
+        parts.uri = "https://site.example/x?y".parse().expect("a target");
+        let parts = prepared_by(&Position::Inner, parts);
+        assert_eq!(parts.headers.get_all("cookie").iter().count(), 1);
+        assert_eq!(value(&parts, "cookie"), Some("a=1; b=2"));
+        assert_eq!(value(&parts, "via"), Some("2.0 sluice"));
+        assert_eq!((value(&parts, "host"), parts.version), (Some("site.example"), Version::HTTP_11));
+        assert_eq!(parts.uri, "/x?y");
+        assert_eq!((value(&parts, "te"), value(&parts, "connection")), (Some("trailers"), Some("te")));
     }
 
     #[test]

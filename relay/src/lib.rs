@@ -1,9 +1,10 @@
 //! The forwarding engine that balancer and agent share.
 //!
 //! ```text
-//!             listen      one socket per data thread (SO_REUSEPORT), conflicts refused
+//!             listen      one socket per data thread (SO_REUSEPORT), conflicts refused; Unix, handed over
 //!                │
 //!  client ──► server ── peer    deadlines, half-closed and vanished clients, lingering close
+//!                │ proxy_protocol, tls, http2: each where the listener says so
 //!                │ screen       only bytes that can be read in one way
 //!                │
 //!             Handler           the program's own: where does this request go, and may it now?
@@ -24,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alarm;
 pub mod body;
 mod connection;
 mod discard;
@@ -31,6 +33,7 @@ mod drained;
 pub mod failure;
 pub mod file;
 pub mod head;
+mod http2;
 mod instance_io;
 mod intake;
 pub mod limits;
@@ -38,6 +41,7 @@ pub mod listen;
 pub mod metrics;
 mod peer;
 pub mod police;
+pub mod proxy_protocol;
 mod relayed;
 mod screen;
 pub mod server;
@@ -45,6 +49,7 @@ mod sockets;
 mod splice;
 pub mod spool;
 pub mod threads;
+pub mod tls;
 pub mod trace;
 mod tunnel;
 pub mod upstream;

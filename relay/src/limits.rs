@@ -12,8 +12,8 @@ pub struct Limits {
 /// Towards clients, which are not trusted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientLimits {
-    /// From the first byte of a request to the end of its header fields.
-    /// 10 s: a slow mobile link needs 2 s; slowloris wants minutes.
+    /// From the first byte of a request to the end of its header fields. A TLS handshake and a PROXY header have as
+    /// long. 10 s: a slow mobile link needs 2 s; slowloris wants minutes.
     pub head: Duration,
     /// How long a connection may idle between requests. 75 s: as nginx; browsers stop at about 60 s
     /// by themselves, so that the client closes first and no request meets a closing connection.
@@ -34,6 +34,61 @@ pub struct ClientLimits {
     pub head_bytes: usize,
     /// Header fields. 100: hyper's default, which needs no allocation.
     pub fields: usize,
+    pub http2: Http2Limits,
+}
+
+/// What HTTP/2 needs besides: one connection is many clients at once, and its frames cost us more than the sender.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Http2Limits {
+    /// Requests under way on a connection. 100: what RFC 9113 (6.5.2) calls the least that is of use, and what
+    /// browsers ask for.
+    pub streams: u32,
+    /// Bytes of a request body on their way. 256 KiB: at 100 ms an upload gets 2.5 MB/s.
+    pub stream_window: u32,
+    /// The same for all requests of a connection together, and so what it can make us keep. 1 MiB, as Envoy advises
+    /// for the edge (the library's default of 1 MiB for each stream would be 100 MiB).
+    pub connection_window: u32,
+    /// Streams that the client took back before we looked at them. 20: beyond it, it asks only to take back (rapid
+    /// reset, CVE-2023-44487) and is sent away.
+    pub unseen_resets: usize,
+    /// Streams that the client made us reset by breaking rules (MadeYouReset, CVE-2025-8671). 100.
+    pub provoked_resets: usize,
+    /// Requests that ended before their response did, most of all requests of the connection: at this number the
+    /// connection is told to end, at twice it is cut. 100: someone who leafs through pictures stays below.
+    pub abandoned: u64,
+    /// Requests per connection, then it is told to end. 10,000: bounds what one connection can gather, and lets
+    /// clients spread anew; a new connection costs a hundredth of a percent.
+    pub requests: u64,
+    /// Age at which a connection is told to end. 1 h, as nginx' `keepalive_time`.
+    pub age: Duration,
+    /// Silence after which a client is asked whether it is there. 30 s. It has [`ClientLimits::write_stall`] to
+    /// answer, as the question may stand behind a response that it takes slowly.
+    pub ping: Duration,
+}
+
+impl Http2Limits {
+    /// Bytes that may come without any request, any byte of a body, or any byte of a response that was asked for.
+    ///
+    /// PING, SETTINGS, PRIORITY, WINDOW_UPDATE and unknown frames cost nothing to send, must be answered or looked
+    /// at, and the library counts none of them (CVE-2019-9512, -9513, -9515). 256 KiB are 15,000 PINGs, more than a
+    /// client sends in its life; and the connection's window may be full of bodies that no instance takes yet.
+    pub(crate) const IDLE_BYTES: usize = 1024 * 1024 + 256 * 1024;
+}
+
+impl Default for Http2Limits {
+    fn default() -> Self {
+        Self {
+            streams: 100,
+            stream_window: 256 * 1024,
+            connection_window: 1024 * 1024,
+            unseen_resets: 20,
+            provoked_resets: 100,
+            abandoned: 100,
+            requests: 10_000,
+            age: Duration::from_secs(3600),
+            ping: Duration::from_secs(30),
+        }
+    }
 }
 
 impl Default for ClientLimits {
@@ -47,6 +102,7 @@ impl Default for ClientLimits {
             request_line_bytes: 16 * 1024,
             head_bytes: 64 * 1024,
             fields: 100,
+            http2: Http2Limits::default(),
         }
     }
 }

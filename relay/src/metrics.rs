@@ -3,6 +3,8 @@
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
 use sluice_process::metrics::{counter, counters, gauge};
 
+use crate::proxy_protocol::ProxyRefusal;
+
 /// Why a client's connection was ended by the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cutoff {
@@ -16,10 +18,15 @@ pub enum Cutoff {
     Gone,
     /// The relay stopped.
     Stop,
+    /// Frames that serve no request.
+    Flood,
+    /// Requests made to be taken back.
+    Resets,
 }
 
 impl Cutoff {
-    pub const ALL: [Self; 5] = [Self::Idle, Self::Request, Self::Response, Self::Gone, Self::Stop];
+    pub const ALL: [Self; 7] =
+        [Self::Idle, Self::Request, Self::Response, Self::Gone, Self::Stop, Self::Flood, Self::Resets];
 
     pub fn label(self) -> &'static str {
         match self {
@@ -28,6 +35,8 @@ impl Cutoff {
             Self::Response => "response_timeout",
             Self::Gone => "client_gone",
             Self::Stop => "stopping",
+            Self::Flood => "flood",
+            Self::Resets => "resets",
         }
     }
 }
@@ -39,6 +48,9 @@ pub struct RelayMetrics {
     pub client_open: IntGauge,
     pub accept_errors: IntCounter,
     pub(crate) cutoffs: IntCounterVec,
+    pub(crate) http2_connections: IntCounter,
+    pub(crate) http2_stalled: IntCounter,
+    proxy_refused: IntCounterVec,
     pub upstream_connections: IntCounter,
     pub upstream_open: IntGauge,
     pub upstream_reuses: IntCounter,
@@ -74,6 +86,22 @@ impl RelayMetrics {
                 "Client connections ended by Sluice, by reason.",
                 &["reason"],
             ),
+            http2_connections: counter(
+                registry,
+                "sluice_http2_connections_total",
+                "Connections on which clients spoke HTTP/2.",
+            ),
+            http2_stalled: counter(
+                registry,
+                "sluice_http2_streams_stalled_total",
+                "Responses that were given up as their client took too little of them, on connections that went on.",
+            ),
+            proxy_refused: counters(
+                registry,
+                "sluice_proxy_refused_total",
+                "Connections closed for want of a PROXY header. no_header: somebody comes past the proxy in front.",
+                &["reason"],
+            ),
             upstream_connections: counter(
                 registry,
                 "sluice_upstream_connections_total",
@@ -103,7 +131,14 @@ impl RelayMetrics {
         for cutoff in Cutoff::ALL {
             this.cutoffs.with_label_values(&[cutoff.label()]);
         }
+        for refusal in ProxyRefusal::ALL {
+            this.proxy_refused.with_label_values(&[refusal.label()]);
+        }
         this
+    }
+
+    pub(crate) fn refused(&self, refusal: ProxyRefusal) {
+        self.proxy_refused.with_label_values(&[refusal.label()]).inc();
     }
 
     pub(crate) fn cut(&self, cutoff: Cutoff) {

@@ -3,24 +3,24 @@
 //! The HTTP library reads and writes through [`ClientIo`], which notes the time of each step in
 //! [`Peer`]; the connection's task watches those notes. No timer is set per request.
 
-use std::io::{self, IoSlice};
+mod io;
+
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::failure::Failure;
-use crate::limits::ClientLimits;
+use crate::limits::{ClientLimits, Http2Limits};
 use crate::screen::Refusal;
-use crate::splice::{self, Outlet};
+use crate::splice::Outlet;
+
+pub(crate) use io::ClientIo;
 
 /// Who sent a request; cheap to clone into what handles it.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +43,20 @@ pub(crate) enum Overdue {
 
 const NEVER: u64 = u64::MAX;
 
+/// How a connection's bytes are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Clear,
+    Tls,
+}
+
 /// The socket and the notes. Times are milliseconds since `start`.
 #[derive(Debug)]
 pub(crate) struct Peer {
     tcp: TcpStream,
+    transport: Transport,
+    /// HTTP/2: requests side by side, of which this knows the number alone (see `http2`).
+    multiplexed: AtomicBool,
     /// The way for bodies that are not copied.
     outlet: Arc<Outlet>,
     start: Instant,
@@ -59,7 +69,10 @@ pub(crate) struct Peer {
     /// Since when the library has bytes to send and can not.
     write_blocked_since: AtomicU64,
     last_write: AtomicU64,
-    in_flight: AtomicBool,
+    /// Requests under way; at most one unless multiplexed.
+    in_flight: AtomicUsize,
+    /// Bytes that came since the client last did anything that serves a request, if multiplexed.
+    idle_bytes: AtomicUsize,
     /// The request under way has a response, of which some may have been sent.
     responding: AtomicBool,
     /// A request body was abandoned before its end.
@@ -75,9 +88,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(tcp: TcpStream) -> Self {
+    pub(crate) fn new(tcp: TcpStream, transport: Transport) -> Self {
         Self {
             tcp,
+            transport,
+            multiplexed: AtomicBool::new(false),
             outlet: Arc::default(),
             start: Instant::now(),
             idle_since: AtomicU64::new(0),
@@ -85,7 +100,8 @@ impl Peer {
             read_blocked_since: AtomicU64::new(NEVER),
             write_blocked_since: AtomicU64::new(NEVER),
             last_write: AtomicU64::new(0),
-            in_flight: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            idle_bytes: AtomicUsize::new(0),
             responding: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             reset: AtomicBool::new(false),
@@ -95,9 +111,37 @@ impl Peer {
         }
     }
 
-    /// `None` where what is sent must pass through user space, as for TLS.
+    /// `None` where what is sent must pass through user space: to be encrypted, or to be cut into frames.
     pub(crate) fn outlet(&self) -> Option<&Arc<Outlet>> {
-        Some(&self.outlet)
+        let as_it_is = self.transport == Transport::Clear && !self.is_multiplexed();
+        as_it_is.then_some(&self.outlet)
+    }
+
+    /// From here on the connection carries HTTP/2.
+    pub(crate) fn multiplex(&self) {
+        self.multiplexed.store(true, Relaxed);
+        self.rest();
+    }
+
+    fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Relaxed)
+    }
+
+    /// What came until now was no request.
+    pub(crate) fn rest(&self) {
+        self.head_since.store(NEVER, Relaxed);
+        self.read_blocked_since.store(NEVER, Relaxed);
+        self.idle_since.store(if self.in_flight.load(Relaxed) == 0 { self.now() } else { NEVER }, Relaxed);
+    }
+
+    /// The client did something that serves a request.
+    pub(crate) fn useful(&self) {
+        self.idle_bytes.store(0, Relaxed);
+    }
+
+    /// It sent too much that serves none.
+    pub(crate) fn is_flooding(&self) -> bool {
+        self.idle_bytes.load(Relaxed) > Http2Limits::IDLE_BYTES
     }
 
     fn now(&self) -> u64 {
@@ -108,7 +152,8 @@ impl Peer {
     pub(crate) fn request_began(&self) {
         self.head_since.store(NEVER, Relaxed);
         self.idle_since.store(NEVER, Relaxed);
-        self.in_flight.store(true, Relaxed);
+        self.in_flight.fetch_add(1, Relaxed);
+        self.useful();
     }
 
     /// Its response is about to be sent.
@@ -118,11 +163,13 @@ impl Peer {
 
     /// Its response's body is done with, one way or the other.
     pub(crate) fn response_ended(&self) {
-        self.in_flight.store(false, Relaxed);
+        self.responses.fetch_add(1, Relaxed);
+        if self.in_flight.fetch_sub(1, Relaxed) > 1 {
+            return;
+        }
         self.responding.store(false, Relaxed);
         self.read_blocked_since.store(NEVER, Relaxed);
         self.idle_since.store(self.now(), Relaxed);
-        self.responses.fetch_add(1, Relaxed);
     }
 
     /// Requests that are answered, or given up.
@@ -173,23 +220,29 @@ impl Peer {
 
     /// The earliest deadline of what is pending now.
     fn next_deadline(&self, limits: &ClientLimits) -> Option<(Instant, Overdue)> {
-        let at = |since: &AtomicU64, limit: Duration, overdue: Overdue| {
-            let since = since.load(Relaxed);
-            // Idle is who neither asks nor still takes the end of what was asked for.
-            let since =
-                if overdue == Overdue::Idle { since.max(self.last_write.load(Relaxed)) } else { since };
+        let deadline = |since: u64, limit: Duration, overdue: Overdue| {
             (since != NEVER).then(|| (self.start + Duration::from_millis(since) + limit, overdue))
         };
-        let in_flight = self.in_flight.load(Relaxed);
-        let reading =
-            if in_flight { at(&self.read_blocked_since, limits.body_stall, Overdue::Request) } else { None };
+        // Multiplexed, the library reads at all times, and each stream has a limit of its own.
+        let wants_body = !self.is_multiplexed() && self.in_flight.load(Relaxed) > 0;
+        let body_since = if wants_body { self.read_blocked_since.load(Relaxed) } else { NEVER };
         let pending = [
-            at(&self.write_blocked_since, limits.write_stall, Overdue::Response),
-            at(&self.head_since, limits.head, Overdue::Request),
-            at(&self.idle_since, limits.keep_alive, Overdue::Idle),
-            reading,
+            deadline(self.write_blocked_since.load(Relaxed), limits.write_stall, Overdue::Response),
+            deadline(self.head_since.load(Relaxed), limits.head, Overdue::Request),
+            deadline(self.idle_from(), limits.keep_alive, Overdue::Idle),
+            deadline(body_since, limits.body_stall, Overdue::Request),
         ];
         pending.into_iter().flatten().min_by_key(|(deadline, _)| *deadline)
+    }
+
+    /// Since when the client neither asks nor still takes the end of what it asked for.
+    fn idle_from(&self) -> u64 {
+        let idle_since = self.idle_since.load(Relaxed);
+        if !self.is_multiplexed() {
+            return idle_since.max(self.last_write.load(Relaxed));
+        }
+        // Something is written for every PING, so that writing shows nothing; but that more waits to be written does.
+        if self.write_blocked_since.load(Relaxed) == NEVER { idle_since } else { NEVER }
     }
 
     /// Resolves when nobody is there any more to take a response: the connection was reset, or the
@@ -203,7 +256,7 @@ impl Peer {
             let last_sign = closed_at.max(self.last_write.load(Relaxed));
             let deadline = self.start + Duration::from_millis(last_sign) + grace;
             // Without a request under way the HTTP library sees the end by itself.
-            if Instant::now() >= deadline && self.in_flight.load(Relaxed) {
+            if Instant::now() >= deadline && self.in_flight.load(Relaxed) > 0 {
                 return;
             }
             sleep_until(deadline.max(Instant::now() + Duration::from_millis(10))).await;
@@ -236,6 +289,9 @@ impl Peer {
         if self.responding.load(Relaxed) {
             return self.reset_on_close();
         }
+        if self.transport == Transport::Tls {
+            return;
+        }
         let body = format!("{}\n", Failure::ClientStalled);
         let answer = format!(
             "HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
@@ -262,7 +318,7 @@ impl Peer {
             return;
         }
         let mut scratch = [0_u8; 4096];
-        let has_more = |n: io::Result<usize>| matches!(n, Ok(1..));
+        let has_more = |n: std::io::Result<usize>| matches!(n, Ok(1..));
         if !self.unread.load(Relaxed) && !has_more(self.tcp.try_read(&mut scratch)) {
             return;
         }
@@ -276,7 +332,7 @@ impl Peer {
             match self.tcp.try_read(scratch) {
                 Ok(0) => return,
                 Ok(n) => left = left.saturating_sub(n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(_) => return,
             }
         }
@@ -294,112 +350,28 @@ fn shortest(limits: &ClientLimits) -> Duration {
     limits.head.min(limits.keep_alive).min(limits.body_stall).min(limits.write_stall)
 }
 
-/// The socket as the HTTP library sees it, and a tunnel after it.
-pub(crate) struct ClientIo {
-    peer: Arc<Peer>,
-    /// Never sent to; tells by being dropped that nobody reads or writes any more.
-    _in_use: oneshot::Sender<()>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
 
-impl ClientIo {
-    /// The socket, and what resolves (with an error) once it is out of use.
-    pub(crate) fn new(peer: Arc<Peer>) -> (Self, oneshot::Receiver<()>) {
-        let (in_use, out_of_use) = oneshot::channel();
-        (Self { peer, _in_use: in_use }, out_of_use)
-    }
-}
-
-impl ClientIo {
-    fn note_read(&self, n: usize) {
-        let peer = &self.peer;
-        peer.read_blocked_since.store(NEVER, Relaxed);
-        if n > 0 && peer.idle_since.swap(NEVER, Relaxed) != NEVER {
-            peer.head_since.store(peer.now(), Relaxed);
-        }
-    }
-
-    fn note_written<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        let peer = &self.peer;
-        match &result {
-            Poll::Pending => note_since(&peer.write_blocked_since, peer),
-            Poll::Ready(_) => {
-                peer.write_blocked_since.store(NEVER, Relaxed);
-                peer.last_write.store(peer.now(), Relaxed);
-            }
-        }
-        result
-    }
-
-    /// Tries `write` until the socket takes something or is full.
-    fn poll_write_by(
-        &self,
-        cx: &mut Context<'_>,
-        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.peer.tcp.poll_write_ready(cx))?;
-            match write(&self.peer.tcp) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-        }
-    }
-}
-
-fn note_since(since: &AtomicU64, peer: &Peer) {
-    if since.load(Relaxed) == NEVER {
-        since.store(peer.now(), Relaxed);
-    }
-}
-
-impl AsyncRead for ClientIo {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            match self.peer.tcp.poll_read_ready(cx) {
-                Poll::Ready(ready) => ready?,
-                Poll::Pending => {
-                    note_since(&self.peer.read_blocked_since, &self.peer);
-                    return Poll::Pending;
-                }
-            }
-            match self.peer.tcp.try_read_buf(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => {
-                    self.note_read(*result.as_ref().unwrap_or(&0));
-                    return Poll::Ready(result.map(|_| ()));
-                }
-            }
-        }
-    }
-}
-
-impl AsyncWrite for ClientIo {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outlet = &self.peer.outlet;
-        outlet.check()?;
-        self.note_written(self.poll_write_by(cx, |tcp| splice::write(tcp, outlet, slices)))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.peer.reset.load(Relaxed) {
-            SockRef::from(&self.peer.tcp).shutdown(std::net::Shutdown::Write)?;
-        }
-        Poll::Ready(Ok(()))
+    #[tokio::test]
+    async fn a_multiplexed_connection_is_idle_without_streams_unless_it_takes_the_end_of_something() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+        let peer = Peer::new(client, Transport::Clear);
+        let limits = ClientLimits::default();
+        let pending = || peer.next_deadline(&limits).map(|(_, overdue)| overdue);
+        peer.multiplex();
+        peer.read_blocked_since.store(0, Relaxed);
+        assert_eq!(pending(), Some(Overdue::Idle));
+        peer.request_began();
+        peer.request_began();
+        peer.response_ended();
+        assert_eq!(pending(), None, "one is under way, and has limits of its own");
+        peer.response_ended();
+        assert_eq!(pending(), Some(Overdue::Idle));
+        peer.write_blocked_since.store(0, Relaxed);
+        assert_eq!(pending(), Some(Overdue::Response), "bytes wait to be taken, and not for ever");
     }
 }

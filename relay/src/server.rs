@@ -2,26 +2,35 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sluice_process::shutdown::Watch;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::body::{ClientBody, ExchangeMark, Observer, ReplyBody};
+use crate::http2::{Spoken, sniff};
 use crate::limits::ClientLimits;
+use crate::listen::{Accepted, Acceptor, Listener, Protocol};
 use crate::metrics::{Cutoff, RelayMetrics};
-use crate::peer::{Client, ClientIo, Overdue, Peer};
+use crate::peer::{Client, ClientIo, Overdue, Peer, Transport};
+use crate::proxy_protocol::introduce;
 use crate::screen::{HeadLimits, Screened, refusal_of};
 use crate::sockets::prepare_client;
+use crate::tls::{Certificates, Secured, secure};
+
+/// Who connects by a Unix socket is on this host, and has no address.
+const THIS_HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// What the library may buffer beyond a head: bytes of requests that follow.
 const LIBRARY_SLACK: usize = 8 * 1024;
@@ -41,10 +50,10 @@ pub trait Handler: 'static {
 
 /// What serving needs besides the handler.
 pub struct Server<H> {
-    handler: Rc<H>,
-    limits: ClientLimits,
-    metrics: RelayMetrics,
-    stop: Watch,
+    pub(crate) handler: Rc<H>,
+    pub(crate) limits: ClientLimits,
+    pub(crate) metrics: RelayMetrics,
+    pub(crate) stop: Watch,
 }
 
 impl<H: Handler> Server<H> {
@@ -52,15 +61,26 @@ impl<H: Handler> Server<H> {
         Rc::new(Self { handler, limits, metrics, stop })
     }
 
+    /// Serves a listener in the clear or as its protocol says; see [`run`](Self::run).
+    pub async fn listen(self: Rc<Self>, listener: Listener) {
+        match Acceptor::new(listener) {
+            Ok(acceptor) => self.accept(acceptor).await,
+            Err(error) => tracing::error!(%error, "a listener can not be served"),
+        }
+    }
+
     /// Accepts until a stop is requested, then waits for the connections to end.
-    pub async fn run(self: Rc<Self>, listener: TcpListener) {
+    pub async fn run(self: Rc<Self>, listener: tokio::net::TcpListener) {
+        self.accept(listener.into()).await;
+    }
+
+    async fn accept(self: Rc<Self>, acceptor: Acceptor) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((tcp, address)) => {
-                        let client = Client { address, scheme: "http" };
-                        connections.spawn_local(self.clone().serve(tcp, client));
+                accepted = acceptor.accept() => match accepted {
+                    Ok(accepted) => {
+                        connections.spawn_local(self.clone().serve(accepted, acceptor.protocol.clone()));
                     }
                     Err(error) => self.accept_failed(error).await,
                 },
@@ -68,7 +88,7 @@ impl<H: Handler> Server<H> {
                 () = self.stop.requested() => break,
             }
         }
-        drop(listener);
+        drop(acceptor);
         while connections.join_next().await.is_some() {}
     }
 
@@ -79,17 +99,43 @@ impl<H: Handler> Server<H> {
         sleep(Duration::from_millis(50)).await;
     }
 
-    async fn serve(self: Rc<Self>, tcp: TcpStream, client: Client) {
+    async fn serve(self: Rc<Self>, accepted: Accepted, protocol: Protocol) {
         self.metrics.client_connections.inc();
         self.metrics.client_open.inc();
         let open = OpenGuard(&self.metrics);
-        if let Err(error) = prepare_client(&tcp, client.address) {
+        let Accepted { stream: mut tcp, address } = accepted;
+        if let Err(error) = prepare_client(&tcp, address) {
             tracing::debug!(%error, "client left before it was served");
             return;
         }
-        let peer = Arc::new(Peer::new(tcp));
-        let (io, out_of_use) = ClientIo::new(peer.clone());
-        self.drive(&peer, io, client).await;
+        let mut ahead = Bytes::new();
+        let mut source = address;
+        if protocol.proxy {
+            let introduction = tokio::select! {
+                introduction = introduce(&mut tcp, self.limits.head) => introduction,
+                () = self.stop.requested() => return,
+            };
+            match introduction {
+                Ok(introduction) => {
+                    ahead = introduction.ahead;
+                    source = introduction.source.or(address);
+                }
+                Err(refusal) => return self.metrics.refused(refusal),
+            }
+        }
+        let (transport, scheme) = match &protocol.tls {
+            Some(_) => (Transport::Tls, "https"),
+            None => (Transport::Clear, "http"),
+        };
+        let client = Client { address: source.unwrap_or(THIS_HOST), scheme };
+        let peer = Arc::new(Peer::new(tcp, transport));
+        let (mut io, out_of_use) = ClientIo::new(peer.clone());
+        io.unread(ahead);
+        match &protocol.tls {
+            Some(certificates) => Box::pin(self.drive_secure(certificates, &peer, io, client)).await,
+            None if protocol.h2c => Box::pin(self.drive_either(&peer, io, client)).await,
+            None => self.drive(&peer, io, client).await,
+        }
         if peer.is_handed_over() {
             // A tunnel holds up a graceful stop, as a response does.
             tokio::select! {
@@ -102,8 +148,61 @@ impl<H: Handler> Server<H> {
         drop(open);
     }
 
-    /// Drives a connection until it ends by itself or is cut off.
-    async fn drive(&self, peer: &Arc<Peer>, io: ClientIo, client: Client) {
+    /// TLS, and what the client chooses by ALPN.
+    async fn drive_secure(
+        self: &Rc<Self>,
+        certificates: &Certificates,
+        peer: &Arc<Peer>,
+        io: ClientIo,
+        client: Client,
+    ) {
+        let secured = secure(certificates, io, self.limits.head, &self.stop).await;
+        peer.rest();
+        match secured {
+            Some(Secured::Http1(io)) => self.drive(peer, io, client).await,
+            Some(Secured::Http2(io)) => self.drive_http2(peer, io, client).await,
+            None => {}
+        }
+    }
+
+    /// HTTP/1.1 or HTTP/2, whichever begins.
+    async fn drive_either(self: &Rc<Self>, peer: &Arc<Peer>, mut io: ClientIo, client: Client) {
+        let spoken = tokio::select! {
+            spoken = sniff(&mut io) => spoken,
+            what = peer.overdue(&self.limits) => return self.overdue(peer, what),
+            // Who has said nothing yet is idle, and a request that is arriving takes no longer than it may.
+            () = self.stop.requested() => None,
+        };
+        match spoken {
+            Some(Spoken::Http1) => self.drive(peer, io, client).await,
+            Some(Spoken::Http2) => self.drive_http2(peer, io, client).await,
+            None => {}
+        }
+    }
+
+    /// Ends a connection because its client let a deadline pass.
+    fn overdue(&self, peer: &Peer, what: Overdue) {
+        let cutoff = match what {
+            Overdue::Request => {
+                peer.answer_timeout();
+                Cutoff::Request
+            }
+            Overdue::Response => Cutoff::Response,
+            Overdue::Idle => Cutoff::Idle,
+        };
+        self.cut(peer, cutoff);
+    }
+
+    fn cut(&self, peer: &Peer, cutoff: Cutoff) {
+        peer.cut_off();
+        self.metrics.cut(cutoff);
+    }
+
+    /// Drives an HTTP/1.1 connection until it ends by itself or is cut off.
+    async fn drive<I>(&self, peer: &Arc<Peer>, io: I, client: Client)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let screened = Screened::new(io, peer.clone(), HeadLimits::from(&self.limits));
         let service = service_fn(|request| self.exchange(peer, client, request));
         let connection = http1::Builder::new()
@@ -130,14 +229,7 @@ impl<H: Handler> Server<H> {
                     return;
                 }
                 () = gone.as_mut() => break Cutoff::Gone,
-                what = overdue.as_mut() => break match what {
-                    Overdue::Request => {
-                        peer.answer_timeout();
-                        Cutoff::Request
-                    }
-                    Overdue::Response => Cutoff::Response,
-                    Overdue::Idle => Cutoff::Idle,
-                },
+                what = overdue.as_mut() => return self.overdue(peer, what),
                 () = self.stop.requested(), if !closing => {
                     connection.as_mut().graceful_shutdown();
                     closing = true;
@@ -145,8 +237,7 @@ impl<H: Handler> Server<H> {
                 () = self.stop.now() => break Cutoff::Stop,
             }
         };
-        peer.cut_off();
-        self.metrics.cut(cutoff);
+        self.cut(peer, cutoff);
     }
 
     async fn exchange(

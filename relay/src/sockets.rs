@@ -7,13 +7,16 @@ use std::sync::LazyLock;
 
 use sluice_proto::Target;
 use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 
-/// Sets up a client's connection that was just accepted from `address`.
+use crate::listen::as_stream;
+
+/// Sets up a client's connection that was just accepted from `address`, if it is one of TCP.
 ///
 /// # Errors
 /// The client is gone already.
-pub(crate) fn prepare_client(tcp: &TcpStream, address: SocketAddr) -> io::Result<()> {
+pub(crate) fn prepare_client(tcp: &TcpStream, address: Option<SocketAddr>) -> io::Result<()> {
+    let Some(address) = address else { return Ok(()) };
     // Responses are written whole; waiting for more to send only delays them.
     tcp.set_nodelay(true)?;
     if address.ip().is_loopback() {
@@ -29,6 +32,9 @@ pub(crate) fn prepare_client(tcp: &TcpStream, address: SocketAddr) -> io::Result
 pub(crate) async fn connect(target: &Target) -> io::Result<TcpStream> {
     if let Some(address) = target.literal() {
         return connect_to(address).await;
+    }
+    if let Some(path) = target.path() {
+        return as_stream(UnixStream::connect(path).await?);
     }
     let mut last = io::Error::other("the name has no address");
     for address in lookup_host(target.as_str()).await? {
@@ -89,7 +95,7 @@ mod tests {
         for name in [format!("127.0.0.1:{port}"), format!("localhost:{port}")] {
             let near = connect(&name.parse().expect("a target")).await.expect("it listens");
             let (far, address) = listener.accept().await.expect("connected");
-            prepare_client(&far, address).expect("it is there");
+            prepare_client(&far, Some(address)).expect("it is there");
             for tcp in [near, far] {
                 let algorithm = SockRef::from(&tcp).tcp_congestion().expect("a TCP socket");
                 assert!(!algorithm.starts_with(b"bbr"), "{}", String::from_utf8_lossy(&algorithm));

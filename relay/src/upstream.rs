@@ -237,7 +237,9 @@ async fn silence(progress: &Progress, limit: Duration) {
 }
 
 fn failure_of(error: &hyper::Error, progress: &Progress) -> Failure {
-    if progress.has_failed() {
+    if progress.has_stalled() {
+        Failure::ClientStalled
+    } else if progress.has_failed() {
         progress.refusal().map_or(Failure::ClientGone, Failure::BadRequest)
     } else if error.is_parse() {
         Failure::InvalidResponse

@@ -3,6 +3,9 @@
 //! | module | what |
 //! |---|---|
 //! | [`wire`] | HTTP/1.1 by hand over a socket, from either side, where the bytes matter |
+//! | [`frames`] | HTTP/2 by hand, frame by frame, as attackers write it |
+//! | [`http2`] | HTTP/2 as clients speak it |
+//! | [`certs`] | certificates, and clients that believe them |
 //! | [`script`] | instances that do exactly what a test says |
 //! | [`site`] | balancer and agents in this process, on free ports |
 //! | [`process`] | the same as child processes, to be killed and measured |
@@ -11,6 +14,9 @@
 //! Nothing sleeps to let something happen: tests wait for events, or for a condition by [`eventually`].
 
 pub mod admin;
+pub mod certs;
+pub mod frames;
+pub mod http2;
 pub mod process;
 pub mod script;
 pub mod site;

@@ -83,6 +83,19 @@ impl Process {
         Self { child: command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("a shell") }
     }
 
+    /// Through `script`, a shell's, which gets the command as its arguments; `set_up` adds what else it needs.
+    pub fn start_by(script: &str, program: &str, arguments: &str, set_up: impl FnOnce(&mut Command)) -> Self {
+        let direct = command(program, arguments);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]).arg(direct.get_program()).args(direct.get_args());
+        for (name, _) in direct.get_envs() {
+            shell.env_remove(name);
+        }
+        shell.stdin(Stdio::null()).stdout(Stdio::null());
+        set_up(&mut shell);
+        Self { child: shell.spawn().expect("a shell is there") }
+    }
+
     /// An emulated instance, and where it listens.
     pub fn instance(arguments: &str) -> (Self, SocketAddr) {
         let mut command = command("sluice-instance", arguments);

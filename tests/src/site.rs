@@ -48,7 +48,14 @@ impl Balancer {
         let config = sluice_balancer::config::Config::try_from(options).map_err(|e| e.to_string())?;
         let shutdown = Shutdown::new();
         let running = sluice_balancer::run::start(&config, &shutdown).map_err(|e| e.to_string())?;
-        Ok(Self { address: running.listen[0], admin: running.admin, running: Some(running), shutdown })
+        // A balancer on Unix sockets alone has none.
+        let address = running.listen.first().copied().unwrap_or(running.admin);
+        Ok(Self { address, admin: running.admin, running: Some(running), shutdown })
+    }
+
+    /// The address of its listener of that number.
+    pub fn listening(&self, index: usize) -> SocketAddr {
+        self.running.as_ref().expect("it has not ended").listen[index]
     }
 
     /// Asks it to stop gracefully.

@@ -95,10 +95,23 @@ impl TryFrom<Options> for Config {
 fn path(options: &Options) -> Result<Path, ConfigError> {
     match options.mode.map_or(Mode::Inline, Mode::from) {
         // A listen address may be left over from mode inline, in a file or a unit; nobody listens there now.
-        Mode::Passive => Ok(Path::Passive),
+        Mode::Passive => match options.instance.as_ref().filter(|instance| instance.path().is_some()) {
+            Some(socket) => {
+                let accepted = "in mode passive balancers connect to it: give host:port";
+                Err(ConfigError::value("--instance", socket, accepted))
+            }
+            None => Ok(Path::Passive),
+        },
         Mode::Inline => {
-            let listen = options.listen.as_ref().map(|spec| spec.address).ok_or_else(|| {
+            let spec = options.listen.as_ref().ok_or_else(|| {
                 ConfigError::missing("--listen", "give the address to take requests on, or --mode passive")
+            })?;
+            let listen = spec.plain_address().ok_or_else(|| {
+                ConfigError::value(
+                    "--listen",
+                    spec,
+                    "balancers speak plain HTTP/1.1 with agents: give IP:PORT alone",
+                )
             })?;
             if listen.ip().is_unspecified() && options.advertise.is_none() {
                 return Err(ConfigError::value(

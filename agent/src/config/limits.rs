@@ -49,6 +49,8 @@ pub(super) fn limits(options: &Options) -> Result<Limits, ConfigError> {
             request_line_bytes: line.as_usize(),
             head_bytes: head.as_usize(),
             fields: within("--max-header-fields", fields, 16, 1000)?,
+            // Balancers speak HTTP/1.1.
+            http2: client.http2,
         },
         upstream: UpstreamLimits {
             connect: time("--connect-timeout", options.connect_timeout, upstream.connect)?,

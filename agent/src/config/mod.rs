@@ -129,7 +129,7 @@ impl Config {
             balancer: self.balancers.clone(),
             instance: Some(self.instance.clone()),
             listen: match self.path {
-                Path::Inline { listen: address } => Some(sluice_relay::listen::ListenSpec { address }),
+                Path::Inline { listen: address } => Some(address.into()),
                 Path::Passive => None,
             },
             advertise: self.advertise.clone(),

@@ -84,7 +84,7 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
         ("LEAST --queue-timeout 0s", &["--queue-timeout", "1ms to 1day"]),
         ("LEAST --connect-timeout 0s", &["--connect-timeout", "1ms to 1day"]),
         ("LEAST --max-head-size 4KiB", &["--max-head-size", "4KiB", "8KiB to 16MiB"]),
-        ("LEAST --max-request-line 1B", &["--max-request-line", "1KiB to 128KiB"]),
+        ("LEAST --max-request-line 1", &["--max-request-line", "1KiB to 128KiB"]),
         ("LEAST --max-header-fields 3", &["--max-header-fields", "16 to 1000"]),
         ("LEAST --health-path healthz", &["--health-path", "healthz", "starts with /"]),
         ("LEAST --buffer-size 2MiB --buffer-total 1MiB", &["--buffer-size", "2MiB", "--buffer-total"]),
@@ -93,6 +93,14 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
         ("LEAST --compress gzip,br,gzip", &["--compress", "gzip", "once"]),
         ("LEAST --compress br --mode passive", &["--compress", "br", "--mode inline"]),
         ("LEAST --compress-threads 0", &["--compress-threads", "1 to 64"]),
+        (
+            "--balancer http://lb --mode passive --instance unix:/a",
+            &["--instance", "unix:/a", "mode passive"],
+        ),
+        (
+            "--balancer http://lb --instance app:8000 --listen 127.0.0.1:1,h2c",
+            &["--listen", "h2c", "IP:PORT alone"],
+        ),
         ("LEAST --xsendfile-root /srv", &["--xsendfile-root", "/srv", "not available in this release"]),
         ("LEAST --access-log /log", &["--access-log", "/log", "--mode passive"]),
         ("LEAST --scrape http://a/metrics", &["--scrape", "http://a/metrics", "--mode passive"]),

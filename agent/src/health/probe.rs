@@ -3,7 +3,10 @@
 use std::{io, time::Duration};
 
 use sluice_proto::Target;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
 
 use super::CheckOutcome;
 use crate::config::HealthConfig;
@@ -62,8 +65,12 @@ impl Probe {
 
     /// Closed at once: a worker that accepted it reads the end and goes on.
     async fn connect(&self) -> CheckOutcome {
-        match TcpStream::connect(self.instance.as_str()).await {
-            Ok(_connection) => CheckOutcome::Passed,
+        let connected = match self.instance.path() {
+            Some(path) => UnixStream::connect(path).await.map(drop),
+            None => TcpStream::connect(self.instance.as_str()).await.map(drop),
+        };
+        match connected {
+            Ok(()) => CheckOutcome::Passed,
             Err(error) => connect_failed(&error),
         }
     }
@@ -71,7 +78,12 @@ impl Probe {
 
 impl HealthRequest {
     fn new(instance: &Target, path: &str) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
+        let builder = match instance.path() {
+            Some(path) => reqwest::Client::builder().unix_socket(path),
+            None => reqwest::Client::builder(),
+        };
+        let host = if instance.path().is_some() { "localhost" } else { instance.as_str() };
+        let client = builder
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             // A kept connection would occupy a worker of a server that keeps them open (gunicorn's sync worker
@@ -79,7 +91,7 @@ impl HealthRequest {
             .pool_max_idle_per_host(0)
             .user_agent(crate::USER_AGENT)
             .build()?;
-        Ok(Self { client, url: format!("http://{instance}{path}"), path: path.to_owned() })
+        Ok(Self { client, url: format!("http://{host}{path}"), path: path.to_owned() })
     }
 
     /// Any answer below 500 comes from an application that works; a 404 only from a wrong path.

@@ -32,7 +32,8 @@ impl FromStr for InstanceSpec {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = text.split(',');
         let target: Target = parts.next().unwrap_or_default().parse().map_err(|e| format!("{e}"))?;
-        let name = target.as_str().parse().map_err(|e| format!("{e}"))?;
+        // Names have no slashes: unix:/run/a.sock is unix:.run.a.sock.
+        let name = target.as_str().replace('/', ".").parse().map_err(|e| format!("{e}"))?;
         let mut spec = Self {
             target,
             // One: the only number that overloads no server.

@@ -17,8 +17,9 @@ use ipnet::IpNet;
 use sluice_process::config::{ConfigError, check_admin};
 use sluice_process::{ByteSize, Span};
 use sluice_relay::Limits;
-use sluice_relay::limits::{ClientLimits, UpstreamLimits};
+use sluice_relay::limits::{ClientLimits, Http2Limits, UpstreamLimits};
 use sluice_relay::listen::ListenSpec;
+use sluice_relay::tls::CertError;
 
 pub use instance::InstanceSpec;
 pub use options::Options;
@@ -67,6 +68,7 @@ impl TryFrom<Options> for Config {
         let outlier = outlier(&options)?;
         let (line, head, fields) = head_limits(&options)?;
         check_admin(admin, options.token_file.is_some())?;
+        check_certificates(&options.listen)?;
         let services = service::check(&options.service, &options.rule)?;
         instance::check(&options.instance, &services)?;
         Ok(Self {
@@ -104,6 +106,7 @@ impl TryFrom<Options> for Config {
                     body_stall: span(options.client_body_timeout),
                     write_stall: span(options.client_write_timeout),
                     half_close_grace: span(options.half_close_grace),
+                    http2: Http2Limits::default(),
                 },
                 upstream: UpstreamLimits {
                     connect: span(options.connect_timeout),
@@ -116,6 +119,15 @@ impl TryFrom<Options> for Config {
             },
         })
     }
+}
+
+/// A certificate that can not be used is said at the start, and by `check`.
+fn check_certificates(listen: &[ListenSpec]) -> Result<(), ConfigError> {
+    for spec in listen {
+        let refused = |error: CertError| ConfigError::value("listen", spec, error.to_string());
+        spec.tls.iter().try_for_each(|files| files.check()).map_err(refused)?;
+    }
+    Ok(())
 }
 
 fn outlier(options: &Options) -> Result<OutlierParams, ConfigError> {
@@ -308,7 +320,7 @@ mod tests {
             (&["--max-ejected", "101"], "", &["--max-ejected", "101", "0 to 100"]),
             (&["--max-header-fields", "9"], "", &["--max-header-fields", "9", "16 to 1000"]),
             (&["--listen", "8080"], "", &["--listen", "8080", "127.0.0.1:8080"]),
-            (&["--listen", "127.0.0.1:80,h2c"], "", &["--listen", "h2c", "not available"]),
+            (&["--listen", "127.0.0.1:80,tls=a"], "", &["--listen", "tls=a", "CERT:KEY"]),
             (&["--instance", "127.0.0.1:80,wrokers=2"], "", &["wrokers", "workers=N"]),
             (&["--instance", "127.0.0.1:80,workers=0"], "", &["workers", "0"]),
             (&["--instance", "127.0.0.1:80,service=x"], "", &["instance", "x", "default"]),

@@ -25,7 +25,12 @@ use crate::decide::plan::PlanParams;
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Options {
-    /// Where clients connect [default: 127.0.0.1:8080]
+    /// Where clients connect: ADDR[,tls=CERT:KEY][,h2c][,proxy] [default: 127.0.0.1:8080]
+    ///
+    /// ADDR is IP:PORT, unix:PATH (with mode=0660 or another), or fd:NAME or fd:NUMBER for a socket of
+    /// systemd's. tls: HTTPS with HTTP/2 and HTTP/1.1; PEM files, read again when they change; more
+    /// than once for several names, the first for all others. h2c: HTTP/2 in the clear as well as
+    /// HTTP/1.1. proxy: every connection must begin with a PROXY header, version 1 or 2.
     #[arg(long, value_name = "ADDR", env = "SLUICE_LISTEN", value_delimiter = ' ')]
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<ListenSpec>,
@@ -258,7 +263,7 @@ impl Options {
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let head = self.max_head_size.map_or(client.head_bytes, ByteSize::as_usize);
         Self {
-            listen: or_one(self.listen, || ListenSpec { address: ([127, 0, 0, 1], 8080).into() }),
+            listen: or_one(self.listen, || SocketAddr::from(([127, 0, 0, 1], 8080)).into()),
             admin: self.admin.or(Some(([127, 0, 0, 1], 9900).into())),
             threads: self.threads.or_else(|| Some(cores())),
             // A queue longer than what a few hundred workers serve within the timeout only delays

@@ -6,12 +6,12 @@ mod handler;
 mod reveal;
 mod sticky;
 
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use sluice_process::Watch;
 use sluice_relay::head::Position;
+use sluice_relay::listen::Listener;
 use sluice_relay::metrics::RelayMetrics;
 use sluice_relay::server::Server;
 use sluice_relay::{Limits, Upstreams};
@@ -33,7 +33,7 @@ pub struct DataPath {
 }
 
 /// Runs one data thread: serves its share of every listening address until the stop.
-pub async fn run_thread(path: Arc<DataPath>, listeners: Vec<TcpListener>) {
+pub async fn run_thread(path: Arc<DataPath>, listeners: Vec<Listener>) {
     let upstreams = Upstreams::new(path.limits.upstream.clone(), path.relay_metrics.clone());
     tokio::task::spawn_local(upstreams.clone().sweep());
     let handler = Rc::new(Handler::new(path.clone(), upstreams));
@@ -41,12 +41,7 @@ pub async fn run_thread(path: Arc<DataPath>, listeners: Vec<TcpListener>) {
         Server::new(handler, path.limits.client.clone(), path.relay_metrics.clone(), path.stop.clone());
     let mut serving = JoinSet::new();
     for listener in listeners {
-        match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => {
-                serving.spawn_local(server.clone().run(listener));
-            }
-            Err(error) => tracing::error!(%error, "a listener can not be served"),
-        }
+        serving.spawn_local(server.clone().listen(listener));
     }
     while serving.join_next().await.is_some() {}
 }

@@ -79,7 +79,7 @@ impl Site {
 }
 
 fn balancer_config(listen: Option<SocketAddr>, admin: Option<SocketAddr>) -> Result<Config, RunError> {
-    let listen = sluice_relay::listen::ListenSpec { address: listen.unwrap_or_else(|| free_or_any(8080)) };
+    let listen = listen.unwrap_or_else(|| free_or_any(8080)).into();
     let admin = Some(admin.unwrap_or_else(|| free_or_any(9900)));
     Ok(Config::try_from(Options { listen: vec![listen], admin, ..Options::default() })?)
 }
@@ -94,7 +94,7 @@ fn agent_options(balancer: SocketAddr) -> Result<sluice_agent::Options, RunError
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     Ok(sluice_agent::Options {
         balancer: vec![format!("http://{balancer}").parse().map_err(RunError::failed)?],
-        listen: Some(sluice_relay::listen::ListenSpec { address: any }),
+        listen: Some(any.into()),
         admin: Some(any),
         ..sluice_agent::Options::default()
     })

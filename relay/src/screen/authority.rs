@@ -50,7 +50,7 @@ fn is_percent_encoded(name: &[u8]) -> bool {
 }
 
 /// Whether two authorities name the same host and port. `default_port`: of the scheme.
-pub(super) fn is_same(one: &[u8], other: &[u8], default_port: &[u8]) -> bool {
+pub(crate) fn is_same(one: &[u8], other: &[u8], default_port: &[u8]) -> bool {
     without_port(one, default_port).eq_ignore_ascii_case(without_port(other, default_port))
 }
 

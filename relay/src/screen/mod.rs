@@ -25,7 +25,8 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use authority::is_authority;
+pub(crate) use authority::{is_authority, is_same};
 pub(crate) use head::HeadLimits;
 pub(crate) use io::{Screened, refusal_of};
 pub use refusal::Refusal;
+pub(crate) use target::{check_method, check_path};

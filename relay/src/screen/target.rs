@@ -48,7 +48,7 @@ impl<'a> RequestLine<'a> {
     }
 }
 
-fn check_method(method: &[u8]) -> Result<(), Refusal> {
+pub(crate) fn check_method(method: &[u8]) -> Result<(), Refusal> {
     if method.is_empty() || !all_in(method, &TOKEN) {
         return Err(Refusal::malformed("the method is not a token"));
     }
@@ -104,7 +104,8 @@ fn without_scheme(target: &[u8]) -> Option<(&[u8], &'static [u8])> {
     })
 }
 
-fn check_path(path_and_query: &[u8]) -> Result<(), Refusal> {
+/// Whether all characters of a path, with its query, may be there as they are.
+pub(crate) fn check_path(path_and_query: &[u8]) -> Result<(), Refusal> {
     let (path, query) = match path_and_query.iter().position(|byte| *byte == b'?') {
         Some(mark) => (&path_and_query[..mark], &path_and_query[mark + 1..]),
         None => (path_and_query, &[][..]),

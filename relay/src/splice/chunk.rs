@@ -44,6 +44,14 @@ impl Chunk {
             Kind::Piped(_) => None,
         }
     }
+
+    /// Keeps `most` bytes and returns what is beyond them. A stand-in stays whole.
+    pub(crate) fn split_off(&mut self, most: usize) -> Option<Self> {
+        match &mut self.0 {
+            Kind::Bytes(bytes) if bytes.len() > most => Some(bytes.split_off(most).into()),
+            Kind::Bytes(_) | Kind::Piped(_) => None,
+        }
+    }
 }
 
 impl Buf for Chunk {

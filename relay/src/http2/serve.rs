@@ -1,0 +1,152 @@
+//! Drives one HTTP/2 connection.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{Method, Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http2::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::sleep;
+
+use super::request;
+use super::streams::{Spawner, StreamWatch, Streams, Verdict};
+use crate::body::{ClientBody, ExchangeMark, ReplyBody};
+use crate::limits::ClientLimits;
+use crate::metrics::Cutoff;
+use crate::peer::{Client, Overdue, Peer};
+use crate::server::{Handler, Server};
+
+/// Why a connection is told to end, or is ended.
+enum Turn {
+    Retire,
+    Cut(Cutoff),
+}
+
+impl<H: Handler> Server<H> {
+    /// Until the connection has ended by itself or is to be cut off.
+    pub(crate) async fn drive_http2<I>(self: &Rc<Self>, peer: &Arc<Peer>, io: I, client: Client)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        peer.multiplex();
+        self.metrics.http2_connections.inc();
+        let streams = Streams::new(self.limits.clone(), self.metrics.clone());
+        let service = service_fn(|request| {
+            let exchange = Exchange { peer: peer.clone(), watch: streams.begin(), client };
+            self.clone().stream(exchange, request)
+        });
+        let connection = builder(&self.limits, &streams).serve_connection(TokioIo::new(io), service);
+        let mut connection = pin!(connection);
+        // What is left of responses has as long as the end of any other.
+        let farewell = ClientLimits { keep_alive: self.limits.write_stall, ..self.limits.clone() };
+        let mut overdue = pin!(peer.overdue(&self.limits));
+        let mut too_old = pin!(sleep(self.limits.http2.age));
+        let mut closing = false;
+        let cutoff = loop {
+            let turn = tokio::select! {
+                biased;
+                result = connection.as_mut() => {
+                    return self.ended(peer, client, result);
+                }
+                what = overdue.as_mut() => match what {
+                    Overdue::Idle if !closing => Turn::Retire,
+                    Overdue::Idle => Turn::Cut(Cutoff::Idle),
+                    Overdue::Request => Turn::Cut(Cutoff::Request),
+                    Overdue::Response => Turn::Cut(Cutoff::Response),
+                },
+                verdict = streams.verdict() => match verdict {
+                    Verdict::Retire => Turn::Retire,
+                    Verdict::Cut => Turn::Cut(Cutoff::Resets),
+                },
+                () = too_old.as_mut(), if !closing => Turn::Retire,
+                () = self.stop.requested(), if !closing => Turn::Retire,
+                () = self.stop.now() => Turn::Cut(Cutoff::Stop),
+            };
+            match turn {
+                Turn::Cut(cutoff) => break cutoff,
+                Turn::Retire if closing => {}
+                // RFC 9113, 6.8: a first GOAWAY that names no stream, and the real one after a round trip, so that no
+                // request of the client's is lost between them.
+                Turn::Retire => {
+                    connection.as_mut().graceful_shutdown();
+                    peer.rest();
+                    overdue.set(peer.overdue(&farewell));
+                    closing = true;
+                }
+            }
+        };
+        if cutoff == Cutoff::Resets {
+            peer.reset_on_close();
+        }
+        self.metrics.cut(cutoff);
+    }
+
+    fn ended(&self, peer: &Peer, client: Client, result: hyper::Result<()>) {
+        if let Err(error) = result {
+            tracing::debug!(client = %client.address, %error, "connection ended");
+        }
+        if peer.is_flooding() {
+            peer.reset_on_close();
+            self.metrics.cut(Cutoff::Flood);
+        }
+    }
+
+    /// One request and the head of its response.
+    async fn stream(
+        self: Rc<Self>,
+        exchange: Exchange,
+        request: Request<Incoming>,
+    ) -> Result<Response<ReplyBody<H::Observer>>, Infallible> {
+        let Exchange { peer, watch, client } = exchange;
+        let mark = ExchangeMark::on_stream(peer.clone(), watch.clone());
+        let is_head = request.method() == Method::HEAD;
+        let mut request = request.map(|body| ClientBody::on_stream(body, peer, self.limits.body_stall));
+        if let Err(refusal) = request::check(&request, self.limits.fields) {
+            request.extensions_mut().insert(refusal);
+        }
+        let mut response = self.handler.clone().handle(request, client).await;
+        // The library of HTTP/1.1 drops a text that answers HEAD, this one sends it.
+        if is_head && !response.body().is_end_stream() {
+            response = response.map(|_text| ReplyBody::text(String::new()));
+        }
+        if response.body().is_end_stream() {
+            watch.given(true);
+        }
+        response.body_mut().exchange = Some(mark);
+        Ok(response)
+    }
+}
+
+/// What a request needs to know of its connection.
+struct Exchange {
+    peer: Arc<Peer>,
+    watch: Rc<StreamWatch>,
+    client: Client,
+}
+
+/// The library with every limit said, so that no default of it matters.
+fn builder(limits: &ClientLimits, streams: &Rc<Streams>) -> Builder<Spawner> {
+    let http2 = &limits.http2;
+    let mut builder = Builder::new(Spawner(streams.clone()));
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(http2.streams)
+        .initial_stream_window_size(http2.stream_window)
+        .initial_connection_window_size(http2.connection_window)
+        .max_pending_accept_reset_streams(http2.unseen_resets)
+        .max_local_error_reset_streams(http2.provoked_resets)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(http2.ping)
+        .keep_alive_timeout(limits.write_stall);
+    builder
+}
+
+/// Bytes of a response that a stream may have queued. 64 KiB: a window of the least size that clients announce.
+const SEND_BUFFER: usize = 64 * 1024;

@@ -1,0 +1,182 @@
+//! The streams of one connection: how many came to nothing, and which of them their client does not take.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
+use tokio::time::Instant;
+
+use crate::alarm::Alarm;
+use crate::limits::ClientLimits;
+use crate::metrics::RelayMetrics;
+
+/// What to do about a connection because of its streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Tell it to end.
+    Retire,
+    /// End it.
+    Cut,
+}
+
+/// Counts streams and runs them, as the library's executor.
+pub(super) struct Streams {
+    tally: Cell<Tally>,
+    /// The watch of a stream that was announced and is about to be run: the library does the one after the other.
+    announced: RefCell<Option<Rc<StreamWatch>>>,
+    verdict: Cell<Option<Verdict>>,
+    decided: Notify,
+    limits: ClientLimits,
+    metrics: RelayMetrics,
+}
+
+/// What became of a connection's requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    begun: u64,
+    /// Ended before their response had.
+    abandoned: u64,
+}
+
+impl Tally {
+    /// Someone who takes back most of what they ask for, and asks for much, does so for the cost of it.
+    fn verdict(self, requests: u64, abandoned: u64) -> Option<Verdict> {
+        let most = self.abandoned * 2 > self.begun;
+        if most && self.abandoned >= 2 * abandoned {
+            Some(Verdict::Cut)
+        } else if self.begun >= requests || (most && self.abandoned >= abandoned) {
+            Some(Verdict::Retire)
+        } else {
+            None
+        }
+    }
+}
+
+impl Streams {
+    pub(super) fn new(limits: ClientLimits, metrics: RelayMetrics) -> Rc<Self> {
+        Rc::new(Self {
+            tally: Cell::default(),
+            announced: RefCell::default(),
+            verdict: Cell::default(),
+            decided: Notify::new(),
+            limits,
+            metrics,
+        })
+    }
+
+    /// A request begins.
+    pub(super) fn begin(&self) -> Rc<StreamWatch> {
+        let watch = Rc::new(StreamWatch::default());
+        self.announced.replace(Some(watch.clone()));
+        self.count(|tally| tally.begun += 1);
+        watch
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Tally)) {
+        let mut tally = self.tally.get();
+        change(&mut tally);
+        self.tally.set(tally);
+        let verdict = tally.verdict(self.limits.http2.requests, self.limits.http2.abandoned);
+        if verdict.is_some() && verdict != self.verdict.replace(verdict) {
+            self.decided.notify_one();
+        }
+    }
+
+    /// Resolves when there is something to be done about the connection; it may become worse later.
+    pub(super) async fn verdict(&self) -> Verdict {
+        loop {
+            self.decided.notified().await;
+            if let Some(verdict) = self.verdict.get() {
+                return verdict;
+            }
+        }
+    }
+
+    /// Runs a stream to its end, or until its client has taken nothing for too long. Dropped, it is reset.
+    async fn run(self: Rc<Self>, stream: impl Future<Output = ()>, watch: Rc<StreamWatch>) {
+        let mut stream = pin!(stream);
+        let stalled = poll_fn(|cx| match stream.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(false),
+            Poll::Pending => watch.poll_stalled(cx, self.limits.write_stall).map(|()| true),
+        })
+        .await;
+        if stalled {
+            self.metrics.http2_stalled.inc();
+        }
+        if !watch.finished.get() {
+            self.count(|tally| tally.abandoned += 1);
+        }
+    }
+}
+
+/// What runs the library's streams, on the connection's own thread.
+#[derive(Clone)]
+pub(super) struct Spawner(pub(super) Rc<Streams>);
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Spawner {
+    fn execute(&self, stream: F) {
+        let watch = self.0.announced.take().unwrap_or_default();
+        spawn_local(self.0.clone().run(stream, watch));
+    }
+}
+
+/// Notes of one stream's response, made as it passes.
+#[derive(Debug, Default)]
+pub(crate) struct StreamWatch {
+    /// Since when a piece of it waits to be taken.
+    owed_since: Cell<Option<Instant>>,
+    /// All of it was handed out.
+    finished: Cell<bool>,
+    alarm: RefCell<Alarm>,
+}
+
+impl StreamWatch {
+    /// All that was handed out before is taken.
+    pub(crate) fn asks(&self) {
+        self.owed_since.set(None);
+    }
+
+    /// A piece was handed out. It is asked for the next once the client let this one be sent.
+    pub(crate) fn given(&self, finished: bool) {
+        self.owed_since.set(Some(Instant::now()));
+        self.finished.set(finished);
+    }
+
+    /// Ready when the client has taken nothing for `limit`.
+    fn poll_stalled(&self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
+        let Some(since) = self.owed_since.get() else { return Poll::Pending };
+        ready!(self.alarm.borrow_mut().poll_at(cx, since + limit));
+        Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_takes_back_most_requests_is_sent_away() {
+        for (begun, abandoned, expected) in [
+            (0, 0, None),
+            (99, 99, None),
+            (100, 100, Some(Verdict::Retire)),
+            (199, 100, Some(Verdict::Retire)),
+            (200, 100, None),
+            (199, 199, Some(Verdict::Retire)),
+            (200, 200, Some(Verdict::Cut)),
+            (399, 200, Some(Verdict::Cut)),
+            (400, 200, None),
+            (999, 0, None),
+            (1000, 0, Some(Verdict::Retire)),
+            (1000, 500, Some(Verdict::Retire)),
+            (1000, 501, Some(Verdict::Cut)),
+        ] {
+            assert_eq!(Tally { begun, abandoned }.verdict(1000, 100), expected, "{begun} {abandoned}");
+        }
+    }
+}
