@@ -26,6 +26,7 @@ pub mod data;
 pub mod decide;
 pub mod demo;
 pub mod metrics;
+pub mod observe;
 pub mod pool;
 pub mod replay;
 pub mod run;

@@ -25,7 +25,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    fn label(self) -> &'static str {
+    /// The value of the label.
+    pub fn label(self) -> &'static str {
         match self {
             Self::Answered(0..200) => "1xx",
             Self::Answered(200..300) => "2xx",

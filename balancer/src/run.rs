@@ -13,6 +13,7 @@ use sluice_relay::head::Position;
 use sluice_relay::listen;
 use sluice_relay::metrics::RelayMetrics;
 use sluice_relay::threads::DataThreads;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::config::{Config, ServiceSpec, routes};
@@ -23,6 +24,7 @@ use crate::control::{
 use crate::data::{self, DataPath};
 use crate::decide::membership::{Key, Word};
 use crate::metrics::RequestMetrics;
+use crate::observe::Observers;
 use crate::pool::{ClassTable, Directory, Service, now};
 use crate::saved::SavedService;
 
@@ -33,6 +35,7 @@ pub struct Running {
     pub admin: SocketAddr,
     pub state: Arc<ControlState>,
     keeper: Option<Keeper>,
+    observers: Option<Arc<Observers>>,
     data: DataThreads,
     control: OwnThread<Result<(), RunError>>,
     /// Ends the control plane, once the data path has ended.
@@ -58,11 +61,13 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     let keeper = config.state_dir.clone().map(|dir| Keeper::new(state.clone(), dir));
     PoolCollector::register(&registry, &state);
     DecisionCollector::register(&registry, &state);
+    let observers = Observers::open(config.access_log.as_ref(), &config.trusted_proxies, &registry)?;
     let path = Arc::new(DataPath {
         directory,
         position: Position::Edge { trusted: config.trusted_proxies.clone() },
         limits: config.limits.clone(),
         reveal: config.reveal,
+        observers: observers.clone(),
         relay_metrics: RelayMetrics::register(&registry),
         stop: shutdown.watch(),
     });
@@ -76,6 +81,7 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     let control = ControlPlane {
         state: state.clone(),
         keeper: keeper.clone(),
+        observers: observers.clone(),
         shutdown: shutdown.clone(),
         drain_timeout: config.drain_timeout,
         stop: control_stop.watch(),
@@ -88,7 +94,7 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
         tracing::info!("serving http://{address}");
     }
     tracing::info!("dashboard and metrics at http://{admin}/");
-    Ok(Running { listen, admin, state, keeper, data, control, control_stop })
+    Ok(Running { listen, admin, state, keeper, observers, data, control, control_stop })
 }
 
 impl Running {
@@ -104,6 +110,9 @@ impl Running {
         let control = self.control.join().map_err(RunError::failed).flatten();
         if let Some(keeper) = self.keeper {
             keeper.save();
+        }
+        if let Some(observers) = self.observers {
+            observers.close();
         }
         self.state.decisions.close();
         data.and(control)
@@ -145,6 +154,7 @@ fn listeners(config: &Config) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>)
 struct ControlPlane {
     state: Arc<ControlState>,
     keeper: Option<Keeper>,
+    observers: Option<Arc<Observers>>,
     shutdown: Shutdown,
     drain_timeout: Duration,
     stop: Watch,
@@ -158,6 +168,9 @@ impl ControlPlane {
         if let Some(keeper) = self.keeper {
             tokio::task::spawn(keeper.run());
         }
+        if let Some(observers) = self.observers {
+            tokio::task::spawn(reopen_on_hangup(observers));
+        }
         tokio::task::spawn(limit_drain(self.shutdown, self.drain_timeout));
         let stop = self.stop;
         server.serve(router, async move { stop.requested().await }).await.map_err(RunError::failed)
@@ -170,6 +183,18 @@ async fn limit_drain(shutdown: Shutdown, timeout: Duration) {
     tracing::info!("stopping: finishing what is under way, for at most {timeout:?}");
     sleep(timeout).await;
     shutdown.trigger_now();
+}
+
+/// SIGHUP says that the access log's file was renamed.
+async fn reopen_on_hangup(observers: Arc<Observers>) {
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangups) => {
+            while hangups.recv().await.is_some() {
+                observers.reopen();
+            }
+        }
+        Err(error) => tracing::warn!("SIGHUP will not open the access log again: {error}"),
+    }
 }
 
 struct StopOnDrop(Shutdown);
