@@ -124,7 +124,7 @@ impl RequestMetrics {
             requests: counters(
                 registry,
                 "sluice_requests_total",
-                "Requests by outcome: 2xx to 5xx as the instance answered, otherwise what went wrong. See the operator's guide for each.",
+                "Requests by outcome: 2xx to 5xx as the instance answered, otherwise what went wrong. README, 'What a client sees when something fails', has each.",
                 &["service", "class", "outcome"],
             ),
             queue: histograms(
@@ -137,27 +137,27 @@ impl RequestMetrics {
             ttfb: histograms(
                 registry,
                 "sluice_time_to_first_byte_seconds",
-                "Time from sending a request to an instance to the head of its response.",
+                "Time from sending a request to an instance to the head of its response. Rising while sluice_queue_wait_seconds does not: the application is slower.",
                 BY_CLASS,
                 LATENCY_BUCKETS,
             ),
             duration: histograms(
                 registry,
                 "sluice_request_duration_seconds",
-                "Time from a request's arrival to the last byte that its instance sent, queue included.",
+                "Time from a request's arrival to the last byte that its instance sent, queue included. What of it is waiting: sluice_queue_wait_seconds.",
                 BY_CLASS,
                 LATENCY_BUCKETS,
             ),
             response_bytes: counters(
                 registry,
                 "sluice_response_bytes_total",
-                "Body bytes from instances.",
+                "Body bytes from instances. More than expected: see which class.",
                 BY_CLASS,
             ),
             request_bytes: counters(
                 registry,
                 "sluice_request_bytes_total",
-                "Body bytes from clients.",
+                "Body bytes from clients. More than expected: see which class.",
                 BY_CLASS,
             ),
             retries: counters(
