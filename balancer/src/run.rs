@@ -24,7 +24,7 @@ use crate::control::{
 use crate::data::{self, DataPath};
 use crate::decide::membership::{Key, Word};
 use crate::metrics::RequestMetrics;
-use crate::observe::Observers;
+use crate::observe::{Exporter, Observers};
 use crate::pool::{ClassTable, Directory, Service, now};
 use crate::saved::SavedService;
 
@@ -61,7 +61,9 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     let keeper = config.state_dir.clone().map(|dir| Keeper::new(state.clone(), dir));
     PoolCollector::register(&registry, &state);
     DecisionCollector::register(&registry, &state);
-    let observers = Observers::open(config.access_log.as_ref(), &config.trusted_proxies, &registry)?;
+    let control_stop = Shutdown::new();
+    let (observers, exporter) =
+        Observers::open(&config.observers, &config.trusted_proxies, &registry, control_stop.watch())?;
     let path = Arc::new(DataPath {
         directory,
         position: Position::Edge { trusted: config.trusted_proxies.clone() },
@@ -77,11 +79,11 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     let admin = admin_server.local_addr();
     let (listen, per_thread) = listeners(config)?;
     let router = control::router(&state, registry, readiness, token);
-    let control_stop = Shutdown::new();
     let control = ControlPlane {
         state: state.clone(),
         keeper: keeper.clone(),
         observers: observers.clone(),
+        exporter,
         shutdown: shutdown.clone(),
         drain_timeout: config.drain_timeout,
         stop: control_stop.watch(),
@@ -155,6 +157,7 @@ struct ControlPlane {
     state: Arc<ControlState>,
     keeper: Option<Keeper>,
     observers: Option<Arc<Observers>>,
+    exporter: Option<Exporter>,
     shutdown: Shutdown,
     drain_timeout: Duration,
     stop: Watch,
@@ -171,9 +174,16 @@ impl ControlPlane {
         if let Some(observers) = self.observers {
             tokio::task::spawn(reopen_on_hangup(observers));
         }
+        let exporting = self.exporter.map(|exporter| tokio::task::spawn(exporter.run()));
         tokio::task::spawn(limit_drain(self.shutdown, self.drain_timeout));
         let stop = self.stop;
-        server.serve(router, async move { stop.requested().await }).await.map_err(RunError::failed)
+        let served = server.serve(router, async move { stop.requested().await }).await;
+        if let Some(exporting) = exporting
+            && let Err(error) = exporting.await
+        {
+            tracing::error!(%error, "the exporter of spans ended early");
+        }
+        served.map_err(RunError::failed)
     }
 }
 

@@ -103,11 +103,14 @@ async fn attempts_are_counted_and_the_last_instance_is_named() {
         "--instance {nobody},name=gone --instance {},name=there {flags}",
         instance.address()
     ));
-    // The first may go to either; from the second on, the one that failed is not asked first.
-    for _ in 0..4 {
+    let mut asked = 0;
+    eventually("one that is sent to nobody first", PATIENCE, async || {
+        asked += 1;
         assert_eq!(ask(balancer.address, get("/")).await.status(), 200);
-    }
-    let told = until_lines(&file, 4).await;
+        expect(admin::metric(balancer.admin, "sluice_retries_total", &[]).await, |retries| *retries >= 1.0)
+    })
+    .await;
+    let told = until_lines(&file, asked).await;
     assert!(told.iter().all(|line| line["instance"] == "there"), "{told:?}");
     assert!(
         told.iter().any(|line| line["attempts"] == 2),

@@ -30,7 +30,7 @@ use crate::control::DecisionFile;
 use crate::data::Reveal;
 use crate::decide::plan::PlanParams;
 use crate::decide::plan::params::ParamError;
-use crate::observe::AccessLogSpec;
+use crate::observe::ObserverSpecs;
 use crate::pool::ServiceLimits;
 use crate::saved::StateDir;
 
@@ -54,7 +54,8 @@ pub struct Config {
     /// Where what was learned is kept.
     pub state_dir: Option<StateDir>,
     pub decision_log: Option<DecisionFile>,
-    pub access_log: Option<AccessLogSpec>,
+    /// Who is told what requests came to.
+    pub observers: ObserverSpecs,
 }
 
 impl TryFrom<Options> for Config {
@@ -66,7 +67,7 @@ impl TryFrom<Options> for Config {
         refuse_zero(&options)?;
         let admin = options.admin.expect("set by with_defaults");
         let plan = planner(&options)?;
-        let access_log = observe::access_log(&options)?;
+        let observers = observe::observers(&options)?;
         check_admin(admin, options.token_file.is_some())?;
         let services = service::check(&options.service, &options.rule)?;
         instance::check(&options.instance, &services)?;
@@ -84,7 +85,7 @@ impl TryFrom<Options> for Config {
                 startup_hold: span(options.startup_hold),
                 plan,
             },
-            access_log,
+            observers,
             state_dir: options.state_dir.map(state_dir).transpose()?,
             decision_log: decision_log(options.decision_log, options.decision_log_size)?,
             drain_timeout: span(options.drain_timeout),
@@ -332,6 +333,9 @@ mod tests {
                 "",
                 &["access-log-sample", "0", "above 0 to 1"],
             ),
+            (&["--otlp-endpoint", "https://c:4318"], "", &["otlp-endpoint", "https://c:4318", "http://"]),
+            (&["--otlp-endpoint", "c:4318"], "", &["otlp-endpoint", "c:4318", "http://127.0.0.1:4318"]),
+            (&["--otlp-endpoint", "http://c", "--otlp-sample", "2"], "", &["otlp-sample", "2", "0 to 1"]),
             (&[], "[service.\"a b\"]\nhosts = [\"a\"]\n", &["service", "a b"]),
         ] {
             let error = from(args, file).expect_err("refused");

@@ -176,6 +176,16 @@ pub struct Options {
     #[arg(long, value_name = "SHARE", env = "SLUICE_ACCESS_LOG_SAMPLE")]
     pub access_log_sample: Option<f64>,
 
+    /// A collector that gets spans, OTLP over HTTP: http://127.0.0.1:4318 [default: none]
+    ///
+    /// /v1/traces is added. Spans wait in memory, and are lost, and counted, if the collector does not take them.
+    #[arg(long, value_name = "URL", env = "SLUICE_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+
+    /// Share of the traces that begin here that are recorded; those that come with a traceparent keep its flag [default: 0.1]
+    #[arg(long, value_name = "SHARE", env = "SLUICE_OTLP_SAMPLE")]
+    pub otlp_sample: Option<f64>,
+
     /// How log lines look [default: text]
     #[arg(long, value_name = "FORMAT", env = "SLUICE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -237,6 +247,8 @@ layered!(Options {
     access_log,
     access_log_format,
     access_log_sample,
+    otlp_endpoint,
+    otlp_sample,
     log_format,
     planner,
     rule,
@@ -287,6 +299,7 @@ impl Options {
             decision_log_size: self.decision_log_size.or(Some(ByteSize::mib(64))),
             access_log_format: self.access_log_format.or_else(|| Some(AccessFormat::combined())),
             access_log_sample: self.access_log_sample.or(Some(1.0)),
+            otlp_sample: self.otlp_sample.or(Some(0.1)),
             planner: self.planner.or_else(|| Some(PlanParams::default())),
             log_format: self.log_format.or(Some(LogFormat::default())),
             ..self

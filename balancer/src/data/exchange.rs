@@ -63,17 +63,18 @@ impl Record {
     }
 
     /// Its head is rewritten: it names the client, the request and its trace.
-    pub(super) fn identified(&mut self, headers: &HeaderMap) {
+    pub(super) fn identified(&mut self, headers: &HeaderMap, rng: &mut fastrand::Rng) {
         if let Some(trail) = &mut self.trail {
-            trail.identified(headers);
+            trail.identified(headers, rng);
         }
     }
 
-    /// It has its slot and is about to be sent, for the first time or again.
-    pub(super) fn sending(&mut self, judgement: &Judgement, slot: &Slot) {
+    /// It has its slot and is about to be sent, for the first time or again. Its trace context becomes that of this
+    /// attempt, if it is recorded.
+    pub(super) fn sending(&mut self, judgement: &Judgement, slot: &Slot, headers: &mut HeaderMap) {
         let now = now();
         if let Some(trail) = &mut self.trail {
-            trail.sending(now, judgement, slot);
+            trail.sending(now, judgement, slot, headers);
         }
         if self.sent.is_none() {
             self.queued = now.saturating_duration_since(self.arrived);
@@ -130,6 +131,7 @@ impl Record {
                 class: &self.class,
                 outcome,
                 status: self.status,
+                arrived: self.arrived,
                 duration,
                 queued: self.queued,
                 ttfb: self.ttfb,

@@ -88,7 +88,7 @@ async fn attempts(
             // That no other instance is there says less than why this one failed.
             Err(failure) => return Err(last_failure.unwrap_or(failure)),
         };
-        record.sending(&judgement, &slot);
+        record.sending(&judgement, &slot, request.headers_mut());
         let method = request.method().clone();
         let instance = slot.instance().clone();
         let lost = match attempt_once(forwarding, request, slot, judgement).await {

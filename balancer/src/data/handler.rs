@@ -90,7 +90,7 @@ impl sluice_relay::Handler for Handler {
             record.finish(Outcome::Failed(failure), 0);
             return failure.response();
         }
-        record.identified(&parts.headers);
+        record.identified(&parts.headers, &mut self.scratch.borrow_mut().rng);
         let session = Session::of(&class, &parts.headers);
         let preference = session.as_ref().and_then(|session| session.preference);
         service.treat(&mut ask, &class.treatment, preference);

@@ -1,6 +1,6 @@
 //! A request that is over, as whoever is told sees it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sluice_relay::Failure;
 use sluice_relay::trace::TraceParent;
@@ -17,12 +17,17 @@ pub struct Finished<'a> {
     /// Where it was sent, the last one last.
     pub attempts: &'a [Attempt],
     pub outcome: Outcome,
-    /// As the instance answered, or as Sluice did in its stead.
+    /// As the instance answered, if it did.
+    pub answered: Option<u16>,
+    /// The same, or as Sluice did in its stead.
     pub status: u16,
+    pub arrived: Instant,
     /// From its arrival to the last byte that its instance sent.
     pub duration: Duration,
     /// Of that, waiting for a worker.
     pub queue: Duration,
+    /// For how long it was expected to hold a worker.
+    pub predicted: Option<Duration>,
     /// From its being sent to the head of the response.
     pub ttfb: Option<Duration>,
     /// Of its body.

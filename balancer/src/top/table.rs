@@ -65,6 +65,11 @@ impl Cell {
         Self::figure(value.unwrap_or(f64::NEG_INFINITY), value.map_or("-".to_owned(), words))
     }
 
+    /// A text that has a place of its own among others.
+    pub(super) fn ranked(self, rank: usize) -> Self {
+        Self { key: Some(rank as f64), ..self }
+    }
+
     pub(super) fn tone(self, tone: Tone) -> Self {
         Self { tone, ..self }
     }

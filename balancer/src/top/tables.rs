@@ -140,10 +140,10 @@ fn state(i: &InstanceView) -> (&str, Tone) {
 }
 
 fn lanes(service: &ServiceView, many: bool) -> impl Iterator<Item = Vec<Cell>> {
-    service.lanes.iter().map(move |lane| self::lane(service, lane, many))
+    service.lanes.iter().enumerate().map(move |(rank, lane)| self::lane(service, rank, lane, many))
 }
 
-fn lane(service: &ServiceView, lane: &LaneView, many: bool) -> Vec<Cell> {
+fn lane(service: &ServiceView, rank: usize, lane: &LaneView, many: bool) -> Vec<Cell> {
     let from = millis(lane.from_s * 1e3);
     let holds = lane.to_s.map_or(format!("{from} or more"), |to| format!("{from} to {}", millis(to * 1e3)));
     let mode = match service.mode {
@@ -152,7 +152,7 @@ fn lane(service: &ServiceView, lane: &LaneView, many: bool) -> Vec<Cell> {
         Mode::Spread => "spread",
     };
     vec![
-        named(service.service.as_str(), &lane.name, many),
+        named(service.service.as_str(), &lane.name, many).ranked(rank),
         Cell::text(holds),
         Cell::count(lane.running as u64),
         Cell::count(lane.waiting as u64).tone(if lane.waiting > 0 { Tone::Warning } else { Tone::Plain }),

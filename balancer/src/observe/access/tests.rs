@@ -38,7 +38,8 @@ fn case(target: &str, fields: &[(&str, &[u8])]) -> Case {
     asked.request_id = Some(HeaderValue::from_static("r1"));
     let (name, target) = ("zope-1".parse().expect("a name"), "127.0.0.1:80".parse().expect("an address"));
     let instance = Instance::new(InstanceId(1), name, target, ReleasePoint::End, Instant::now());
-    let attempt = Attempt { instance: Arc::new(instance), why: Why::Home, sent: Instant::now(), lost: None };
+    let attempt =
+        Attempt { instance: Arc::new(instance), why: Why::Home, sent: Instant::now(), span: 1, lost: None };
     Case { asked, attempts: vec![attempt], outcome: Outcome::Answered(200), status: 200 }
 }
 
@@ -52,9 +53,12 @@ impl Case {
             lane: sent.then_some("small"),
             attempts: &self.attempts,
             outcome: self.outcome,
+            answered: Some(self.status),
             status: self.status,
+            arrived: Instant::now(),
             duration: Duration::from_micros(12_345),
             queue: Duration::from_micros(1_000),
+            predicted: None,
             ttfb: sent.then(|| Duration::from_millis(10)),
             request_bytes: 3,
             response_bytes: 4096,
