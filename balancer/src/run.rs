@@ -95,7 +95,14 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     for address in &listen {
         tracing::info!("serving http://{address}");
     }
-    tracing::info!("dashboard and metrics at http://{admin}/");
+    tracing::info!(
+        "dashboard and metrics at http://{admin}/, in a terminal: sluice-balancer top --admin http://{admin}"
+    );
+    if config.instances.is_empty() {
+        tracing::info!(
+            "instances are yet to come: beside each one run sluice-agent --balancer http://{admin} --instance ADDR --listen ADDR"
+        );
+    }
     Ok(Running { listen, admin, state, keeper, observers, data, control, control_stop })
 }
 
@@ -167,7 +174,7 @@ impl ControlPlane {
     async fn run(self, server: AdminServer, router: Router) -> Result<(), RunError> {
         // Dropped when this ends, in whatever way: data threads must not run on unwatched.
         let _data_path_ends_too = StopOnDrop(self.shutdown.clone());
-        tokio::task::spawn(control::run_ticker(self.state, self.stop.clone()));
+        tokio::task::spawn(control::run_ticker(self.state.clone(), self.stop.clone()));
         if let Some(keeper) = self.keeper {
             tokio::task::spawn(keeper.run());
         }
@@ -175,7 +182,7 @@ impl ControlPlane {
             tokio::task::spawn(reopen_on_hangup(observers));
         }
         let exporting = self.exporter.map(|exporter| tokio::task::spawn(exporter.run()));
-        tokio::task::spawn(limit_drain(self.shutdown, self.drain_timeout));
+        tokio::task::spawn(limit_drain(self.state, self.shutdown, self.drain_timeout));
         let stop = self.stop;
         let served = server.serve(router, async move { stop.requested().await }).await;
         if let Some(exporting) = exporting
@@ -187,11 +194,20 @@ impl ControlPlane {
     }
 }
 
-/// Cuts off what a stop waits for, after `timeout`.
-async fn limit_drain(shutdown: Shutdown, timeout: Duration) {
+/// How often a stop says what it waits for.
+const TELL_DRAIN: Duration = Duration::from_secs(5);
+
+/// Says what a stop waits for, and cuts it off after `timeout`.
+async fn limit_drain(state: Arc<ControlState>, shutdown: Shutdown, timeout: Duration) {
     shutdown.watch().requested().await;
     tracing::info!("stopping: finishing what is under way, for at most {timeout:?}");
-    sleep(timeout).await;
+    let mut left = timeout;
+    while !left.is_zero() {
+        let pause = left.min(TELL_DRAIN);
+        sleep(pause).await;
+        left -= pause;
+        tracing::info!("stopping: {} requests are under way, {left:?} are left", state.under_way());
+    }
     shutdown.trigger_now();
 }
 
