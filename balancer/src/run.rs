@@ -8,6 +8,7 @@ use axum::Router;
 use prometheus::Registry;
 use sluice_process::admin::AdminServer;
 use sluice_process::control::OwnThread;
+use sluice_process::openmetrics::{Exemplars, Exposition};
 use sluice_process::{Readiness, RunError, Shutdown, TokenFile, Watch, run_on_own_thread};
 use sluice_relay::head::Position;
 use sluice_relay::listen;
@@ -50,7 +51,8 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     let token = config.token_file.as_ref().map(|path| TokenFile::open(path).map(Arc::new)).transpose()?;
     let registry = sluice_process::metrics::registry("sluice-balancer", env!("CARGO_PKG_VERSION"));
     let readiness = Arc::new(Readiness::new());
-    let (directory, words) = directory(config, &registry);
+    let exemplars = Exemplars::default();
+    let (directory, words) = directory(config, &registry, &exemplars);
     let directory = Arc::new(directory);
     let log = |metrics: &ControlMetrics| {
         let (params, file) = (config.service_limits.plan, config.decision_log.clone());
@@ -78,7 +80,7 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     let admin_server = AdminServer::bind(config.admin).map_err(RunError::failed)?;
     let admin = admin_server.local_addr();
     let (listen, per_thread) = listeners(config)?;
-    let router = control::router(&state, registry, readiness, token);
+    let router = control::router(&state, Exposition { registry, exemplars }, readiness, token);
     let control = ControlPlane {
         state: state.clone(),
         keeper: keeper.clone(),
@@ -129,8 +131,8 @@ impl Running {
 }
 
 /// The services with what is known of them, and the operator's words on their instances.
-fn directory(config: &Config, registry: &Registry) -> (Directory, Vec<(Key, Word)>) {
-    let metrics = RequestMetrics::register(registry, config.metric_classes);
+fn directory(config: &Config, registry: &Registry, exemplars: &Exemplars) -> (Directory, Vec<(Key, Word)>) {
+    let metrics = RequestMetrics::register(registry, exemplars, config.metric_classes);
     let mut words = Vec::new();
     let service = |spec: &ServiceSpec| {
         let metrics = metrics.for_service(spec.name.as_str());
@@ -178,7 +180,7 @@ impl ControlPlane {
         if let Some(keeper) = self.keeper {
             tokio::task::spawn(keeper.run());
         }
-        if let Some(observers) = self.observers {
+        if let Some(observers) = self.observers.filter(|observers| observers.has_access_log()) {
             tokio::task::spawn(reopen_on_hangup(observers));
         }
         let exporting = self.exporter.map(|exporter| tokio::task::spawn(exporter.run()));

@@ -17,6 +17,7 @@ pub mod control;
 pub mod exit;
 pub mod logging;
 pub mod metrics;
+pub mod openmetrics;
 pub mod progress;
 pub mod readiness;
 pub mod shutdown;

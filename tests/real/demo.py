@@ -15,13 +15,15 @@ class Demo:
     def __init__(self, log):
         command = [PROGRAMS / "sluice-balancer", "demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        self.admin, self.agents = None, []
+        self.site, self.admin, self.agents = None, None, []
         self.addresses()
         # Whatever else it prints must not fill the pipe.
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
 
     def addresses(self):
         for line in self.process.stdout:
+            if found := re.match(r"\s+site\s+http://([\d.:]+)/", line):
+                self.site = found.group(1)
             if found := re.match(r"\s+dashboard\s+http://([\d.:]+)/", line):
                 self.admin = found.group(1)
             if found := re.match(r"\s+agent\s+http://([\d.:]+)/", line):

@@ -17,10 +17,11 @@ def main():
     with tempfile.TemporaryDirectory(prefix="sluice-observe-") as name:
         directory = Path(name)
         with open(directory / "log", "w") as log, running_demo(log) as demo:
-            with prometheus.Prometheus(demo, directory, log) as scraping:
-                # While it gathers samples.
-                print(terminal.test(demo, directory, log))
-                print(prometheus.test(demo, scraping))
+            with prometheus.tracing_balancer(demo, log) as (site, admin):
+                with prometheus.Prometheus(demo, admin, directory, log) as scraping:
+                    # While it gathers samples.
+                    print(terminal.test(demo, directory, log))
+                    print(prometheus.test(demo, site, scraping))
     return 0
 
 

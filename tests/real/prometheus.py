@@ -1,16 +1,18 @@
 """What `deploy/` promises, held against a real Prometheus that scrapes a running demo.
 
-Rules and metrics are valid, every alert fires when it should (alerts_test.yml), the rules evaluate, and every panel
-of the dashboard shows something.
+Rules and metrics are valid, every alert fires when it should (alerts_test.yml), the rules evaluate, every panel of the
+dashboard shows something, and histograms lead to traces (exemplars).
 """
 
+import contextlib
 import json
 import math
 import subprocess
+import time
 import urllib.parse
 
 from demo import running
-from run import ROOT, check_metrics, eventually, free_port, status
+from run import PROGRAMS, ROOT, check_metrics, eventually, free_port, status
 
 DEPLOY = ROOT / "deploy"
 
@@ -25,13 +27,25 @@ def check_files():
     promtool("test", "rules", str(DEPLOY / "prometheus/alerts_test.yml"))
 
 
-def config(demo):
+@contextlib.contextmanager
+def tracing_balancer(demo, log):
+    """Another balancer, in front of the demo, that records every request; its address and its admin's. Nobody collects."""
+    listen, admin, collector = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    with running([
+        PROGRAMS / "sluice-balancer", "--listen", listen, "--admin", admin, "--instance", f"{demo.site},workers=100",
+        "--otlp-endpoint", f"http://{collector}", "--otlp-sample", "1",
+    ], log):
+        eventually("the balancer in front is ready", lambda: status(f"http://{admin}/readyz")[0] == 200)
+        yield listen, admin
+
+
+def config(demo, front):
     """JSON is YAML."""
     job = lambda name, targets: {"job_name": name, "static_configs": [{"targets": targets}]}
     return json.dumps({
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(DEPLOY / "prometheus/alerts.yml")],
-        "scrape_configs": [job("sluice-balancer", [demo.admin]), job("sluice-agent", demo.agents)],
+        "scrape_configs": [job("sluice-balancer", [demo.admin, front]), job("sluice-agent", demo.agents)],
     })
 
 
@@ -46,13 +60,14 @@ def queries():
 
 
 class Prometheus:
-    def __init__(self, demo, directory, log):
+    def __init__(self, demo, front, directory, log):
         self.address = f"127.0.0.1:{free_port()}"
         file = directory / "prometheus.yml"
-        file.write_text(config(demo))
+        file.write_text(config(demo, front))
         self.started = running([
             "prometheus", f"--config.file={file}", f"--storage.tsdb.path={directory / 'tsdb'}",
             f"--web.listen-address={self.address}", "--log.level=warn",
+            "--enable-feature=exemplar-storage",
         ], log)
 
     def __enter__(self):
@@ -71,8 +86,23 @@ class Prometheus:
         return any(not math.isnan(float(sample["value"][1])) for sample in samples)
 
 
-def test(demo, prometheus):
+    def traces(self):
+        """Trace ids that the histogram of durations leads to."""
+        found = self.ask("query_exemplars", query="sluice_request_duration_seconds_bucket", start=0, end=time.time() + 60)
+        return {exemplar["labels"]["trace_id"] for series in found or () for exemplar in series["exemplars"]}
+
+
+def test_exemplars(site, prometheus):
+    def traced():
+        status(f"http://{site}/page/1")
+        return prometheus.traces()
+
+    eventually("a trace", traced)
+
+
+def test(demo, site, prometheus):
     check_files()
+    test_exemplars(site, prometheus)
     for admin in (demo.admin, *demo.agents):
         check_metrics(f"http://{admin}/metrics")
     panels = list(queries())

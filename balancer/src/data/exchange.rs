@@ -127,6 +127,9 @@ impl Record {
         };
         self.class.observe(observation, now);
         if let Some(trail) = self.trail.take() {
+            if let Some(trace) = trail.recorded() {
+                self.class.metrics.traced(trace, duration);
+            }
             trail.end(&Ended {
                 class: &self.class,
                 outcome,

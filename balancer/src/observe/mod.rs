@@ -71,6 +71,10 @@ impl Observers {
         }
     }
 
+    pub fn has_access_log(&self) -> bool {
+        self.access.is_some()
+    }
+
     /// The access log's file was renamed: begins a new one.
     pub fn reopen(&self) {
         if let Some(access) = &self.access {

@@ -133,6 +133,11 @@ impl Trail {
         }
     }
 
+    /// The trace, if it is recorded here.
+    pub fn recorded(&self) -> Option<u128> {
+        self.recording.map(|recording| recording.context.trace)
+    }
+
     pub fn end(self, ended: &Ended<'_>) {
         let waited_in_vain = self.attempts.is_empty();
         let finished = Finished {
