@@ -134,6 +134,7 @@ def test_scripts(demo):
     for arguments, part in (
         (admin, "--once"),
         (("--admin", f"http://127.0.0.1:{free_port()}", "--once"), "is the balancer running"),
+        (("--admin", "nonsense", "--once"), "http://127.0.0.1:9900"),
         ((*admin, "--once", "--sort-classes", "speed"), "p99"),
     ):
         failed = top(*arguments)

@@ -26,6 +26,7 @@ pub struct Asked {
     pub client: IpAddr,
     pub scheme: &'static str,
     pub method: Method,
+    /// With scheme and host in HTTP/2, and where a client sent them.
     pub target: Uri,
     pub version: Version,
     pub host: Option<HeaderValue>,
@@ -85,7 +86,7 @@ impl Asked {
             method: parts.method.clone(),
             target: parts.uri.clone(),
             version: parts.version,
-            host: field(header::HOST),
+            host: field(header::HOST).or_else(|| authority(&parts.uri)),
             referer: field(header::REFERER),
             user_agent: field(header::USER_AGENT),
             parent: trace::parent(&parts.headers),
@@ -160,6 +161,11 @@ impl Trail {
         };
         self.observers.tell(&finished, self.recording);
     }
+}
+
+/// Where HTTP/2 has the host.
+fn authority(target: &Uri) -> Option<HeaderValue> {
+    HeaderValue::from_str(target.authority()?.as_str()).ok()
 }
 
 /// What was predicted, within what can be told.

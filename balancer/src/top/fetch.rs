@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
+use sluice_process::config::ConfigError;
 use sluice_process::{RunError, TokenFile};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -31,6 +32,12 @@ pub(super) enum News {
 
 impl Source {
     pub(super) fn new(admin: &str, token_file: Option<&Path>) -> Result<Self, RunError> {
+        let is_http = reqwest::Url::parse(admin).is_ok_and(|url| url.scheme() == "http" && url.has_host());
+        if !is_http {
+            return Err(
+                ConfigError::value("--admin", admin, "an address such as http://127.0.0.1:9900").into()
+            );
+        }
         let token = token_file.map(TokenFile::open).transpose()?;
         Ok(Self { admin: admin.trim_end_matches('/').to_owned(), token })
     }

@@ -77,10 +77,11 @@ pub struct TopOptions {
 /// # Errors
 /// If the balancer does not answer the first time, or there is no terminal.
 pub fn main(options: &TopOptions) -> Result<(), RunError> {
-    let sorting = |pane: Pane, by: &Option<String>| Sorting::named(pane.columns(), by.as_deref());
+    let sorting =
+        |pane: Pane, flag: &str, by: &Option<String>| Sorting::named(pane.columns(), flag, by.as_deref());
     let mut screen = screen::Screen::new(options.filter.clone());
-    screen.sort(Pane::Instances, sorting(Pane::Instances, &options.sort_instances)?);
-    screen.sort(Pane::Classes, sorting(Pane::Classes, &options.sort_classes)?);
+    screen.sort(Pane::Instances, sorting(Pane::Instances, "--sort-instances", &options.sort_instances)?);
+    screen.sort(Pane::Classes, sorting(Pane::Classes, "--sort-classes", &options.sort_classes)?);
     let source = Source::new(&options.admin, options.token_file.as_deref())?;
     if !(options.once || options.json) {
         if !io::stdout().is_terminal() {

@@ -97,13 +97,18 @@ pub(super) struct Sorting {
 }
 
 impl Sorting {
-    /// Of a column's name, with `-` before it for the other way round. `None` is the first column.
-    pub(super) fn named(columns: &[Column], name: Option<&str>) -> Result<Option<Self>, ConfigError> {
+    /// Of a column's name, with `-` before it for the other way round.
+    /// `flag` is where it was given.
+    pub(super) fn named(
+        columns: &[Column],
+        flag: &str,
+        name: Option<&str>,
+    ) -> Result<Option<Self>, ConfigError> {
         let Some(given) = name else { return Ok(None) };
         let bare = given.strip_prefix('-').unwrap_or(given);
         let column = columns.iter().position(|column| column.name == bare).ok_or_else(|| {
             let names: Vec<_> = columns.iter().map(|column| column.name).collect();
-            ConfigError::value("--sort", given, names.join(", "))
+            ConfigError::value(flag, given, names.join(", "))
         })?;
         Ok(Some(Self { column, reversed: bare != given }))
     }

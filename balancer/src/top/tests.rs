@@ -212,7 +212,7 @@ fn rows_that_do_not_fit_can_be_scrolled_to() {
 #[test]
 fn plain_tables_are_for_scripts() {
     let mut screen = Screen::new("zope".to_owned());
-    let by = Sorting::named(Pane::Instances.columns(), Some("-workers")).expect("a column");
+    let by = Sorting::named(Pane::Instances.columns(), "--sort", Some("-workers")).expect("a column");
     screen.sort(Pane::Instances, by);
     let text = plain::tables(&site(), &screen);
     let lines: Vec<_> = text.lines().collect();
@@ -220,7 +220,7 @@ fn plain_tables_are_for_scripts() {
     let names: Vec<_> = lines.iter().filter(|l| l.starts_with("zope")).map(|l| &l[..6]).collect();
     assert_eq!(names, ["zope-2", "zope-3", "zope-1"]);
     assert!(!text.contains("GET /") && !text.contains('\u{1b}'), "{text}");
-    let error = Sorting::named(Pane::Classes.columns(), Some("speed")).expect_err("no such column");
+    let error = Sorting::named(Pane::Classes.columns(), "--sort", Some("speed")).expect_err("no such column");
     assert!(error.to_string().contains("speed") && error.to_string().contains("p99"), "{error}");
     let again: Site = serde_json::from_str(&site().json()).expect("what --json prints can be read");
     assert_eq!(again.json(), site().json());

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::{HeaderValue, Version};
+use http::{HeaderValue, Uri, Version};
 
 use crate::observe::Finished;
 
@@ -47,7 +47,7 @@ fields! {
     Scheme = "scheme",
     Method = "method",
     Host = "host",
-    /// Path and query, as sent.
+    /// Path and query.
     Target = "target",
     Protocol = "protocol",
     Referer = "referer",
@@ -86,7 +86,7 @@ impl Field {
             Self::Scheme => Value::Own(asked.scheme.into()),
             Self::Method => foreign(asked.method.as_str()),
             Self::Host => header(asked.host.as_ref()),
-            Self::Target => Value::Foreign(asked.target.to_string().into_bytes().into()),
+            Self::Target => target(&asked.target),
             Self::Protocol => Value::Own(protocol(asked.version).into()),
             Self::Referer => header(asked.referer.as_ref()),
             Self::UserAgent => header(asked.user_agent.as_ref()),
@@ -106,6 +106,13 @@ impl Field {
             Self::RequestId => header(asked.request_id.as_ref()),
             Self::TraceId => of.trace.map_or(Value::None, |t| Value::Own(format!("{:032x}", t.trace).into())),
         }
+    }
+}
+
+fn target(uri: &Uri) -> Value<'_> {
+    match uri.path_and_query() {
+        Some(path) => foreign(path.as_str()),
+        None => Value::Foreign(uri.to_string().into_bytes().into()),
     }
 }
 
