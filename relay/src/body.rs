@@ -13,8 +13,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::head;
 use crate::peer::Peer;
 use crate::relayed::Relayed;
+use crate::screen::Refusal;
 use crate::splice::Chunk;
 use crate::upstream::Lease;
 
@@ -170,6 +172,7 @@ pub struct Progress {
     done: Cell<bool>,
     started: Cell<bool>,
     failed: Cell<bool>,
+    refusal: Cell<Option<Refusal>>,
     bytes: Cell<u64>,
 }
 
@@ -180,6 +183,7 @@ impl Progress {
             done: Cell::new(done),
             started: Cell::new(false),
             failed: Cell::new(false),
+            refusal: Cell::new(None),
             bytes: Cell::new(0),
         })
     }
@@ -197,6 +201,11 @@ impl Progress {
     /// Some of the body was taken: the request can not be made again.
     pub fn has_started(&self) -> bool {
         self.started.get()
+    }
+
+    /// Why the client's body was not read to its end, if that is its fault.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.refusal.get()
     }
 
     /// The client broke the body off.
@@ -259,10 +268,13 @@ impl Body for ClientBody {
                     .set(progress.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64));
                 progress.done.set(body.is_end_stream());
             }
-            Some(Err(_)) => progress.failed.set(true),
+            Some(Err(_)) => {
+                progress.failed.set(true);
+                progress.refusal.set(this.peer.as_ref().and_then(|peer| peer.refusal()));
+            }
             None => progress.done.set(true),
         }
-        Poll::Ready(frame.map(|result| result.map_err(BodyError::Client)))
+        Poll::Ready(frame.map(|result| result.map(without_fields_of_heads).map_err(BodyError::Client)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -272,6 +284,15 @@ impl Body for ClientBody {
     fn size_hint(&self) -> SizeHint {
         self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
+}
+
+/// RFC 9110, 6.5.1: fields for framing, routing and the like have no meaning in trailers, and a reader that merges them
+/// into the head would believe them there.
+fn without_fields_of_heads(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        head::strip_from_trailers(trailers);
+    }
+    frame
 }
 
 impl Drop for ClientBody {

@@ -5,12 +5,13 @@ use std::fmt;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::body::{Observer, ReplyBody};
+use crate::screen::Refusal;
 
 /// A reason for a response of the relay's own, or for none. One metric label each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// The request cannot be read in one way only, or is not one for a relay.
-    BadRequest(&'static str),
+    BadRequest(Refusal),
     /// The client stopped sending in the middle of its request.
     ClientStalled,
     /// The client went away: nobody is left to answer.
@@ -38,7 +39,7 @@ pub enum Failure {
 impl Failure {
     /// All of them, for registering their labels.
     pub const ALL: [Self; 12] = [
-        Self::BadRequest(""),
+        Self::BadRequest(Refusal::malformed("")),
         Self::ClientStalled,
         Self::ClientGone,
         Self::NoInstance,
@@ -77,7 +78,7 @@ impl Failure {
 
     pub fn status(self) -> StatusCode {
         match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(refusal) => refusal.status(),
             // Never sent to the one that is gone; 408 is what a log shows.
             Self::ClientStalled | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
             Self::NoInstance | Self::QueueFull | Self::QueueTimeout | Self::Stopping => {
@@ -117,7 +118,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::BadRequest(problem) => return write!(f, "bad request: {problem}"),
+            Self::BadRequest(refusal) => return write!(f, "bad request: {refusal}"),
             Self::ClientStalled => "the request did not arrive in time",
             Self::ClientGone => "the client went away",
             Self::NoInstance => "no application instance is available",

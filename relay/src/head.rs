@@ -8,10 +8,12 @@ use http::{Response, StatusCode, Uri, Version, request, response, uri};
 use ipnet::IpNet;
 use sluice_proto::headers as internal;
 
-use crate::{police, trace};
+use crate::police;
+use crate::screen::Refusal;
+use crate::trace::{self, TRACEPARENT};
 
 /// Fields that concern one connection only (RFC 9110, 7.6.1), and their relatives of old.
-const HOP_BY_HOP: [HeaderName; 7] = [
+static HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -23,7 +25,7 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 
 /// What a `Connection` field can not take away: Sluice's own word, and what frames and addresses
 /// the message.
-const PROTECTED: [HeaderName; 3] = [header::HOST, header::CONTENT_LENGTH, header::UPGRADE];
+static PROTECTED: [HeaderName; 3] = [header::HOST, header::CONTENT_LENGTH, header::UPGRADE];
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -32,7 +34,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
 
 /// Fields by which a proxy vouches for a client. Only a trusted one may set them.
-const VOUCHED: [HeaderName; 7] = [
+static VOUCHED: [HeaderName; 7] = [
     FORWARDED_FOR,
     FORWARDED_PROTO,
     FORWARDED_HOST,
@@ -40,6 +42,22 @@ const VOUCHED: [HeaderName; 7] = [
     HeaderName::from_static("x-real-ip"),
     header::FORWARDED,
     REQUEST_START,
+];
+
+/// What Sluice itself puts into a request, besides what it vouches for.
+static OWN: [HeaderName; 3] = [REQUEST_ID, TRACEPARENT, header::VIA];
+
+/// Fields that say how a request is to be handled, and so must come before it (RFC 9110, 6.5.1).
+static OF_HEADS: [HeaderName; 9] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::EXPECT,
+    header::MAX_FORWARDS,
+    header::RANGE,
+    header::TRAILER,
 ];
 
 /// `Via` (RFC 9110, 7.6.3): the received version and a pseudonym, since host names are nobody's business.
@@ -77,9 +95,9 @@ pub fn prepare_request(
     position: &Position,
     origin: Origin,
     rng: &mut fastrand::Rng,
-) -> Result<(), &'static str> {
+) -> Result<(), Refusal> {
     police::check_request(parts)?;
-    adopt_absolute_target(parts)?;
+    adopt_absolute_target(parts).map_err(Refusal::malformed)?;
     let upgrade = wanted_upgrade(parts);
     let trailers = accepts_trailers(&parts.headers);
     strip_hop_by_hop(&mut parts.headers);
@@ -155,6 +173,18 @@ fn wanted_upgrade(parts: &request::Parts) -> bool {
     asked && protocol.is_some_and(|p| !p.to_ascii_lowercase().windows(3).any(|w| w == b"h2c"))
 }
 
+/// Takes out what only a head may say, and what only Sluice may.
+pub(crate) fn strip_from_trailers(trailers: &mut HeaderMap) {
+    strip_lookalikes(trailers);
+    let of_heads = [&VOUCHED[..], &HOP_BY_HOP, &PROTECTED, &OWN, &OF_HEADS].into_iter().flatten();
+    of_heads.for_each(|name| {
+        trailers.remove(name);
+    });
+    internal::ALL.iter().for_each(|name| {
+        trailers.remove(*name);
+    });
+}
+
 fn accepts_trailers(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::TE).iter().filter_map(|v| v.to_str().ok());
     values.flat_map(|v| v.split(',')).any(|v| v.trim().eq_ignore_ascii_case("trailers"))
@@ -179,8 +209,25 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Takes out fields that an application could mistake for one of those that Sluice vouches for: what follows CGI
+/// (RFC 3875, 4.1.18), as WSGI and Rack do, sees `-` and `_` as the same.
+fn strip_lookalikes(headers: &mut HeaderMap) {
+    let lookalikes: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().contains('_') && is_lookalike(name)).cloned().collect();
+    lookalikes.iter().for_each(|name| {
+        headers.remove(name);
+    });
+}
+
+fn is_lookalike(name: &HeaderName) -> bool {
+    let dashed = name.as_str().replace('_', "-");
+    let of = |names: &[HeaderName]| names.iter().any(|name| *name == *dashed);
+    of(&VOUCHED) || of(&HOP_BY_HOP) || of(&PROTECTED) || of(&OWN) || internal::ALL.contains(&dashed.as_str())
+}
+
 /// Says for whom the request is made.
 fn vouch(headers: &mut HeaderMap, position: &Position, origin: Origin) {
+    strip_lookalikes(headers);
     match position {
         Position::Edge { trusted } => {
             for name in internal::ALL {
@@ -271,6 +318,21 @@ mod tests {
         for gone in ["forwarded", "x-real-ip", "x-sluice-class", "x-sluice-refused"] {
             assert_eq!(value(&parts, gone), None, "{gone}");
         }
+    }
+
+    #[test]
+    fn nor_with_underscores() {
+        let parts = prepared(&[
+            ("x_forwarded_for", "10.0.0.1"),
+            ("X_Forwarded-Proto", "https"),
+            ("content_length", "9"),
+            ("transfer_encoding", "chunked"),
+            ("x-request_id", "1"),
+            ("x_sluice_class", "GET /cheap"),
+            ("my_field", "kept"),
+        ]);
+        let left: Vec<_> = parts.headers.keys().filter(|name| name.as_str().contains('_')).collect();
+        assert_eq!(left, ["my_field"]);
     }
 
     #[test]
@@ -365,6 +427,25 @@ mod tests {
         assert_ne!(value(&made, "x-request-id"), Some("a b"));
         assert!(trace::parent(&made.headers).is_some());
         assert_eq!(value(&made, "tracestate"), None);
+    }
+
+    #[test]
+    fn trailers_can_not_say_what_belongs_into_a_head() {
+        let mut trailers = HeaderMap::new();
+        let names = [
+            "content-length",
+            "host",
+            "x-forwarded-for",
+            "x_real_ip",
+            "authorization",
+            "x-sluice-class",
+            "checksum",
+        ];
+        names.iter().for_each(|name| {
+            trailers.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
+        });
+        strip_from_trailers(&mut trailers);
+        assert_eq!(trailers.keys().collect::<Vec<_>>(), ["checksum"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //!             listen      one socket per data thread (SO_REUSEPORT), conflicts refused
 //!                │
 //!  client ──► server ── peer    deadlines, half-closed and vanished clients, lingering close
+//!                │ screen       only bytes that can be read in one way
 //!                │
 //!             Handler           the program's own: where does this request go, and may it now?
 //!                │ head         hop-by-hop out, forwarded, ids and trace in
@@ -32,6 +33,7 @@ pub mod metrics;
 mod peer;
 pub mod police;
 mod relayed;
+mod screen;
 pub mod server;
 mod sockets;
 mod splice;
@@ -44,6 +46,7 @@ pub use body::{ClientBody, End, Observer, ReplyBody};
 pub use failure::Failure;
 pub use limits::Limits;
 pub use peer::Client;
+pub use screen::Refusal;
 pub use server::Handler;
 pub use splice::Chunk;
 pub use tunnel::{is_upgrade, splice_upgrade};

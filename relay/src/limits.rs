@@ -27,6 +27,8 @@ pub struct ClientLimits {
     /// both. It is taken for gone after this time in which it took nothing. 1 s: long enough for
     /// the few half-closing clients there are, short enough not to work for the dead.
     pub half_close_grace: Duration,
+    /// Request line, in bytes. 16 KiB: RFC 9112 asks for 8000 bytes at least, and URLs of search forms are long.
+    pub request_line_bytes: usize,
     /// Request line and header fields together, in bytes. 64 KiB: twice the cookies that browsers
     /// keep for a site.
     pub head_bytes: usize,
@@ -42,6 +44,7 @@ impl Default for ClientLimits {
             body_stall: Duration::from_secs(30),
             write_stall: Duration::from_secs(60),
             half_close_grace: Duration::from_secs(1),
+            request_line_bytes: 16 * 1024,
             head_bytes: 64 * 1024,
             fields: 100,
         }

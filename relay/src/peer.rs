@@ -6,8 +6,8 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::failure::Failure;
 use crate::limits::ClientLimits;
+use crate::screen::Refusal;
 use crate::splice::{self, Outlet};
 
 /// Who sent a request; cheap to clone into what handles it.
@@ -67,6 +68,10 @@ pub(crate) struct Peer {
     reset: AtomicBool,
     /// The socket belongs to a tunnel now.
     handed_over: AtomicBool,
+    /// Responses that are over.
+    responses: AtomicU64,
+    /// Why what the client sends is not read on.
+    refusal: OnceLock<Refusal>,
 }
 
 impl Peer {
@@ -85,6 +90,8 @@ impl Peer {
             unread: AtomicBool::new(false),
             reset: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
+            responses: AtomicU64::new(0),
+            refusal: OnceLock::new(),
         }
     }
 
@@ -115,6 +122,21 @@ impl Peer {
         self.responding.store(false, Relaxed);
         self.read_blocked_since.store(NEVER, Relaxed);
         self.idle_since.store(self.now(), Relaxed);
+        self.responses.fetch_add(1, Relaxed);
+    }
+
+    /// Requests that are answered, or given up.
+    pub(crate) fn responses(&self) -> u64 {
+        self.responses.load(Relaxed)
+    }
+
+    /// Nothing more is read from this client, for this reason.
+    pub(crate) fn refuse(&self, refusal: Refusal) {
+        self.refusal.get_or_init(|| refusal);
+    }
+
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.refusal.get().copied()
     }
 
     pub(crate) fn request_abandoned(&self) {

@@ -3,11 +3,20 @@
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING};
 use http::{Method, Version, request};
 
+use crate::screen::{Refusal, is_authority};
+
 /// Checks a request as the HTTP library delivered it.
 ///
 /// # Errors
-/// A phrase for the client that says what is wrong.
-pub fn check_request(parts: &request::Parts) -> Result<(), &'static str> {
+/// What to answer and to say. Also if the bytes were refused that the request stands in for.
+pub fn check_request(parts: &request::Parts) -> Result<(), Refusal> {
+    if let Some(refusal) = parts.extensions.get::<Refusal>() {
+        return Err(*refusal);
+    }
+    check_meaning(parts).map_err(Refusal::malformed)
+}
+
+fn check_meaning(parts: &request::Parts) -> Result<(), &'static str> {
     if parts.method == Method::CONNECT {
         return Err("CONNECT is not for a reverse proxy");
     }
@@ -28,11 +37,6 @@ fn check_host(parts: &request::Parts) -> Result<(), &'static str> {
         }
         _ => Ok(()),
     }
-}
-
-/// Characters of `uri-host [ ":" port ]` (RFC 3986): no user information, path or white space.
-fn is_authority(host: &[u8]) -> bool {
-    host.len() <= 255 && host.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(b))
 }
 
 /// RFC 9112, 6.1: only `chunked`, once, and only in HTTP/1.1; never together with a length.

@@ -20,7 +20,11 @@ use crate::body::{ClientBody, ExchangeMark, Observer, ReplyBody};
 use crate::limits::ClientLimits;
 use crate::metrics::{Cutoff, RelayMetrics};
 use crate::peer::{Client, ClientIo, Overdue, Peer};
+use crate::screen::{HeadLimits, Screened, refusal_of};
 use crate::sockets::prepare_client;
+
+/// What the library may buffer beyond a head: bytes of requests that follow.
+const LIBRARY_SLACK: usize = 8 * 1024;
 
 /// What a program does with a request. One value per data thread.
 pub trait Handler: 'static {
@@ -100,15 +104,17 @@ impl<H: Handler> Server<H> {
 
     /// Drives a connection until it ends by itself or is cut off.
     async fn drive(&self, peer: &Arc<Peer>, io: ClientIo, client: Client) {
+        let screened = Screened::new(io, peer.clone(), HeadLimits::from(&self.limits));
         let service = service_fn(|request| self.exchange(peer, client, request));
         let connection = http1::Builder::new()
             // The end of a client's sending side is told from its going away by `Peer::gone`.
             .half_close(true)
             .max_headers(self.limits.fields)
-            .max_buf_size(self.limits.head_bytes)
+            // `Screened` has told what is too large; the library sees whole heads.
+            .max_buf_size(self.limits.head_bytes + LIBRARY_SLACK)
             // `Peer::overdue` watches over the whole connection.
             .header_read_timeout(None)
-            .serve_connection(TokioIo::new(io), service)
+            .serve_connection(TokioIo::new(screened), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let mut overdue = std::pin::pin!(peer.overdue(&self.limits));
@@ -151,7 +157,11 @@ impl<H: Handler> Server<H> {
     ) -> Result<Response<ReplyBody<H::Observer>>, Infallible> {
         let version = request.version();
         let mut mark = ExchangeMark::new(peer.clone());
-        let request = request.map(|body| ClientBody::new(body, peer.clone()));
+        let refusal = refusal_of(&request, peer);
+        let mut request = request.map(|body| ClientBody::new(body, peer.clone()));
+        if let Some(refusal) = refusal {
+            request.extensions_mut().insert(refusal);
+        }
         let mut response = self.handler.clone().handle(request, client).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             peer.hand_over();

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::header::{self, HeaderValue};
 use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 use sluice_proto::Target;
 use tokio::sync::oneshot;
@@ -77,6 +79,7 @@ impl Upstreams {
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         let progress = request.body().progress();
         let mut request = request;
+        frame(&mut request);
         // A kept connection may turn out closed before it took anything; then the next is tried.
         while let Some(connection) = self.take(target, reuse) {
             match self.attempt(target, connection, request, &progress).await {
@@ -199,6 +202,14 @@ impl Lease {
     }
 }
 
+/// Says that a body of unknown length follows: the library, left to itself, sends none with methods that rarely have one.
+fn frame(request: &mut Request<ClientBody>) {
+    let unknown = !request.body().is_empty() && request.body().size_hint().exact().is_none();
+    if unknown && !request.headers().contains_key(header::CONTENT_LENGTH) {
+        request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
 /// The request once more, for another attempt. `None` if it has a body, which is passed on as it
 /// comes and kept by nobody.
 pub fn spare(request: &Request<ClientBody>) -> Option<Request<ClientBody>> {
@@ -227,7 +238,7 @@ async fn silence(progress: &Progress, limit: Duration) {
 
 fn failure_of(error: &hyper::Error, progress: &Progress) -> Failure {
     if progress.has_failed() {
-        Failure::ClientGone
+        progress.refusal().map_or(Failure::ClientGone, Failure::BadRequest)
     } else if error.is_parse() {
         Failure::InvalidResponse
     } else {

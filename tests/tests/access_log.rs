@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sluice_tests::process::{Process, free_addresses};
-use sluice_tests::script::{Answering, RawInstance, free_address};
+use sluice_tests::script::{Answering, RawInstance, Refusing};
 use sluice_tests::site::{Balancer, Chain, Settings, Site};
 use sluice_tests::wire::{Conn, ask, get, ok};
 use sluice_tests::{PATIENCE, admin, eventually, expect};
@@ -98,9 +98,10 @@ async fn what_failed_says_why_and_is_never_left_out() {
 async fn attempts_are_counted_and_the_last_instance_is_named() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (file, flags) = log_in(&dir, "");
-    let (nobody, instance) = (free_address().await, Answering::named("here").await);
+    let (refusing, instance) = (Refusing::start(), Answering::named("here").await);
     let balancer = Balancer::start(&format!(
-        "--instance {nobody},name=gone --instance {},name=there {flags}",
+        "--instance {},name=gone --instance {},name=there {flags}",
+        refusing.address(),
         instance.address()
     ));
     let mut asked = 0;

@@ -287,48 +287,27 @@ async fn an_instance_that_closes_kept_connections_fails_no_get() {
     }
 }
 
+/// An instance that answers everything with 500, and so is always free, soon gets nothing; the other's failures with the
+/// same requests would have kept it in.
 #[tokio::test]
-async fn what_can_be_read_in_two_ways_is_refused() {
-    let instance = Answering::named("never").await;
-    let balancer = Balancer::start(&format!("--instance {}", instance.address()));
-    for request in [
-        "GET / HTTP/1.1\r\n\r\n",
-        "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
-        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd",
-        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
-        "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        "CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n",
-        "GET / HTTP/1.1\r\nhost : a\r\n\r\n",
-        "GET / HTTP/1.1\r\nhost: a\r\nx: 1\r\n folded\r\n\r\n",
-    ] {
-        let mut client = Conn::open(balancer.address).await;
-        client.send(request).await;
-        assert_eq!(client.response().await.status(), 400, "{request:?}");
-        client.ended().await;
+async fn an_instance_that_fails_is_left_out() {
+    let broken = Answering::with(|_| b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
+    let sound = Answering::named("sound").await;
+    let instances = format!("--instance {},name=broken --instance {}", broken.address(), sound.address());
+    let balancer = Balancer::start(&instances);
+    let mut failed = 0;
+    for section in SECTIONS.iter().cycle().take(200) {
+        failed += usize::from(ask(balancer.address, get(section)).await.status() == 500);
     }
-    assert_eq!(instance.served(), 0);
-}
+    assert_eq!((failed, broken.served(), sound.served()), (5, 5, 195));
+    let told = admin::get(balancer.admin, "/v1/instances").await.text();
+    assert!(told.contains("\"ejected\""), "{told}");
 
-/// RFC 9112, 6.3: `Transfer-Encoding` overrides `Content-Length`, and a relay removes the latter: whatever the client
-/// meant, relay and instance agree on where the request ends.
-#[tokio::test]
-async fn a_length_beside_chunks_is_not_passed_on() {
-    for fields in
-        ["content-length: 3\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 3"]
-    {
-        for chain in BOTH {
-            let mut instance = RawInstance::start().await;
-            let site = Site::start(chain, instance.address(), Settings::default()).await;
-            let mut client = Conn::open(site.address()).await;
-            client
-                .send(format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}\r\n\r\n5\r\nwhole\r\n0\r\n\r\n"))
-                .await;
-            let mut upstream = instance.accept().await;
-            let request = upstream.request().await;
-            assert_eq!((request.head.get("content-length"), request.text().as_str()), (None, "whole"));
-            upstream.send(ok("ok")).await;
-            assert_eq!(client.response().await.text(), "ok");
-        }
+    let both = Answering::with(|_| b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
+    let balancer = Balancer::start(&format!("--instance {} --instance {}", broken.address(), both.address()));
+    for section in SECTIONS {
+        assert_eq!(ask(balancer.address, get(section)).await.status(), 500);
     }
+    let told = admin::get(balancer.admin, "/v1/instances").await.text();
+    assert!(!told.contains("\"ejected\""), "{told}");
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use sluice_tests::script::{Answering, free_address};
+use sluice_tests::script::{Answering, Refusing};
 use sluice_tests::site::{Balancer, Chain, Settings, Site};
 use sluice_tests::wire::{ask, get, ok};
 use sluice_tests::{PATIENCE, admin, eventually, expect};
@@ -148,9 +148,10 @@ async fn nobody_is_recorded_who_did_not_ask_for_it() {
 async fn every_attempt_is_a_span_and_all_are_sent_before_the_end() {
     // A collector that is busy at first: nothing is lost.
     let collector = Collector::start(Some("HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n")).await;
-    let (nobody, instance) = (free_address().await, Answering::named("here").await);
+    let (refusing, instance) = (Refusing::start(), Answering::named("here").await);
     let balancer = Balancer::start(&format!(
-        "--instance {nobody},name=gone --instance {},name=there --otlp-sample 1 {}",
+        "--instance {},name=gone --instance {},name=there --otlp-sample 1 {}",
+        refusing.address(),
         instance.address(),
         collector.flags()
     ));

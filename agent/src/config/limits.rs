@@ -16,6 +16,8 @@ use super::{
 
 /// Hyper refuses to work with less.
 const LEAST_HEAD: ByteSize = ByteSize::kib(8);
+/// A short URL.
+const LEAST_LINE: ByteSize = ByteSize::kib(1);
 
 pub(super) fn limits(options: &Options) -> Result<Limits, ConfigError> {
     let client = client_defaults();
@@ -27,6 +29,15 @@ pub(super) fn limits(options: &Options) -> Result<Limits, ConfigError> {
     if !(LEAST_HEAD..=ByteSize::mib(16)).contains(&head) {
         return Err(ConfigError::value("--max-head-size", head, format!("{LEAST_HEAD} to 16MiB")));
     }
+    let line =
+        options.max_request_line.unwrap_or(ByteSize::bytes(client.request_line_bytes as u64).min(head));
+    if !(LEAST_LINE..=head).contains(&line) {
+        return Err(ConfigError::value(
+            "--max-request-line",
+            line,
+            format!("{LEAST_LINE} to {head}, the largest head"),
+        ));
+    }
     let fields = options.max_header_fields.map_or(client.fields, usize::from);
     Ok(Limits {
         client: ClientLimits {
@@ -35,6 +46,7 @@ pub(super) fn limits(options: &Options) -> Result<Limits, ConfigError> {
             body_stall: time("--client-body-timeout", options.client_body_timeout, client.body_stall)?,
             write_stall: time("--client-write-timeout", options.client_write_timeout, client.write_stall)?,
             half_close_grace: time("--half-close-grace", options.half_close_grace, client.half_close_grace)?,
+            request_line_bytes: line.as_usize(),
             head_bytes: head.as_usize(),
             fields: within("--max-header-fields", fields, 16, 1000)?,
         },
@@ -62,6 +74,7 @@ fn client_defaults() -> ClientLimits {
         // Cutting off dead clients is the balancer's part; this is for a balancer whose machine vanished.
         write_stall: Duration::from_secs(600),
         // What the balancer lets pass must pass here, with the fields that it adds.
+        request_line_bytes: 32 * 1024,
         head_bytes: 128 * 1024,
         fields: 128,
         ..ClientLimits::default()

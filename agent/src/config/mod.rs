@@ -133,6 +133,7 @@ impl Config {
             client_write_timeout: span(client.write_stall),
             client_keep_alive: span(client.keep_alive),
             half_close_grace: span(client.half_close_grace),
+            max_request_line: Some(ByteSize::bytes(client.request_line_bytes as u64)),
             max_head_size: Some(ByteSize::bytes(client.head_bytes as u64)),
             max_header_fields: u16::try_from(client.fields).ok(),
             connect_timeout: span(upstream.connect),

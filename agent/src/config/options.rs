@@ -134,6 +134,10 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "SLUICE_HALF_CLOSE_GRACE", help_heading = LIMITS)]
     pub half_close_grace: Option<Span>,
 
+    /// Longest request line, at least 1KiB [default: 32KiB, twice the balancer's]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_MAX_REQUEST_LINE", help_heading = LIMITS)]
+    pub max_request_line: Option<ByteSize>,
+
     /// Largest request head: request line and header fields, at least 8KiB [default: 128KiB, twice the balancer's]
     #[arg(long, value_name = "SIZE", env = "SLUICE_MAX_HEAD_SIZE", help_heading = LIMITS)]
     pub max_head_size: Option<ByteSize>,
@@ -208,6 +212,7 @@ sluice_process::layered!(Options {
     client_write_timeout,
     client_keep_alive,
     half_close_grace,
+    max_request_line,
     max_head_size,
     max_header_fields,
     connect_timeout,

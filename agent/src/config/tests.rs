@@ -84,6 +84,7 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
         ("LEAST --queue-timeout 0s", &["--queue-timeout", "1ms to 1day"]),
         ("LEAST --connect-timeout 0s", &["--connect-timeout", "1ms to 1day"]),
         ("LEAST --max-head-size 4KiB", &["--max-head-size", "4KiB", "8KiB to 16MiB"]),
+        ("LEAST --max-request-line 1B", &["--max-request-line", "1KiB to 128KiB"]),
         ("LEAST --max-header-fields 3", &["--max-header-fields", "16 to 1000"]),
         ("LEAST --health-path healthz", &["--health-path", "healthz", "starts with /"]),
         ("LEAST --admin 0.0.0.0:9901", &["--admin", "0.0.0.0:9901", "--token-file"]),

@@ -28,6 +28,7 @@ pub use service::{ServiceOptions, ServiceSpec, routes};
 
 use crate::control::DecisionFile;
 use crate::data::Reveal;
+use crate::decide::outlier::OutlierParams;
 use crate::decide::plan::PlanParams;
 use crate::decide::plan::params::ParamError;
 use crate::observe::ObserverSpecs;
@@ -68,6 +69,8 @@ impl TryFrom<Options> for Config {
         let admin = options.admin.expect("set by with_defaults");
         let plan = planner(&options)?;
         let observers = observe::observers(&options)?;
+        let outlier = outlier(&options)?;
+        let (line, head, fields) = head_limits(&options)?;
         check_admin(admin, options.token_file.is_some())?;
         let services = service::check(&options.service, &options.rule)?;
         instance::check(&options.instance, &services)?;
@@ -83,6 +86,7 @@ impl TryFrom<Options> for Config {
                 queue_timeout: span(options.queue_timeout),
                 large_queue_timeout: span(options.large_queue_timeout),
                 startup_hold: span(options.startup_hold),
+                outlier,
                 plan,
             },
             observers,
@@ -98,12 +102,14 @@ impl TryFrom<Options> for Config {
             metric_classes: options.metric_classes.unwrap_or(0),
             limits: Limits {
                 client: ClientLimits {
+                    request_line_bytes: line.as_usize(),
+                    head_bytes: head.as_usize(),
+                    fields,
                     head: span(options.client_head_timeout),
                     keep_alive: span(options.client_keep_alive),
                     body_stall: span(options.client_body_timeout),
                     write_stall: span(options.client_write_timeout),
                     half_close_grace: span(options.half_close_grace),
-                    ..ClientLimits::default()
                 },
                 upstream: UpstreamLimits {
                     connect: span(options.connect_timeout),
@@ -116,6 +122,33 @@ impl TryFrom<Options> for Config {
             },
         })
     }
+}
+
+fn outlier(options: &Options) -> Result<OutlierParams, ConfigError> {
+    let most = options.max_ejected.unwrap_or(0);
+    if most > 100 {
+        return Err(ConfigError::value("--max-ejected", most, "0 to 100"));
+    }
+    Ok(OutlierParams { in_a_row: options.eject_after.unwrap_or(0), most: f64::from(most) / 100.0 })
+}
+
+/// Sizes of the request line and of the whole head, and the number of fields.
+fn head_limits(options: &Options) -> Result<(ByteSize, ByteSize, usize), ConfigError> {
+    let (least_line, least_head) = (ByteSize::kib(1), ByteSize::kib(8));
+    let head = options.max_head_size.unwrap_or(least_head);
+    if !(least_head..=ByteSize::mib(16)).contains(&head) {
+        return Err(ConfigError::value("--max-head-size", head, format!("{least_head} to 16MiB")));
+    }
+    let line = options.max_request_line.unwrap_or(least_line);
+    if !(least_line..=head).contains(&line) {
+        let accepted = format!("{least_line} to {head}, the largest head");
+        return Err(ConfigError::value("--max-request-line", line, accepted));
+    }
+    let fields = options.max_header_fields.unwrap_or(0);
+    if !(16..=1000).contains(&fields) {
+        return Err(ConfigError::value("--max-header-fields", fields, "16 to 1000"));
+    }
+    Ok((line, head, fields.into()))
 }
 
 fn planner(options: &Options) -> Result<PlanParams, ConfigError> {
@@ -281,6 +314,10 @@ mod tests {
             (&[], "queue-timeout = \"soon\"\n", &["queue-timeout", "soon"]),
             (&[], "threads = 0\n", &["threads"]),
             (&["--stream-timeout", "0s"], "", &["stream-timeout", "0s", "above zero"]),
+            (&["--max-head-size", "1KiB"], "", &["--max-head-size", "1KiB", "8KiB to 16MiB"]),
+            (&["--max-request-line", "65KiB"], "", &["--max-request-line", "65KiB", "1KiB to 64KiB"]),
+            (&["--max-ejected", "101"], "", &["--max-ejected", "101", "0 to 100"]),
+            (&["--max-header-fields", "9"], "", &["--max-header-fields", "9", "16 to 1000"]),
             (&["--listen", "8080"], "", &["--listen", "8080", "127.0.0.1:8080"]),
             (&["--listen", "127.0.0.1:80,h2c"], "", &["--listen", "h2c", "not available"]),
             (&["--instance", "127.0.0.1:80,wrokers=2"], "", &["wrokers", "workers=N"]),

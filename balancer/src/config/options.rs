@@ -18,6 +18,7 @@ use sluice_relay::limits::{ClientLimits, UpstreamLimits};
 use sluice_relay::listen::ListenSpec;
 
 use crate::config::{InstanceSpec, RuleOptions, ServiceOptions};
+use crate::decide::outlier::OutlierParams;
 use crate::decide::plan::PlanParams;
 use crate::observe::AccessFormat;
 
@@ -99,6 +100,14 @@ pub struct Options {
     #[arg(long, value_name = "N", env = "SLUICE_METRIC_CLASSES")]
     pub metric_classes: Option<usize>,
 
+    /// Requests that an instance must fail in a row, while others do not, to be left out for a while; 0: never [default: 5]
+    #[arg(long, value_name = "N", env = "SLUICE_EJECT_AFTER")]
+    pub eject_after: Option<u32>,
+
+    /// The most of a service's reachable instances, in percent, that may be left out because they fail [default: 50]
+    #[arg(long, value_name = "PERCENT", env = "SLUICE_MAX_EJECTED")]
+    pub max_ejected: Option<u8>,
+
     /// Longest time from a request's first byte to the end of its header [default: 10s]
     #[arg(long, value_name = "TIME", env = "SLUICE_CLIENT_HEAD_TIMEOUT")]
     pub client_head_timeout: Option<Span>,
@@ -118,6 +127,18 @@ pub struct Options {
     /// How long a client that closed its sending side is still believed to read [default: 1s]
     #[arg(long, value_name = "TIME", env = "SLUICE_HALF_CLOSE_GRACE")]
     pub half_close_grace: Option<Span>,
+
+    /// Longest request line, 1KiB or more; then 414 [default: 16KiB]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_MAX_REQUEST_LINE")]
+    pub max_request_line: Option<ByteSize>,
+
+    /// Largest request head, request line and header fields, 8KiB to 16MiB; then 431 [default: 64KiB]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_MAX_HEAD_SIZE")]
+    pub max_head_size: Option<ByteSize>,
+
+    /// Most header fields of a request, 16 to 1000; then 431 [default: 100]
+    #[arg(long, value_name = "N", env = "SLUICE_MAX_HEADER_FIELDS")]
+    pub max_header_fields: Option<u16>,
 
     /// Longest time to connect to an instance [default: 1s]
     #[arg(long, value_name = "TIME", env = "SLUICE_CONNECT_TIMEOUT")]
@@ -231,11 +252,16 @@ layered!(Options {
     reveal,
     max_classes,
     metric_classes,
+    eject_after,
+    max_ejected,
     client_head_timeout,
     client_keep_alive,
     client_body_timeout,
     client_write_timeout,
     half_close_grace,
+    max_request_line,
+    max_head_size,
+    max_header_fields,
     connect_timeout,
     response_timeout,
     stream_timeout,
@@ -262,9 +288,11 @@ impl Options {
         let span = |own: Option<Span>, default: Duration| {
             Some(own.unwrap_or(Span::from_millis(u64::try_from(default.as_millis()).unwrap_or(u64::MAX))))
         };
+        let bytes = |own: Option<ByteSize>, default: usize| own.or(Some(ByteSize::bytes(default as u64)));
         let seconds = |own: Option<Span>, secs| Some(own.unwrap_or(Span::from_secs(secs)));
         let count = |own: Option<NonZeroUsize>, n| own.or(NonZeroUsize::new(n));
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let head = self.max_head_size.map_or(client.head_bytes, ByteSize::as_usize);
         Self {
             listen: or_one(self.listen, || ListenSpec { address: ([127, 0, 0, 1], 8080).into() }),
             admin: self.admin.or(Some(([127, 0, 0, 1], 9900).into())),
@@ -285,11 +313,17 @@ impl Options {
             trusted_proxy: if self.trusted_proxy.is_empty() { loopback() } else { self.trusted_proxy },
             max_classes: count(self.max_classes, 2000),
             metric_classes: self.metric_classes.or(Some(100)),
+            eject_after: self.eject_after.or(Some(OutlierParams::default().in_a_row)),
+            // Below it, what is left would be overrun by what the others do not take.
+            max_ejected: self.max_ejected.or(Some(50)),
             client_head_timeout: span(self.client_head_timeout, client.head),
             client_keep_alive: span(self.client_keep_alive, client.keep_alive),
             client_body_timeout: span(self.client_body_timeout, client.body_stall),
             client_write_timeout: span(self.client_write_timeout, client.write_stall),
             half_close_grace: span(self.half_close_grace, client.half_close_grace),
+            max_request_line: bytes(self.max_request_line, client.request_line_bytes.min(head)),
+            max_head_size: bytes(self.max_head_size, head),
+            max_header_fields: self.max_header_fields.or(u16::try_from(client.fields).ok()),
             connect_timeout: span(self.connect_timeout, upstream.connect),
             response_timeout: span(self.response_timeout, upstream.response_head),
             stream_timeout: span(self.stream_timeout, upstream.body_stall),

@@ -274,7 +274,7 @@ impl Names {
             Some(excluded) => format!("it gets no requests: {excluded}"),
             None => told.stands(candidate),
         };
-        let breaker = service.occupancy(candidate.id).map_or("closed", |o| view::breaker_word(&o.breaker));
+        let breaker = service.occupancy(candidate.id).map_or("closed", |o| view::breaker_word(&o));
         CandidateView {
             instance: self.name(candidate.id),
             breaker: breaker.to_owned(),

@@ -2,6 +2,7 @@
 
 use crate::control::ControlState;
 use crate::control::view::ServiceFacts;
+use crate::decide::membership::{Key, Member};
 use crate::decide::notices::{Learned, LearnedClass};
 use crate::decide::schedule::figures::ClassFigures;
 use crate::pool::{Service, now};
@@ -14,12 +15,17 @@ impl ControlState {
         let facts = ServiceFacts::of(self, service);
         let members = self.members();
         let own = members.iter().filter(|(key, _)| key.0 == service.name);
-        let slowness = service.look(|scheduler| {
-            let factor = |id| scheduler.occupancy(id).map_or(1.0, |occupancy| occupancy.slowness);
-            own.map(|(key, member)| (key.1.clone(), factor(member.id))).collect()
+        let occupied: Vec<_> = service.look(|scheduler| {
+            let known =
+                |(key, member): &(Key, Member)| Some((key.1.clone(), scheduler.occupancy(member.id)?));
+            own.filter_map(known).collect()
         });
+        let slowness = occupied.iter().map(|(name, occupancy)| (name.clone(), occupancy.slowness)).collect();
+        let ejected =
+            occupied.into_iter().filter_map(|(name, o)| Some((name, o.ejection?.cause.to_string())));
         Learned {
             slowness,
+            ejected: ejected.collect(),
             classes: classes(service, &facts),
             homes: facts.figures.homes,
             interference: facts.figures.interference,

@@ -151,7 +151,7 @@ pub(super) fn instance(state: &ControlState, key: &Key, member: &Member, now: In
         reason: entry.map_or_else(|| "not planned yet".to_owned(), |entry| entry.reason.clone()),
         role: entry.map_or_else(|| "general".to_owned(), |entry| word(&entry.role)),
         operator: word(&member.operator),
-        breaker: occupancy.map_or("closed", |o| breaker_word(&o.breaker)).to_owned(),
+        breaker: occupancy.map_or("closed", |o| breaker_word(&o)).to_owned(),
         workers: member.workers,
         limit: occupancy.map_or(0, |o| o.limit),
         working: load.map_or(0, |load| load.working),
@@ -283,8 +283,9 @@ fn spread(sketch: &Sketch, unit: f64) -> Spread {
     }
 }
 
-pub(super) fn breaker_word(breaker: &Breaker) -> &'static str {
-    match breaker {
+pub(super) fn breaker_word(occupancy: &Occupancy) -> &'static str {
+    match occupancy.breaker {
+        Breaker::Closed if occupancy.ejection.is_some() => "ejected",
         Breaker::Closed => "closed",
         Breaker::Open { .. } => "open",
         Breaker::Trying { .. } => "trying",

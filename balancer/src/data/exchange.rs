@@ -188,6 +188,14 @@ impl Observer for Exchange {
             record.finish(outcome, bytes);
         }
         if let Some(mut slot) = self.slot.take() {
+            let at_fault = match end {
+                End::Complete => self.status >= 500,
+                End::CutShort | End::Stalled => true,
+                End::ClientGone => false,
+            };
+            if at_fault {
+                slot.failed();
+            }
             // An error is often quicker, or slower, than what was asked for.
             slot.ended(end == End::Complete && self.status < 500, bytes);
         }

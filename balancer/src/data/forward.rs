@@ -117,7 +117,7 @@ async fn attempts(
 async fn attempt_once(
     forwarding: &Forwarding<'_>,
     mut request: Request<ClientBody>,
-    slot: Slot,
+    mut slot: Slot,
     judgement: Judgement,
 ) -> Result<Answer, Lost> {
     let instance = slot.instance().clone();
@@ -135,7 +135,10 @@ async fn attempt_once(
             // Only an agent's word counts: an application could have a request executed twice.
             let word = if instance.is_behind_agent() { agents_word(response.headers()) } else { None };
             match word {
-                Some((failure, trace)) => Err(Lost { failure, trace, again: spare, stale: false }),
+                Some((failure, trace)) => {
+                    blame(&mut slot, failure);
+                    Err(Lost { failure, trace, again: spare, stale: false })
+                }
                 None => Ok(Answer { response, lease, slot, judgement }),
             }
         }
@@ -143,6 +146,9 @@ async fn attempt_once(
             Err(Lost { failure, trace: Trace::None, again: Some(*unsent), stale })
         }
         Err(SendError { failure, unsent: None, stale }) => {
+            if !stale {
+                blame(&mut slot, failure);
+            }
             Err(Lost { failure, trace: Trace::MaybeExecuted, again: spare, stale })
         }
     }
@@ -156,6 +162,13 @@ fn agents_word(fields: &HeaderMap) -> Option<(Failure, Trace)> {
     };
     let refused = fields.get(headers::REFUSED).map(|value| (reason(value), Trace::None));
     refused.or_else(|| fields.get(headers::FAILED).map(|value| (reason(value), Trace::MaybeExecuted)))
+}
+
+/// Notes what is the instance's own fault. That it can not be connected to is the breaker's business.
+fn blame(slot: &mut Slot, failure: Failure) {
+    if matches!(failure, Failure::ClosedEarly | Failure::InvalidResponse | Failure::ResponseTimeout) {
+        slot.failed();
+    }
 }
 
 fn note_failure(service: &Service, instance: &Instance, lost: &Lost) {
@@ -174,7 +187,7 @@ fn respond(
     mut record: Record,
     id: Option<HeaderValue>,
 ) -> Response<ReplyBody<Exchange>> {
-    let Answer { response, lease, slot, judgement } = answer;
+    let Answer { response, lease, mut slot, judgement } = answer;
     let path = forwarding.path;
     let status = response.status();
     let app = record.answered(status.as_u16());
@@ -187,6 +200,7 @@ fn respond(
     if status != StatusCode::SWITCHING_PROTOCOLS {
         let (mut head, body) = response.into_parts();
         if prepare_response(&mut head).is_err() {
+            slot.failed();
             return invalid(record);
         }
         path.reveal.add_to(

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, header, request};
 use hyper::upgrade::OnUpgrade;
 use sluice_proto::Kind;
 use sluice_relay::head::{Origin, prepare_request};
-use sluice_relay::{Client, ClientBody, Failure, ReplyBody, Upstreams};
+use sluice_relay::{Client, ClientBody, Failure, Refusal, ReplyBody, Upstreams};
 
 use crate::data::DataPath;
 use crate::data::exchange::{Exchange, Record};
@@ -59,7 +59,7 @@ impl Handler {
         (service.clone(), class, Ask::new(key))
     }
 
-    fn police(&self, parts: &mut request::Parts, origin: Origin) -> Result<(), &'static str> {
+    fn police(&self, parts: &mut request::Parts, origin: Origin) -> Result<(), Refusal> {
         prepare_request(parts, &self.path.position, origin, &mut self.scratch.borrow_mut().rng)
     }
 }

@@ -14,6 +14,7 @@ pub mod learn;
 pub mod lease;
 pub mod membership;
 pub mod notices;
+pub mod outlier;
 pub mod plan;
 pub mod predict;
 pub mod queueing;

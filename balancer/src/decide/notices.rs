@@ -16,6 +16,8 @@ const LOOKS_PER_CLASS: u32 = 6;
 pub struct Learned {
     /// Every instance: by what factor it is slower than its fellows, 1 if it is not.
     pub slowness: Vec<(InstanceName, f64)>,
+    /// Those of them that get no requests because they fail, and why.
+    pub ejected: Vec<(InstanceName, String)>,
     pub classes: Vec<LearnedClass>,
     pub homes: Worth,
     /// 0: not enough to act upon.
@@ -44,6 +46,7 @@ pub struct Notice {
 #[derive(Clone, Debug)]
 pub struct Notices {
     slow: HashMap<InstanceName, f64>,
+    ejected: HashSet<InstanceName>,
     large: HashSet<ClassName>,
     home_pays: bool,
     interferes: bool,
@@ -57,6 +60,7 @@ impl Default for Notices {
     fn default() -> Self {
         Self {
             slow: HashMap::new(),
+            ejected: HashSet::new(),
             large: HashSet::new(),
             home_pays: false,
             interferes: false,
@@ -71,6 +75,7 @@ impl Notices {
     pub fn look(&mut self, learned: Learned) -> Vec<Notice> {
         let mut told = Vec::new();
         self.instances(learned.slowness, &mut told);
+        self.ejected(learned.ejected, &mut told);
         self.classes(learned.classes, &mut told);
         self.homes(learned.homes, &mut told);
         self.interference(learned.interference, &mut told);
@@ -93,6 +98,21 @@ impl Notices {
             }
         }
         self.slow = slow;
+    }
+
+    fn ejected(&mut self, ejected: Vec<(InstanceName, String)>, told: &mut Vec<Notice>) {
+        let now: HashSet<_> = ejected.iter().map(|(name, _)| name.clone()).collect();
+        for (name, cause) in ejected {
+            if !self.ejected.contains(&name) {
+                let text = format!("left out for a while: {cause}");
+                told.push(Notice { kind: "instance-ejected", instance: Some(name), text });
+            }
+        }
+        for name in self.ejected.difference(&now).cloned() {
+            let text = "gets requests again".to_owned();
+            told.push(Notice { kind: "instance-reinstated", instance: Some(name), text });
+        }
+        self.ejected = now;
     }
 
     fn classes(&mut self, classes: Vec<LearnedClass>, told: &mut Vec<Notice>) {
@@ -180,6 +200,7 @@ mod tests {
         let ms = Duration::from_millis;
         let upset = Learned {
             slowness: vec![("a".parse().expect("a name"), 4.96)],
+            ejected: vec![("a".parse().expect("a name"), "it failed 5 requests in a row".to_owned())],
             classes: vec![class("GET /x", true)],
             homes: Worth::Pays { home: ms(10), away: ms(40) },
             interference: 0.5,
@@ -189,6 +210,7 @@ mod tests {
             texts(&told),
             [
                 ("instance-slow", "5.0 times slower than the others: used when they are busy"),
+                ("instance-ejected", "left out for a while: it failed 5 requests in a row"),
                 ("class-large", "GET /x is now large: 1.5 s is 80 ms or more"),
                 (
                     "homes",
@@ -202,7 +224,10 @@ mod tests {
         );
         assert_eq!(notices.look(upset), []);
         let kinds: Vec<_> = notices.look(calm).iter().map(|notice| notice.kind).collect();
-        assert_eq!(kinds, ["instance-recovered", "class-small", "homes", "interference"]);
+        assert_eq!(
+            kinds,
+            ["instance-recovered", "instance-reinstated", "class-small", "homes", "interference"]
+        );
     }
 
     #[test]

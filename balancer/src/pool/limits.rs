@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::decide::dispatch::PickParams;
+use crate::decide::outlier::OutlierParams;
 use crate::decide::plan::PlanParams;
 use crate::decide::schedule::Settings;
 
@@ -16,6 +18,8 @@ pub struct ServiceLimits {
     pub large_queue_timeout: Duration,
     /// After the start: how long requests wait for a first instance.
     pub startup_hold: Duration,
+    /// When an instance that fails is left out.
+    pub outlier: OutlierParams,
     /// What its planner is tuned to.
     pub plan: PlanParams,
 }
@@ -28,6 +32,7 @@ impl ServiceLimits {
             large_wait: self.large_queue_timeout,
             startup_hold: self.startup_hold,
             plan: self.plan,
+            pick: PickParams { outlier: self.outlier, ..PickParams::default() },
             ..Settings::default()
         }
     }

@@ -351,6 +351,7 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::outlier::OutlierParams;
     use crate::decide::plan::PlanParams;
     use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
     use crate::pool::classes::tests::table;
@@ -362,6 +363,7 @@ mod tests {
             queue_timeout: Duration::from_secs(5),
             large_queue_timeout: Duration::from_secs(9),
             startup_hold: Duration::ZERO,
+            outlier: OutlierParams::default(),
             plan: PlanParams::default(),
         }
     }

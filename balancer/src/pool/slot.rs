@@ -54,11 +54,17 @@ impl Slot {
         }
     }
 
+    /// The instance gave no answer, and that is its fault.
+    pub fn failed(&mut self) {
+        self.outcome.failed = true;
+    }
+
     /// The response is over; the slot is to be dropped now. `answered`: in full, and not with an
     /// error; `bytes`: of its body.
     pub fn ended(&mut self, answered: bool, bytes: u64) {
         self.outcome = Outcome {
             answered,
+            failed: self.outcome.failed,
             bytes: answered.then_some(bytes),
             held_to_the_end: self.stage == Stage::Working,
         };

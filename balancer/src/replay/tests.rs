@@ -26,7 +26,7 @@ fn run(seed: u64, seconds: u64) -> Vec<Planned> {
     for ms in (0..seconds * 1000).step_by(10) {
         let now = start + Duration::from_millis(ms);
         for (_, run) in running.extract_if(.., |(end, _)| *end <= now) {
-            let outcome = Outcome { answered: true, bytes: Some(1000), held_to_the_end: true };
+            let outcome = Outcome { answered: true, failed: false, bytes: Some(1000), held_to_the_end: true };
             scheduler.end(run, outcome, now);
         }
         // Exports come by the minute: many, few, none.

@@ -15,6 +15,9 @@ use crate::decide::plan::dedicate::Mode;
 /// From this slow-down on a worker is used reluctantly.
 const RELUCTANT: f64 = 1.5;
 
+/// What an instance that fails costs one that may use only some: it is asked if no other is left.
+const OUT: f64 = 1000.0;
+
 /// What a pick looks at.
 pub(super) struct View<'a> {
     pub(super) table: &'a Table,
@@ -149,7 +152,8 @@ impl View<'_> {
         let cost = |entry: &Entry| {
             let share = f64::from(entry.load.working) / f64::from(entry.load.limit());
             let zone = f64::from(u8::from((entry.zone == Zone::Dedicated) != demand.lane.is_large()));
-            10.0 * entry.slowness * self.rules.beside(entry.load.large) + zone + share
+            let out = if entry.outlier.ejection().is_some() { OUT } else { 0.0 };
+            out + 10.0 * entry.slowness * self.rules.beside(entry.load.large) + zone + share
         };
         let best = free.map(|(position, entry)| (position, cost(entry) + 0.01 * rng.f64()));
         best.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(position, _)| position)

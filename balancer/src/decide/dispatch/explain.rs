@@ -65,6 +65,8 @@ pub enum Standing {
     OtherSession,
     /// It does not accept connections.
     Unreachable,
+    /// It fails, and is left out for a while.
+    Ejected,
     /// It gets no requests.
     Excluded,
 }
@@ -120,6 +122,8 @@ impl<W> Dispatcher<W> {
             Standing::Excluded
         } else if !entry.breaker.is_closed() && !may_use(entry, demand, &[], now) {
             Standing::Unreachable
+        } else if entry.outlier.ejection().is_some() {
+            Standing::Ejected
         } else if demand.only.as_ref().is_some_and(|only| !only.contains(&entry.id)) {
             Standing::NotAllowed
         } else if self.session(demand, &[], now).is_some() {
@@ -177,7 +181,7 @@ impl<W> Dispatcher<W> {
             Standing::Spare => 4.0,
             Standing::Held | Standing::Kept => 5.0,
             Standing::NotAllowed | Standing::OtherSession => 6.0,
-            Standing::Unreachable => 7.0,
+            Standing::Unreachable | Standing::Ejected => 7.0,
             Standing::Excluded => 8.0,
         };
         tier * 1000.0 + 10.0 * self.group(entry, demand) + share.min(9.0)

@@ -55,7 +55,7 @@ impl<W> Dispatcher<W> {
     }
 
     fn own_waiter(&self, position: usize, window: std::time::Duration) -> Option<Order> {
-        let entry = self.table.get(position).filter(|e| e.routable && e.breaker.is_closed())?;
+        let entry = self.table.get(position).filter(|e| e.is_open())?;
         let pays = matches!(self.rules.homes, Worth::Pays { .. });
         // Home is preferred where that costs nothing: not if it is slow, unless waiting for it pays.
         if !pays && entry.slowness > 1.0 {

@@ -27,6 +27,7 @@ impl<W> Dispatcher<W> {
                 self.down.push(position);
             }
             self.abandon_home(position);
+            self.keep_enough(now);
         }
     }
 
@@ -57,6 +58,7 @@ impl<W> Dispatcher<W> {
         self.freed.push(position);
         if !routable {
             self.abandon_home(position);
+            self.keep_enough(now);
         }
     }
 
@@ -73,6 +75,7 @@ impl<W> Dispatcher<W> {
         self.abandon_home(position);
         self.table.remove(position);
         self.down.retain(|down| *down != position);
+        self.out.retain(|out| *out != position);
         self.freed.retain(|freed| *freed != position);
     }
 
@@ -95,14 +98,15 @@ impl<W> Dispatcher<W> {
         }
     }
 
-    /// Ends a second of finding out how many workers instances have.
-    pub fn tick(&mut self) {
+    /// Ends a second of finding out how many workers instances have, and which of them fail.
+    pub fn tick(&mut self, now: Instant) {
         for position in self.table.positions() {
             self.table.change(position, |entry| {
                 entry.trust.tick();
                 entry.load.believed = entry.trust.believed();
             });
         }
+        self.tend_outliers(now);
     }
 
     /// Puts a new plan in force. `late_after`: how long a small request may hold a worker.
@@ -122,7 +126,7 @@ impl<W> Dispatcher<W> {
         }
     }
 
-    fn zone(&mut self, position: usize, now: Instant) {
+    pub(super) fn zone(&mut self, position: usize, now: Instant) {
         let dedicated = &self.dedicated;
         self.table.change(position, |entry| {
             entry.zone = if dedicated.contains(&entry.id) {
@@ -136,7 +140,7 @@ impl<W> Dispatcher<W> {
     }
 
     /// Nobody waits for this instance as for a home any more.
-    fn abandon_home(&mut self, position: usize) {
+    pub(super) fn abandon_home(&mut self, position: usize) {
         let own = self.table.change(position, |entry| std::mem::take(&mut entry.own)).unwrap_or_default();
         own.into_iter().for_each(|order| self.lanes[0].release_from_home(order));
         self.awaited.remove(&position);

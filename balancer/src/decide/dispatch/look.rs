@@ -15,6 +15,7 @@ impl<W> Dispatcher<W> {
             limit: entry.load.limit(),
             routable: entry.routable,
             breaker: entry.breaker,
+            ejection: entry.outlier.ejection(),
             slowness: entry.slowness,
             dedicated: entry.zone == Zone::Dedicated,
             homes: entry.homes,

@@ -27,6 +27,7 @@ mod homes;
 mod index;
 mod instances;
 mod look;
+mod outliers;
 mod place;
 mod queue;
 pub mod rules;
@@ -48,6 +49,7 @@ pub use trust::Workers;
 pub use why::{Course, Wait, Why};
 
 use crate::decide::breaker::Breaker;
+use crate::decide::outlier::Ejection;
 use crate::decide::predict::RequestKey;
 use choose::View;
 use homes::Homes;
@@ -78,6 +80,8 @@ pub struct Dispatcher<W> {
     hold_until: Instant,
     /// Positions of instances that could not be reached.
     down: Vec<usize>,
+    /// Positions of instances that are out because they fail, the first to go first.
+    out: Vec<usize>,
     /// Positions where a worker was freed since the last grant.
     freed: Vec<usize>,
     /// Positions of instances that requests wait for because they are at home there.
@@ -96,6 +100,8 @@ pub struct Occupancy {
     /// Takes new requests, as far as membership goes.
     pub routable: bool,
     pub breaker: Breaker,
+    /// It fails, and gets no requests for a while.
+    pub ejection: Option<Ejection>,
     /// Worker-held time here over that elsewhere.
     pub slowness: f64,
     /// It is for large requests first.
@@ -155,6 +161,7 @@ impl<W> Dispatcher<W> {
             queue_length,
             hold_until,
             down: Vec::new(),
+            out: Vec::new(),
             freed: Vec::new(),
             awaited: BTreeSet::new(),
             counts: Counts::default(),

@@ -65,9 +65,7 @@ impl<W> Dispatcher<W> {
 
     /// A home that can serve it at once: the least busy of them.
     fn idle_home(&self, homes: &[InstanceId]) -> Option<usize> {
-        let idle = |entry: &&Entry| {
-            entry.routable && entry.breaker.is_closed() && entry.load.has_slot() && entry.own.is_empty()
-        };
+        let idle = |entry: &&Entry| entry.is_open() && entry.load.has_slot() && entry.own.is_empty();
         let cost = |entry: &Entry| {
             f64::from(entry.load.working) + 3.0 * f64::from(entry.load.large) + 10.0 * (entry.slowness - 1.0)
         };
@@ -97,7 +95,7 @@ impl<W> Dispatcher<W> {
     /// How long a request would wait for this instance; `None` if it is no use.
     fn home_wait(&self, position: usize) -> Option<Duration> {
         let Worth::Pays { home, .. } = self.rules.homes else { return None };
-        let entry = self.table.get(position).filter(|e| e.routable && e.breaker.is_closed())?;
+        let entry = self.table.get(position).filter(|e| e.is_open())?;
         let workers = entry.load.limit().saturating_sub(entry.load.large);
         let ahead = entry.own.len() as f64 + 1.0;
         (workers > 0).then(|| home.mul_f64(ahead * entry.slowness / f64::from(workers)))

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::decide::ids::{InstanceId, Lane};
 use crate::decide::learn::affinity::Worth;
+use crate::decide::outlier::OutlierParams;
 use crate::decide::plan::dedicate::Mode;
 
 /// How many workers a lane and the larger ones may hold together.
@@ -87,6 +88,8 @@ pub struct PickParams {
     pub ahead_least: usize,
     /// How long an instance that came up is used after the others.
     pub slow_start: Duration,
+    /// When an instance that fails is left out.
+    pub outlier: OutlierParams,
 }
 
 impl PickParams {
@@ -98,6 +101,12 @@ impl PickParams {
 
 impl Default for PickParams {
     fn default() -> Self {
-        Self { reluctance: 0.5, ahead_from: 0.5, ahead_least: 8, slow_start: Duration::from_secs(10) }
+        Self {
+            reluctance: 0.5,
+            ahead_from: 0.5,
+            ahead_least: 8,
+            slow_start: Duration::from_secs(10),
+            outlier: OutlierParams::default(),
+        }
     }
 }

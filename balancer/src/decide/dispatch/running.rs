@@ -46,6 +46,10 @@ impl Running {
         RunId { index, generation: slot.generation }
     }
 
+    pub(super) fn get(&self, id: RunId) -> Option<&Run> {
+        self.slots.get(id.index as usize).filter(|slot| slot.generation == id.generation)?.run.as_ref()
+    }
+
     pub(super) fn get_mut(&mut self, id: RunId) -> Option<&mut Run> {
         let slot = self.slots.get_mut(id.index as usize)?;
         if slot.generation == id.generation { slot.run.as_mut() } else { None }

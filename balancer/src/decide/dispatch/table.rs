@@ -11,6 +11,7 @@ use super::trust::{Trust, Workers};
 use crate::decide::breaker::Breaker;
 use crate::decide::ids::InstanceId;
 use crate::decide::learn::speed::Speed;
+use crate::decide::outlier::Outlier;
 
 /// How busy one instance is, as far as this balancer knows by its own counting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -47,6 +48,7 @@ pub(super) struct Entry {
     pub(super) load: Load,
     pub(super) routable: bool,
     pub(super) breaker: Breaker,
+    pub(super) outlier: Outlier,
     pub(super) zone: Zone,
     pub(super) speed: Speed,
     pub(super) trust: Trust,
@@ -71,12 +73,23 @@ impl Entry {
         (self.load.workers, self.load.believed) = (workers.claimed(), self.trust.believed());
     }
 
+    /// Whether a request may be sent there, if need be.
     pub(super) fn is_up(&self, now: Instant) -> bool {
         self.routable && self.breaker.admits(now)
     }
 
+    /// Whether connections to it are made, as far as is known.
+    pub(super) fn is_reachable(&self) -> bool {
+        self.routable && self.breaker.is_closed()
+    }
+
+    /// Whether requests are sent there as a matter of course.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_reachable() && self.outlier.ejection().is_none()
+    }
+
     fn shelf(&self) -> Option<Shelf> {
-        if !self.routable || !self.breaker.is_closed() {
+        if !self.is_open() {
             return None;
         }
         let Load { working, large, .. } = self.load;
@@ -106,7 +119,7 @@ pub(super) struct Totals {
 
 impl Totals {
     fn of(entry: &Entry) -> Self {
-        if !entry.routable || !entry.breaker.is_closed() {
+        if !entry.is_open() {
             return Self::default();
         }
         let workers = entry.load.limit();
@@ -165,6 +178,7 @@ impl Table {
             load: Load { workers: claimed, believed, ..Load::default() },
             routable,
             breaker: Breaker::default(),
+            outlier: Outlier::default(),
             zone: Zone::Fresh,
             speed: Speed::default(),
             trust,

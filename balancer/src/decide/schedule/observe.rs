@@ -11,6 +11,8 @@ use crate::decide::learn::Hold;
 pub struct Outcome {
     /// The instance answered in full: its time says what such a request costs.
     pub answered: bool,
+    /// It is the instance's fault that nothing, or not the whole of it, or an error came.
+    pub failed: bool,
     /// Body bytes that the instance sent, if it sent all.
     pub bytes: Option<u64>,
     /// Its worker was held until the last byte, and sent the body itself.
@@ -19,19 +21,29 @@ pub struct Outcome {
 
 impl Outcome {
     /// Nothing came of it: no answer, or not the whole of one.
-    pub const NONE: Self = Self { answered: false, bytes: None, held_to_the_end: false };
+    pub const NONE: Self = Self { answered: false, failed: false, bytes: None, held_to_the_end: false };
 }
 
 impl<W> Scheduler<W> {
     /// The worker is free though the response goes on. `bytes`: how long the response says it is.
     pub fn first_byte(&mut self, run: RunId, bytes: Option<u64>, now: Instant) {
         if let Some(released) = self.dispatcher.first_byte(run, now) {
-            self.learn(run, released, Outcome { answered: true, bytes, held_to_the_end: false }, now);
+            self.learn(
+                run,
+                released,
+                Outcome { answered: true, failed: false, bytes, held_to_the_end: false },
+                now,
+            );
         }
     }
 
     /// A request is over.
     pub fn end(&mut self, run: RunId, outcome: Outcome, now: Instant) {
+        match self.dispatcher.instance_of(run) {
+            Some(instance) if outcome.failed => self.dispatcher.failed(instance, now),
+            Some(instance) if outcome.answered => self.dispatcher.answered(instance),
+            _ => {}
+        }
         if let Some(released) = self.dispatcher.end(run, now) {
             self.learn(run, released, outcome, now);
         }

@@ -177,7 +177,8 @@ fn no_figures_in_a_file_stop_a_start() {
                 assert!(judgement.prediction.held.mean.is_finite(), "seed {seed}: {judgement:?}");
                 if let Arrival::Slot(granted) = arrival {
                     after.pass(10);
-                    let outcome = Outcome { answered: true, bytes: Some(1000), held_to_the_end: true };
+                    let outcome =
+                        Outcome { answered: true, failed: false, bytes: Some(1000), held_to_the_end: true };
                     after.scheduler.end(granted.run, outcome, after.now);
                 }
             }

@@ -56,7 +56,7 @@ impl Site {
     fn end(&mut self, granted: Granted) {
         self.scheduler.end(
             granted.run,
-            Outcome { answered: true, bytes: Some(1000), held_to_the_end: true },
+            Outcome { answered: true, failed: false, bytes: Some(1000), held_to_the_end: true },
             self.now,
         );
     }

@@ -40,7 +40,7 @@ impl<W> Scheduler<W> {
         self.look_at_late_ones(now);
         self.learner.tick(now);
         self.house(&named);
-        self.dispatcher.tick();
+        self.dispatcher.tick(now);
         self.replan(now, at_ms, named)
     }
 
@@ -94,11 +94,12 @@ impl<W> Scheduler<W> {
 
     fn snapshot(&self, now: Instant, at_ms: u64, named: Named) -> Snapshot {
         let lanes = Lane::all().take(self.learner.bounds().lanes());
-        let instance = |(id, name, excluded)| {
+        let instance = |(id, name, excluded): (_, _, Option<String>)| {
             let occupancy = self.dispatcher.occupancy(id);
             let workers = occupancy.map_or(1, |o| o.limit);
             let slowness = occupancy.map_or(1.0, |o| o.slowness);
-            InstanceLoad { id, name, workers, slowness, excluded }
+            let ejected = occupancy.and_then(|o| o.ejection).map(|ejection| ejection.cause.to_string());
+            InstanceLoad { id, name, workers, slowness, excluded: excluded.or(ejected) }
         };
         let mut instances: Vec<_> = named.instances.into_iter().map(instance).collect();
         instances.sort_by(|a, b| a.name.cmp(&b.name));

@@ -7,7 +7,7 @@ use http::{HeaderValue, Request, request};
 use sluice_proto::report::ReleasePoint;
 use sluice_relay::head::Origin;
 use sluice_relay::trace::TraceParent;
-use sluice_relay::{End, Failure};
+use sluice_relay::{End, Failure, Refusal};
 
 use super::*;
 use crate::decide::dispatch::{InstanceId, Why};
@@ -154,7 +154,7 @@ fn the_reason_of_a_failure_is_told() {
         (Outcome::Broken(End::CutShort), Some("cut_short"), true),
         (Outcome::Broken(End::ClientGone), Some("client_gone"), true),
         (Outcome::Failed(Failure::QueueTimeout), Some("queue_timeout"), true),
-        (Outcome::Failed(Failure::BadRequest("x")), Some("bad_request"), true),
+        (Outcome::Failed(Failure::BadRequest(Refusal::malformed("x"))), Some("bad_request"), true),
     ] {
         let status = crate::observe::finished::status(outcome, Some(200));
         let case = Case { outcome, status, ..case("/", &[]) };

@@ -163,7 +163,7 @@ impl Policy for Ncq {
         let Some(run) = self.runs[job.index()].take() else { return };
         let bytes = Some(self.bytes[job.index()]);
         let at = self.at(now);
-        self.scheduler.end(run, Outcome { answered: true, bytes, held_to_the_end: false }, at);
+        self.scheduler.end(run, Outcome { answered: true, failed: false, bytes, held_to_the_end: false }, at);
         self.hand_out(now, out);
     }
 

@@ -215,8 +215,12 @@ fn the_scheduler_does_what_was_explained() {
             let waits = matches!(told.course, Course::Waits { .. });
             assert_eq!((did, waits), (told.course, matches!(arrival, Arrival::Waiting(_))), "seed {seed}");
             seen.push(told.refusal());
-            let outcome =
-                crate::decide::schedule::Outcome { answered: true, bytes: Some(1000), held_to_the_end: true };
+            let outcome = crate::decide::schedule::Outcome {
+                answered: true,
+                failed: false,
+                bytes: Some(1000),
+                held_to_the_end: true,
+            };
             held.retain(|(run, until)| {
                 let over = *until <= now;
                 if over {

@@ -161,6 +161,9 @@ impl Explanation {
             Standing::NotAllowed => "a rule names other instances".to_owned(),
             Standing::OtherSession => "another instance has the request's session".to_owned(),
             Standing::Unreachable => "it does not accept connections".to_owned(),
+            Standing::Ejected => {
+                "it fails requests that others do not, and is left out for a while".to_owned()
+            }
             Standing::Excluded => "it gets no requests".to_owned(),
         }
     }
