@@ -88,9 +88,13 @@ async fn what_failed_says_why_and_is_never_left_out() {
     let told = until_lines(&file, 3).await;
     let told: Vec<_> =
         told.iter().map(|l| (l["target"].clone(), l["status"].clone(), l["failure"].clone())).collect();
-    let expected =
-        [("/waits", 503, "queue_timeout"), ("/two", 400, "bad_request"), ("/holds", 499, "client_gone")];
-    assert_eq!(told, expected.map(|(target, status, why)| (target.into(), status.into(), why.into())));
+    // Of what can be read in two ways nothing is told but that it came.
+    let expected = [
+        ("/waits".into(), 503, "queue_timeout"),
+        (Value::Null, 400, "bad_request"),
+        ("/holds".into(), 499, "client_gone"),
+    ];
+    assert_eq!(told, expected.map(|(target, status, why)| (target, status.into(), why.into())));
     assert!(lines(&file)[0]["queue_ms"].as_f64() >= Some(50.0), "it waited all the time");
 }
 

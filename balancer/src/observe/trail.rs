@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, request};
-use sluice_relay::Failure;
 use sluice_relay::head::Origin;
 use sluice_relay::trace::{self, TraceParent};
+use sluice_relay::{Failure, Refusal};
 
 use crate::decide::dispatch::Why;
 use crate::decide::schedule::Judgement;
@@ -25,6 +25,8 @@ pub struct Asked {
     pub arrived: SystemTime,
     pub client: IpAddr,
     pub scheme: &'static str,
+    /// Its head was refused before it was read on: method, target and the rest are not the client's words.
+    pub is_unread: bool,
     pub method: Method,
     /// With scheme and host in HTTP/2, and where a client sent them.
     pub target: Uri,
@@ -83,6 +85,7 @@ impl Asked {
             arrived: origin.arrived,
             client: origin.peer,
             scheme: origin.scheme,
+            is_unread: parts.extensions.get::<Refusal>().is_some(),
             method: parts.method.clone(),
             target: parts.uri.clone(),
             version: parts.version,

@@ -108,7 +108,7 @@ async fn metrics_are_openmetrics_for_who_asks_for_it() {
         "{}",
         answer.head
     );
-    assert!(answer.body.contains("\n# TYPE process_cpu_seconds counter\n"), "{}", answer.body);
+    assert!(answer.body.starts_with("# TYPE process_cpu_seconds counter\n"), "{}", answer.body);
     assert!(answer.body.ends_with("\n# EOF\n"), "{}", answer.body);
 }
 

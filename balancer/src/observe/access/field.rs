@@ -80,6 +80,7 @@ impl Field {
     pub(super) fn value<'a>(self, of: &'a Finished<'_>) -> Value<'a> {
         let asked = of.asked;
         match self {
+            Self::Method | Self::Host | Self::Target | Self::Protocol if asked.is_unread => Value::None,
             Self::Time => Value::Own(rfc3339(of).into()),
             Self::TimeClf => Value::Own(clf(&rfc3339(of)).into()),
             Self::Client => Value::Own(asked.client.to_string().into()),

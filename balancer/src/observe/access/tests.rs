@@ -146,6 +146,13 @@ fn clients_can_not_forge_lines_or_fields() {
 }
 
 #[test]
+fn of_a_head_that_was_refused_nothing_is_told_that_the_client_did_not_say() {
+    let mut case = case("/", COMMON);
+    case.asked.is_unread = true;
+    assert_eq!(case.line("$status $method $host $target $protocol"), "200 - - - -\n");
+}
+
+#[test]
 fn the_reason_of_a_failure_is_told() {
     for (outcome, failure, notable) in [
         (Outcome::Answered(200), None, false),
