@@ -110,20 +110,20 @@ impl AgentMetrics {
             requests: counters(
                 registry,
                 "sluice_agent_requests_total",
-                "Requests by class and by what became of them.",
+                "Requests by class and by what became of them. Not ok: sluice_agent_failures_total has the reasons.",
                 &["class", "outcome"],
             ),
             held: histograms(
                 registry,
                 "sluice_agent_held_seconds",
-                "Time that a request held a worker of the instance.",
+                "Time that a request held a worker of the instance. Rising: the application is slower, or does more per request.",
                 &["class"],
                 LATENCY_BUCKETS,
             ),
             ttfb: histogram(
                 registry,
                 "sluice_agent_first_byte_seconds",
-                "Time from a request's start at the instance to the head of its response.",
+                "Time from a request's start at the instance to the head of its response. Rising: the application is slower.",
                 LATENCY_BUCKETS,
             ),
             queued: histogram(
@@ -135,25 +135,25 @@ impl AgentMetrics {
             response_bytes: histogram(
                 registry,
                 "sluice_agent_response_bytes",
-                "Body bytes of a response.",
+                "Body bytes of a response. Mostly above 64 KiB: blobs that a cache or X-Sendfile could serve.",
                 SIZE_BUCKETS,
             ),
             failures: counters(
                 registry,
                 "sluice_agent_failures_total",
-                "Requests that the agent answered in the instance's stead, by reason.",
+                "Requests that the agent answered in the instance's stead, by reason. Growing: see whether the instance runs and its log.",
                 &["reason"],
             ),
             checks: counters(
                 registry,
                 "sluice_agent_health_checks_total",
-                "Health checks of the instance by outcome.",
+                "Health checks of the instance by outcome. Failing: try --health-path at the instance by hand.",
                 &["outcome"],
             ),
             reports: counters(
                 registry,
                 "sluice_agent_reports_total",
-                "Reports sent, by balancer and by what became of them.",
+                "Reports sent, by balancer and by what became of them. Anything but accepted: see the agent's log.",
                 &["balancer", "outcome"],
             ),
             classes: Arc::default(),

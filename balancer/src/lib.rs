@@ -27,6 +27,7 @@ pub mod decide;
 pub mod demo;
 pub mod listeners;
 pub mod metrics;
+pub mod observe;
 pub mod pool;
 pub mod replay;
 pub mod run;

@@ -4,10 +4,11 @@ mod decisions;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry};
 use sluice_process::metrics::{LATENCY_BUCKETS, counters, histograms};
+use sluice_process::openmetrics::{ExemplarSlot, Exemplars};
 use sluice_proto::ClassName;
 use sluice_relay::{End, Failure};
 
@@ -25,7 +26,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    fn label(self) -> &'static str {
+    /// The value of the label.
+    pub fn label(self) -> &'static str {
         match self {
             Self::Answered(0..200) => "1xx",
             Self::Answered(200..300) => "2xx",
@@ -75,6 +77,7 @@ pub struct RequestMetrics {
     response_bytes: IntCounterVec,
     request_bytes: IntCounterVec,
     retries: IntCounterVec,
+    exemplars: Exemplars,
 }
 
 /// Which classes have a label of their own; the rest is `other`. Of all services together.
@@ -108,22 +111,26 @@ pub struct ClassMetrics {
     duration: Histogram,
     response_bytes: IntCounter,
     request_bytes: IntCounter,
+    /// Of `duration`.
+    exemplars: ExemplarSlot,
 }
 
 const BY_CLASS: &[&str] = &["service", "class"];
+const DURATION: &str = "sluice_request_duration_seconds";
 
 impl RequestMetrics {
     /// Registers everything. `max_classes`: how many classes get a label of their own, since each
     /// costs some 60 time series.
-    pub fn register(registry: &Registry, max_classes: usize) -> Self {
+    pub fn register(registry: &Registry, exemplars: &Exemplars, max_classes: usize) -> Self {
         Self {
             service: "".into(),
+            exemplars: exemplars.clone(),
             labels: Arc::new(Mutex::new(Labels { left: max_classes, holders: HashMap::new() })),
             decisions: Arc::new(DecisionMetrics::register(registry)),
             requests: counters(
                 registry,
                 "sluice_requests_total",
-                "Requests by outcome: 2xx to 5xx as the instance answered, otherwise what went wrong. See the operator's guide for each.",
+                "Requests by outcome: 2xx to 5xx as the instance answered, otherwise what went wrong. README, 'What a client sees when something fails', has each.",
                 &["service", "class", "outcome"],
             ),
             queue: histograms(
@@ -136,27 +143,27 @@ impl RequestMetrics {
             ttfb: histograms(
                 registry,
                 "sluice_time_to_first_byte_seconds",
-                "Time from sending a request to an instance to the head of its response.",
+                "Time from sending a request to an instance to the head of its response. Rising while sluice_queue_wait_seconds does not: the application is slower.",
                 BY_CLASS,
                 LATENCY_BUCKETS,
             ),
             duration: histograms(
                 registry,
-                "sluice_request_duration_seconds",
-                "Time from a request's arrival to the last byte that its instance sent, queue included.",
+                DURATION,
+                "Time from a request's arrival to the last byte that its instance sent, queue included. What of it is waiting: sluice_queue_wait_seconds.",
                 BY_CLASS,
                 LATENCY_BUCKETS,
             ),
             response_bytes: counters(
                 registry,
                 "sluice_response_bytes_total",
-                "Body bytes from instances.",
+                "Body bytes from instances. More than expected: see which class.",
                 BY_CLASS,
             ),
             request_bytes: counters(
                 registry,
                 "sluice_request_bytes_total",
-                "Body bytes from clients.",
+                "Body bytes from clients. More than expected: see which class.",
                 BY_CLASS,
             ),
             retries: counters(
@@ -194,7 +201,12 @@ impl RequestMetrics {
             duration: self.duration.with_label_values(&by_class),
             response_bytes: self.response_bytes.with_label_values(&by_class),
             request_bytes: self.request_bytes.with_label_values(&by_class),
+            exemplars: self.exemplar_slot(&by_class),
         }
+    }
+
+    fn exemplar_slot(&self, [service, class]: &[&str; 2]) -> ExemplarSlot {
+        self.exemplars.slot(DURATION, &[("class", class), ("service", service)], LATENCY_BUCKETS)
     }
 
     fn labels(&self) -> MutexGuard<'_, Labels> {
@@ -206,6 +218,7 @@ impl RequestMetrics {
         let by_class = [service.as_ref(), class.as_ref()];
         let histograms = [&self.queue, &self.ttfb, &self.duration];
         histograms.iter().for_each(|of| drop(of.remove_label_values(&by_class)));
+        self.exemplar_slot(&by_class).clear();
         let counters = [&self.response_bytes, &self.request_bytes];
         counters.iter().for_each(|of| drop(of.remove_label_values(&by_class)));
         let answered = [100, 200, 300, 400, 500].map(Outcome::Answered);
@@ -267,6 +280,11 @@ impl ClassMetrics {
         self.ttfb.observe(ttfb.as_secs_f64());
     }
 
+    /// A request that is over, and took that long, was part of a trace that is recorded.
+    pub fn traced(&self, trace: u128, duration: Duration) {
+        self.exemplars.observed(duration.as_secs_f64(), trace, SystemTime::now());
+    }
+
     /// A request is over.
     pub fn ended(&self, outcome: Outcome, duration: Duration, request_bytes: u64, response_bytes: u64) {
         let make = || {
@@ -293,7 +311,7 @@ mod tests {
     #[test]
     fn a_class_that_goes_leaves_its_label_to_another() {
         let registry = Registry::new();
-        let metrics = RequestMetrics::register(&registry, 1).for_service("default");
+        let metrics = RequestMetrics::register(&registry, &Exemplars::default(), 1).for_service("default");
         let class = |name: &str| {
             let class = metrics.class(&ClassName::parse(name).expect("valid"));
             for outcome in [Outcome::Answered(204), Outcome::Failed(Failure::QueueFull)] {

@@ -8,11 +8,13 @@ use axum::Router;
 use prometheus::Registry;
 use sluice_process::admin::AdminServer;
 use sluice_process::control::OwnThread;
+use sluice_process::openmetrics::{Exemplars, Exposition};
 use sluice_process::{Readiness, RunError, Shutdown, TokenFile, Watch, run_on_own_thread, supervisor};
 use sluice_relay::head::Position;
 use sluice_relay::metrics::RelayMetrics;
 use sluice_relay::threads::DataThreads;
 use sluice_relay::tls::Certificates;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::config::{Config, ServiceSpec, routes};
@@ -24,6 +26,7 @@ use crate::data::{self, DataPath};
 use crate::decide::membership::{Key, Word};
 use crate::listeners::{Listeners, keep_fresh};
 use crate::metrics::RequestMetrics;
+use crate::observe::{Exporter, Observers};
 use crate::pool::{ClassTable, Directory, Service, now};
 use crate::saved::SavedService;
 
@@ -34,6 +37,7 @@ pub struct Running {
     pub admin: SocketAddr,
     pub state: Arc<ControlState>,
     keeper: Option<Keeper>,
+    observers: Option<Arc<Observers>>,
     data: DataThreads,
     control: OwnThread<Result<(), RunError>>,
     /// Ends the control plane, once the data path has ended.
@@ -48,7 +52,8 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     let token = config.token_file.as_ref().map(|path| TokenFile::open(path).map(Arc::new)).transpose()?;
     let registry = sluice_process::metrics::registry("sluice-balancer", env!("CARGO_PKG_VERSION"));
     let readiness = Arc::new(Readiness::new());
-    let (directory, words) = directory(config, &registry);
+    let exemplars = Exemplars::default();
+    let (directory, words) = directory(config, &registry, &exemplars);
     let directory = Arc::new(directory);
     let log = |metrics: &ControlMetrics| {
         let (params, file) = (config.service_limits.plan, config.decision_log.clone());
@@ -59,11 +64,15 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     let keeper = config.state_dir.clone().map(|dir| Keeper::new(state.clone(), dir));
     PoolCollector::register(&registry, &state);
     DecisionCollector::register(&registry, &state);
+    let control_stop = Shutdown::new();
+    let (observers, exporter) =
+        Observers::open(&config.observers, &config.trusted_proxies, &registry, control_stop.watch())?;
     let path = Arc::new(DataPath {
         directory,
         position: Position::Edge { trusted: config.trusted_proxies.clone() },
         limits: config.limits.clone(),
         reveal: config.reveal,
+        observers: observers.clone(),
         relay_metrics: RelayMetrics::register(&registry),
         stop: shutdown.watch(),
     });
@@ -72,11 +81,12 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     let admin_server = AdminServer::bind(config.admin).map_err(RunError::failed)?;
     let admin = admin_server.local_addr();
     let Listeners { addresses: listen, per_thread, certificates } = Listeners::open(config, &registry)?;
-    let router = control::router(&state, registry, readiness, token);
-    let control_stop = Shutdown::new();
+    let router = control::router(&state, Exposition { registry, exemplars }, readiness, token);
     let control = ControlPlane {
         state: state.clone(),
         keeper: keeper.clone(),
+        observers: observers.clone(),
+        exporter,
         shutdown: shutdown.clone(),
         drain_timeout: config.drain_timeout,
         certificates,
@@ -86,8 +96,15 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
         run_on_own_thread("control", move || control.run(admin_server, router)).map_err(RunError::failed)?;
     let serve = move |listeners| data::run_thread(path.clone(), listeners);
     let data = DataThreads::start("data", per_thread, serve).map_err(RunError::failed)?;
-    tracing::info!("dashboard and metrics at http://{admin}/");
-    Ok(Running { listen, admin, state, keeper, data, control, control_stop })
+    tracing::info!(
+        "dashboard and metrics at http://{admin}/, in a terminal: sluice-balancer top --admin http://{admin}"
+    );
+    if config.instances.is_empty() {
+        tracing::info!(
+            "instances are yet to come: beside each one run sluice-agent --balancer http://{admin} --instance ADDR --listen ADDR"
+        );
+    }
+    Ok(Running { listen, admin, state, keeper, observers, data, control, control_stop })
 }
 
 impl Running {
@@ -104,14 +121,17 @@ impl Running {
         if let Some(keeper) = self.keeper {
             keeper.save();
         }
+        if let Some(observers) = self.observers {
+            observers.close();
+        }
         self.state.decisions.close();
         data.and(control)
     }
 }
 
 /// The services with what is known of them, and the operator's words on their instances.
-fn directory(config: &Config, registry: &Registry) -> (Directory, Vec<(Key, Word)>) {
-    let metrics = RequestMetrics::register(registry, config.metric_classes);
+fn directory(config: &Config, registry: &Registry, exemplars: &Exemplars) -> (Directory, Vec<(Key, Word)>) {
+    let metrics = RequestMetrics::register(registry, exemplars, config.metric_classes);
     let mut words = Vec::new();
     let service = |spec: &ServiceSpec| {
         let metrics = metrics.for_service(spec.name.as_str());
@@ -132,6 +152,8 @@ fn directory(config: &Config, registry: &Registry) -> (Directory, Vec<(Key, Word
 struct ControlPlane {
     state: Arc<ControlState>,
     keeper: Option<Keeper>,
+    observers: Option<Arc<Observers>>,
+    exporter: Option<Exporter>,
     shutdown: Shutdown,
     drain_timeout: Duration,
     certificates: Vec<Arc<Certificates>>,
@@ -142,24 +164,55 @@ impl ControlPlane {
     async fn run(self, server: AdminServer, router: Router) -> Result<(), RunError> {
         // Dropped when this ends, in whatever way: data threads must not run on unwatched.
         let _data_path_ends_too = StopOnDrop(self.shutdown.clone());
-        tokio::task::spawn(control::run_ticker(self.state, self.stop.clone()));
+        tokio::task::spawn(control::run_ticker(self.state.clone(), self.stop.clone()));
         if let Some(keeper) = self.keeper {
             tokio::task::spawn(keeper.run());
         }
         tokio::task::spawn(supervisor::keep_informed(self.shutdown.watch()));
         tokio::task::spawn(keep_fresh(self.certificates));
-        tokio::task::spawn(limit_drain(self.shutdown, self.drain_timeout));
+        if let Some(observers) = self.observers.filter(|observers| observers.has_access_log()) {
+            tokio::task::spawn(reopen_on_hangup(observers));
+        }
+        let exporting = self.exporter.map(|exporter| tokio::task::spawn(exporter.run()));
+        tokio::task::spawn(limit_drain(self.state, self.shutdown, self.drain_timeout));
         let stop = self.stop;
-        server.serve(router, async move { stop.requested().await }).await.map_err(RunError::failed)
+        let served = server.serve(router, async move { stop.requested().await }).await;
+        if let Some(exporting) = exporting
+            && let Err(error) = exporting.await
+        {
+            tracing::error!(%error, "the exporter of spans ended early");
+        }
+        served.map_err(RunError::failed)
     }
 }
 
-/// Cuts off what a stop waits for, after `timeout`.
-async fn limit_drain(shutdown: Shutdown, timeout: Duration) {
+/// How often a stop says what it waits for.
+const TELL_DRAIN: Duration = Duration::from_secs(5);
+
+/// Says what a stop waits for, and cuts it off after `timeout`.
+async fn limit_drain(state: Arc<ControlState>, shutdown: Shutdown, timeout: Duration) {
     shutdown.watch().requested().await;
     tracing::info!("stopping: finishing what is under way, for at most {timeout:?}");
-    sleep(timeout).await;
+    let mut left = timeout;
+    while !left.is_zero() {
+        let pause = left.min(TELL_DRAIN);
+        sleep(pause).await;
+        left -= pause;
+        tracing::info!("stopping: {} requests are under way, {left:?} are left", state.under_way());
+    }
     shutdown.trigger_now();
+}
+
+/// SIGHUP says that the access log's file was renamed.
+async fn reopen_on_hangup(observers: Arc<Observers>) {
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangups) => {
+            while hangups.recv().await.is_some() {
+                observers.reopen();
+            }
+        }
+        Err(error) => tracing::warn!("SIGHUP will not open the access log again: {error}"),
+    }
 }
 
 struct StopOnDrop(Shutdown);

@@ -8,13 +8,13 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, core::Collector, process_collector::ProcessCollector,
 };
 
-/// Upper bounds for times, in seconds: 1 ms to 120 s.
+/// Upper bounds for times, in seconds: 1 ms to 5 min.
 ///
 /// Steps of 1-2-5 while people wait for pages (a quantile read off them is wrong by a factor of 2.5 at most), then
-/// the time-outs that proxies and workers usually have: 30, 60, 120 s. Sixteen series per label set: enough to see
+/// the time-outs that proxies and workers usually have: 30, 60, 120, 300 s. Seventeen series per label set: enough to see
 /// a tail move, few enough for one set per class.
 pub const LATENCY_BUCKETS: &[f64] =
-    &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0];
+    &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
 /// Upper bounds for sizes, in bytes: 256 B to 1 GiB in steps of 4, as sizes spread over more decades than times do.
 pub const SIZE_BUCKETS: &[f64] = &[

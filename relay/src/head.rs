@@ -8,8 +8,9 @@ use http::{Response, StatusCode, Uri, Version, request, response, uri};
 use ipnet::IpNet;
 use sluice_proto::headers as internal;
 
+use crate::police;
 use crate::screen::Refusal;
-use crate::{police, trace};
+use crate::trace::{self, TRACEPARENT};
 
 /// Fields that concern one connection only (RFC 9110, 7.6.1), and their relatives of old.
 static HOP_BY_HOP: [HeaderName; 7] = [
@@ -31,8 +32,6 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Fields by which a proxy vouches for a client. Only a trusted one may set them.
 static VOUCHED: [HeaderName; 7] = [
@@ -290,11 +289,7 @@ fn identify(headers: &mut HeaderMap, rng: &mut fastrand::Rng) {
     if !headers.get(REQUEST_ID).is_some_and(|id| trace::is_request_id(id.as_bytes())) {
         headers.insert(REQUEST_ID, trace::request_id(rng));
     }
-    if !headers.get(TRACEPARENT).is_some_and(|tp| trace::is_traceparent(tp.as_bytes())) {
-        // Its state belongs to the parent that was not understood.
-        headers.remove(TRACESTATE);
-        headers.insert(TRACEPARENT, trace::traceparent(rng));
-    }
+    trace::take_up(headers, rng);
 }
 
 #[cfg(test)]
@@ -467,7 +462,7 @@ mod tests {
         assert_eq!(value(&kept, "tracestate"), Some("a=b"));
         let made = prepared(&[("x-request-id", "a b"), ("traceparent", "junk"), ("tracestate", "a=b")]);
         assert_ne!(value(&made, "x-request-id"), Some("a b"));
-        assert!(trace::is_traceparent(value(&made, "traceparent").expect("made").as_bytes()));
+        assert!(trace::parent(&made.headers).is_some());
         assert_eq!(value(&made, "tracestate"), None);
     }
 

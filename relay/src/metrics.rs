@@ -68,7 +68,7 @@ impl RelayMetrics {
             client_connections: counter(
                 registry,
                 "sluice_client_connections_total",
-                "Connections accepted from clients.",
+                "Connections accepted from clients. As many as requests: the clients, or the proxy in front, do not keep them.",
             ),
             client_open: gauge(
                 registry,
@@ -83,7 +83,7 @@ impl RelayMetrics {
             cutoffs: counters(
                 registry,
                 "sluice_client_connections_cut_total",
-                "Client connections ended by Sluice, by reason.",
+                "Client connections ended by Sluice, by reason. Many of request or response: slow clients, or time-outs that are too short for them.",
                 &["reason"],
             ),
             http2_connections: counter(
@@ -105,27 +105,27 @@ impl RelayMetrics {
             upstream_connections: counter(
                 registry,
                 "sluice_upstream_connections_total",
-                "Connections made to instances.",
+                "Connections made to instances. As many as requests: the instances do not keep them.",
             ),
             upstream_open: gauge(
                 registry,
                 "sluice_upstream_connections_open",
-                "Connections to instances open now.",
+                "Connections to instances open now. More than sluice_slots for long: idle ones, see --instance-keep-alive.",
             ),
             upstream_reuses: counter(
                 registry,
                 "sluice_upstream_reuses_total",
-                "Requests sent over a kept connection to an instance.",
+                "Requests sent over a kept connection to an instance. Few against sluice_upstream_connections_total: see there.",
             ),
             tunnels_open: gauge(
                 registry,
                 "sluice_tunnels_open",
-                "Upgraded connections (WebSocket) open now.",
+                "Upgraded connections (WebSocket) open now. Each holds what its instance counts as a worker: see --tunnel-timeout.",
             ),
             spliced_bytes: counter(
                 registry,
                 "sluice_spliced_bytes_total",
-                "Body bytes of responses that the kernel passed on without a copy.",
+                "Body bytes of responses that the kernel passed on without a copy. 0 beside large responses: they are chunked, or clients use TLS.",
             ),
         };
         for cutoff in Cutoff::ALL {

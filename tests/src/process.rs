@@ -116,8 +116,13 @@ impl Process {
 
     /// SIGTERM.
     pub fn terminate(&self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there").success());
+        self.signal("TERM");
+    }
+
+    /// A signal by its name, such as HUP.
+    pub fn signal(&self, name: &str) {
+        let (pid, name) = (self.child.id().to_string(), format!("-{name}"));
+        assert!(Command::new("kill").args([&name, &pid]).status().expect("kill is there").success());
     }
 
     /// How it ended, if it has.

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -94,6 +95,22 @@ impl Answering {
     /// Requests that came whole.
     pub fn served(&self) -> usize {
         self.served.load(Relaxed)
+    }
+}
+
+/// An address that refuses connections as long as this is held: it is taken, and nobody listens.
+#[derive(Debug)]
+pub struct Refusing(Socket);
+
+impl Refusing {
+    pub fn start() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+        Self(socket)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().ok().and_then(|address| address.as_socket()).expect("bound")
     }
 }
 

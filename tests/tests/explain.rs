@@ -155,7 +155,7 @@ async fn metrics(admin: SocketAddr, dedicated: &str) {
     let metric = async |name: &str, labels: &[&str]| admin::metric(admin, name, labels).await;
     assert!(metric("sluice_lane_requests_total", &["lane=\"small\""]).await > 10.0);
     assert!(metric("sluice_lane_requests_total", &["lane=\"large\""]).await > 1.0);
-    let own = format!("instance=\"{dedicated}\"");
+    let own = format!("instance_name=\"{dedicated}\"");
     assert_eq!(metric("sluice_instance_dedicated", &[&own]).await, 1.0);
     assert!(metric("sluice_prediction_ratio_count", &["source=\"class\""]).await > 10.0);
     assert!(metric("sluice_reclassified_total", &["reason=\"late\""]).await >= 1.0, "the first export");

@@ -4,13 +4,14 @@
 //! A new key goes into `Options` (with its help text) and into `Config::try_from`.
 
 mod instance;
+mod observe;
 mod options;
 mod rule;
 mod service;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -31,6 +32,7 @@ use crate::data::Reveal;
 use crate::decide::outlier::OutlierParams;
 use crate::decide::plan::PlanParams;
 use crate::decide::plan::params::ParamError;
+use crate::observe::ObserverSpecs;
 use crate::pool::ServiceLimits;
 use crate::saved::StateDir;
 
@@ -54,6 +56,8 @@ pub struct Config {
     /// Where what was learned is kept.
     pub state_dir: Option<StateDir>,
     pub decision_log: Option<DecisionFile>,
+    /// Who is told what requests came to.
+    pub observers: ObserverSpecs,
 }
 
 impl TryFrom<Options> for Config {
@@ -65,6 +69,7 @@ impl TryFrom<Options> for Config {
         refuse_zero(&options)?;
         let admin = options.admin.expect("set by with_defaults");
         let plan = planner(&options)?;
+        let observers = observe::observers(&options)?;
         let outlier = outlier(&options)?;
         let (line, head, fields) = head_limits(&options)?;
         check_admin(admin, options.token_file.is_some())?;
@@ -86,6 +91,7 @@ impl TryFrom<Options> for Config {
                 outlier,
                 plan,
             },
+            observers,
             state_dir: options.state_dir.map(state_dir).transpose()?,
             decision_log: decision_log(options.decision_log, options.decision_log_size)?,
             drain_timeout: span(options.drain_timeout),
@@ -175,12 +181,17 @@ fn decision_log(path: Option<PathBuf>, most: Option<ByteSize>) -> Result<Option<
         return Err(ConfigError::value("decision-log-size", most, "64KiB or more"));
     }
     let Some(path) = path else { return Ok(None) };
-    // Not opened: who checks a configuration does not begin a log.
+    writable_file("decision-log", &path)?;
+    Ok(Some(DecisionFile { path, most: most.as_u64() }))
+}
+
+/// A file that can be there. It is not opened: who checks a configuration does not begin a log.
+fn writable_file(field: &str, path: &Path) -> Result<(), ConfigError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if path.is_dir() || parent.is_some_and(|parent| !parent.is_dir()) {
-        return Err(ConfigError::value("decision-log", path.display(), "a file in a directory that exists"));
+        return Err(ConfigError::value(field, path.display(), "a file in a directory that exists"));
     }
-    Ok(Some(DecisionFile { path, most: most.as_u64() }))
+    Ok(())
 }
 
 /// A time of nothing would let no request through, or spin.
@@ -362,6 +373,18 @@ mod tests {
             (&["--state-dir", "/dev/null/x"], "", &["state-dir", "/dev/null/x", "directory"]),
             (&["--decision-log", "/none/x"], "", &["decision-log", "/none/x", "directory that exists"]),
             (&["--decision-log-size", "1KiB"], "", &["decision-log-size", "1KiB", "64KiB"]),
+            (&["--access-log", "/none/x"], "", &["access-log", "/none/x", "directory that exists"]),
+            (&["--access-log-format", "$clinet"], "", &["$clinet", "$client", "$trace_id"]),
+            (&["--access-log-format", "common"], "", &["common", "combined", "json", "$status"]),
+            (&[], "access-log-format = \"$client\\n\"\n", &["access-log-format", "line break"]),
+            (
+                &["--access-log", "-", "--access-log-sample", "0"],
+                "",
+                &["access-log-sample", "0", "above 0 to 1"],
+            ),
+            (&["--otlp-endpoint", "https://c:4318"], "", &["otlp-endpoint", "https://c:4318", "http://"]),
+            (&["--otlp-endpoint", "c:4318"], "", &["otlp-endpoint", "c:4318", "http://127.0.0.1:4318"]),
+            (&["--otlp-endpoint", "http://c", "--otlp-sample", "2"], "", &["otlp-sample", "2", "0 to 1"]),
             (&[], "[service.\"a b\"]\nhosts = [\"a\"]\n", &["service", "a b"]),
         ] {
             let error = from(args, file).expect_err("refused");

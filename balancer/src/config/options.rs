@@ -20,6 +20,7 @@ use sluice_relay::listen::ListenSpec;
 use crate::config::{InstanceSpec, RuleOptions, ServiceOptions};
 use crate::decide::outlier::OutlierParams;
 use crate::decide::plan::PlanParams;
+use crate::observe::AccessFormat;
 
 /// What can be asked of the balancer. Flag beats environment beats file.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -181,6 +182,36 @@ pub struct Options {
     #[arg(long, value_name = "SIZE", env = "SLUICE_DECISION_LOG_SIZE")]
     pub decision_log_size: Option<ByteSize>,
 
+    /// A file that gets a line per request, or - for the standard output [default: none]
+    ///
+    /// Written when the last byte has come from the instance. Opened again on SIGHUP, after the file was renamed.
+    #[arg(long, value_name = "FILE", env = "SLUICE_ACCESS_LOG")]
+    pub access_log: Option<PathBuf>,
+
+    /// How such a line looks: combined, json, or a text with fields: '$client $status "$class" $queue_ms' [default: combined]
+    ///
+    /// JSON has all fields: time client scheme method host target protocol referer user_agent status failure
+    /// request_bytes response_bytes duration_ms queue_ms ttfb_ms service class lane instance why attempts request_id
+    /// trace_id; a text may also have time_clf.
+    #[arg(long, value_name = "FORMAT", env = "SLUICE_ACCESS_LOG_FORMAT")]
+    pub access_log_format: Option<AccessFormat>,
+
+    /// Share of the requests that get a line, such as 0.1; those that failed always do [default: 1]
+    ///
+    /// Failed: not answered to the end, or with a status of 500 or above.
+    #[arg(long, value_name = "SHARE", env = "SLUICE_ACCESS_LOG_SAMPLE")]
+    pub access_log_sample: Option<f64>,
+
+    /// A collector that gets spans, OTLP over HTTP: http://127.0.0.1:4318 [default: none]
+    ///
+    /// /v1/traces is added. Spans wait in memory, and are lost, and counted, if the collector does not take them.
+    #[arg(long, value_name = "URL", env = "SLUICE_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+
+    /// Share of the traces that begin here that are recorded; those that come with a traceparent keep its flag [default: 0.1]
+    #[arg(long, value_name = "SHARE", env = "SLUICE_OTLP_SAMPLE")]
+    pub otlp_sample: Option<f64>,
+
     /// How log lines look [default: text]
     #[arg(long, value_name = "FORMAT", env = "SLUICE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -244,6 +275,11 @@ layered!(Options {
     state_dir,
     decision_log,
     decision_log_size,
+    access_log,
+    access_log_format,
+    access_log_sample,
+    otlp_endpoint,
+    otlp_sample,
     log_format,
     planner,
     rule,
@@ -300,6 +336,9 @@ impl Options {
             tunnel_timeout: span(self.tunnel_timeout, upstream.tunnel_idle),
             // A week of a site whose plan changes a few times an hour.
             decision_log_size: self.decision_log_size.or(Some(ByteSize::mib(64))),
+            access_log_format: self.access_log_format.or_else(|| Some(AccessFormat::combined())),
+            access_log_sample: self.access_log_sample.or(Some(1.0)),
+            otlp_sample: self.otlp_sample.or(Some(0.1)),
             planner: self.planner.or_else(|| Some(PlanParams::default())),
             log_format: self.log_format.or(Some(LogFormat::default())),
             ..self

@@ -51,7 +51,7 @@ struct Families {
 
 const BY_SERVICE: &[&str] = &["service"];
 const BY_LANE: &[&str] = &["service", "lane"];
-const BY_INSTANCE: &[&str] = &["service", "instance"];
+const BY_INSTANCE: &[&str] = &["service", "instance_name"];
 const MODES: [(Mode, &str); 3] =
     [(Mode::Pack, "pack"), (Mode::Separate, "separate"), (Mode::Spread, "spread")];
 
@@ -75,7 +75,11 @@ impl Families {
                 "Requests of a lane that wait for a worker. Staying above 0 in lane small: more instances are needed.",
                 BY_LANE,
             ),
-            lane_running: ints("sluice_lane_running", "Requests of a lane that hold a worker.", BY_LANE),
+            lane_running: ints(
+                "sluice_lane_running",
+                "Requests of a lane that hold a worker. At sluice_lane_cap_workers while others wait: GET /v1/plan says why not more.",
+                BY_LANE,
+            ),
             lane_cap: ints(
                 "sluice_lane_cap_workers",
                 "Workers that a lane and the larger ones may hold: cap at once, high after a wait. GET /v1/plan says why.",
@@ -98,7 +102,7 @@ impl Families {
             ),
             urls: ints(
                 "sluice_predictor_urls",
-                "URLs whose cost is remembered apart from their class's.",
+                "URLs whose cost is remembered apart from their class's. Thousands: a rule would tell the costs better.",
                 BY_SERVICE,
             ),
             classes: ints(

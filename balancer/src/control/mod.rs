@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use prometheus::Registry;
 use sluice_process::admin::{common_routes, list_paths, protect};
+use sluice_process::openmetrics::Exposition;
 use sluice_process::{Readiness, TokenFile};
 
 pub use decision_metrics::DecisionCollector;
@@ -55,7 +55,7 @@ const PATHS: &[&str] = &[
 /// The admin endpoints of design.md, section 4.
 pub fn router(
     state: &Arc<ControlState>,
-    registry: Registry,
+    exported: Exposition,
     readiness: Arc<Readiness>,
     token: Option<Arc<TokenFile>>,
 ) -> Router {
@@ -68,6 +68,6 @@ pub fn router(
         .merge(decisions::routes())
         .merge(dashboard::routes())
         .with_state(state.clone());
-    let all = protect(list_paths(common_routes(registry, readiness).merge(own), PATHS), token);
+    let all = protect(list_paths(common_routes(exported, readiness).merge(own), PATHS), token);
     all.layer(from_fn_with_state(state.clone(), ingest::count_turned_away))
 }

@@ -44,8 +44,11 @@ impl ControlMetrics {
         for outcome in REPORT_OUTCOMES {
             reports.with_label_values(&[outcome]);
         }
-        let plan_changes =
-            counter(registry, "sluice_plan_changes_total", "Plans that differed from the one before.");
+        let plan_changes = counter(
+            registry,
+            "sluice_plan_changes_total",
+            "Plans that differed from the one before. Several a minute for long: GET /v1/events says what changes.",
+        );
         let classes_retired = counter(
             registry,
             "sluice_classes_retired_total",
@@ -81,7 +84,8 @@ struct Gauges {
     queued: IntGaugeVec,
 }
 
-const BY_INSTANCE: &[&str] = &["service", "instance"];
+/// Not `instance`: that is what Prometheus calls the target that it scrapes.
+const BY_INSTANCE: &[&str] = &["service", "instance_name"];
 
 impl PoolCollector {
     /// Registers a collector for `state`.
@@ -103,10 +107,14 @@ impl Gauges {
         Self {
             slots: ints(
                 "sluice_slots",
-                "Requests of this balancer at an instance: working (they hold a worker) or streaming.",
-                &["service", "instance", "stage"],
+                "Requests of this balancer at an instance: working (they hold a worker) or streaming. All workers working: look at sluice_queue_length.",
+                &["service", "instance_name", "stage"],
             ),
-            workers: ints("sluice_workers", "Workers of an instance.", BY_INSTANCE),
+            workers: ints(
+                "sluice_workers",
+                "Workers of an instance, by its agent's or the configuration's word. Not what the server has: give its agent --workers.",
+                BY_INSTANCE,
+            ),
             up: ints(
                 "sluice_instance_up",
                 "1 if the instance gets requests. 0: GET /v1/instances says why.",

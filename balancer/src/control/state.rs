@@ -139,6 +139,16 @@ impl ControlState {
         own.map(|(key, member)| (member.id, key.1.clone())).collect()
     }
 
+    /// Requests that wait, hold a worker or are being answered.
+    pub fn under_way(&self) -> u64 {
+        let queued: usize = self.directory.iter().map(|service| service.queued()).sum();
+        let members = self.members();
+        let loads = members.iter().filter_map(|(key, member)| {
+            self.directory.get(&key.0)?.occupancy(member.id).map(|occupancy| occupancy.load)
+        });
+        queued as u64 + loads.map(|load| u64::from(load.working) + u64::from(load.streaming)).sum::<u64>()
+    }
+
     /// Forgets instances whose lease has ended.
     pub fn expire(&self) {
         let last_success = |key: &Key, id: InstanceId| {

@@ -4,12 +4,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
 use sluice_relay::body::Progress;
 use sluice_relay::{End, Failure, Observer};
 
 use crate::decide::predict::Estimate;
 use crate::decide::schedule::Judgement;
 use crate::metrics::Outcome;
+use crate::observe::{Ended, Trail};
 use crate::pool::classes::Observation;
 use crate::pool::{ClassEntry, Slot, now};
 
@@ -24,13 +26,22 @@ pub(super) struct Record {
     sent: Option<Instant>,
     /// For how long it was expected to hold a worker.
     predicted: Option<Estimate>,
+    /// Of the response that came.
+    status: Option<u16>,
     ttfb: Option<Duration>,
     released: Option<Instant>,
     finished: bool,
+    /// If somebody is told of it.
+    trail: Option<Box<Trail>>,
 }
 
 impl Record {
-    pub(super) fn new(class: Arc<ClassEntry>, arrived: Instant, upload: Rc<Progress>) -> Self {
+    pub(super) fn new(
+        class: Arc<ClassEntry>,
+        arrived: Instant,
+        upload: Rc<Progress>,
+        trail: Option<Box<Trail>>,
+    ) -> Self {
         Self {
             class,
             arrived,
@@ -38,9 +49,11 @@ impl Record {
             queued: Duration::ZERO,
             sent: None,
             predicted: None,
+            status: None,
             ttfb: None,
             released: None,
             finished: false,
+            trail,
         }
     }
 
@@ -48,9 +61,20 @@ impl Record {
         self.class.name.as_str()
     }
 
-    /// It has a slot and is about to be sent, for the first time or again.
-    pub(super) fn sending(&mut self, judgement: &Judgement) {
+    /// Its head is rewritten: it names the client, the request and its trace.
+    pub(super) fn identified(&mut self, headers: &HeaderMap, rng: &mut fastrand::Rng) {
+        if let Some(trail) = &mut self.trail {
+            trail.identified(headers, rng);
+        }
+    }
+
+    /// It has its slot and is about to be sent, for the first time or again. Its trace context becomes that of this
+    /// attempt, if it is recorded.
+    pub(super) fn sending(&mut self, judgement: &Judgement, slot: &Slot, headers: &mut HeaderMap) {
         let now = now();
+        if let Some(trail) = &mut self.trail {
+            trail.sending(now, judgement, slot, headers);
+        }
         if self.sent.is_none() {
             self.queued = now.saturating_duration_since(self.arrived);
             self.class.metrics.waited(self.queued);
@@ -60,8 +84,16 @@ impl Record {
         self.sent = Some(now);
     }
 
+    /// What was sent last got no response.
+    pub(super) fn lost(&mut self, failure: Failure) {
+        if let Some(trail) = &mut self.trail {
+            trail.lost(now(), failure);
+        }
+    }
+
     /// The head of the response came. Returns the time since it was sent.
-    pub(super) fn answered(&mut self) -> Duration {
+    pub(super) fn answered(&mut self, status: u16) -> Duration {
+        self.status = Some(status);
         let ttfb = self.sent.map_or(Duration::ZERO, |sent| now().saturating_duration_since(sent));
         self.ttfb = Some(ttfb);
         self.class.metrics.answered_after(ttfb);
@@ -93,6 +125,22 @@ impl Record {
             response_bytes: matches!(outcome, Outcome::Answered(_)).then_some(response_bytes),
         };
         self.class.observe(observation, now);
+        if let Some(trail) = self.trail.take() {
+            if let Some(trace) = trail.recorded() {
+                self.class.metrics.traced(trace, duration);
+            }
+            trail.end(&Ended {
+                class: &self.class,
+                outcome,
+                status: self.status,
+                arrived: self.arrived,
+                duration,
+                queued: self.queued,
+                ttfb: self.ttfb,
+                request_bytes: self.upload.bytes(),
+                response_bytes,
+            });
+        }
     }
 }
 

@@ -88,7 +88,7 @@ async fn attempts(
             // That no other instance is there says less than why this one failed.
             Err(failure) => return Err(last_failure.unwrap_or(failure)),
         };
-        record.sending(&judgement);
+        record.sending(&judgement, &slot, request.headers_mut());
         let method = request.method().clone();
         let instance = slot.instance().clone();
         let lost = match attempt_once(forwarding, request, slot, judgement).await {
@@ -96,6 +96,7 @@ async fn attempts(
             Err(lost) => lost,
         };
         note_failure(service, &instance, &lost);
+        record.lost(lost.failure);
         let repeatable = may_repeat(lost.trace, &method, upload.has_started());
         let Some(again) = lost.again.filter(|_| repeatable && attempt < MAX_ATTEMPTS && service.take_retry())
         else {
@@ -196,14 +197,14 @@ fn respond(
         slot.frees_at_first_byte();
     }
     let path = forwarding.path;
-    let app = record.answered();
+    let status = response.status();
+    let app = record.answered(status.as_u16());
     let queue = record.queued;
     slot.instance().succeeded(now());
     let invalid = |record: Record| {
         record.finish(Outcome::Failed(Failure::InvalidResponse), 0);
         Failure::InvalidResponse.response()
     };
-    let status = response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
         let (mut head, body) = response.into_parts();
         // Only an agent's word counts, as above.

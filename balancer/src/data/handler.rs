@@ -19,6 +19,7 @@ use crate::decide::classify;
 use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
 use crate::decide::schedule::Ask;
 use crate::metrics::Outcome;
+use crate::observe::{Asked, Trail};
 use crate::pool::{ClassEntry, Service, now};
 
 /// Handles the requests of one data thread.
@@ -58,8 +59,7 @@ impl Handler {
         (service.clone(), class, Ask::new(key))
     }
 
-    fn police(&self, parts: &mut request::Parts, client: Client) -> Result<(), Refusal> {
-        let origin = Origin { peer: client.address.ip(), scheme: client.scheme, arrived: SystemTime::now() };
+    fn police(&self, parts: &mut request::Parts, origin: Origin) -> Result<(), Refusal> {
         prepare_request(parts, &self.path.position, origin, &mut self.scratch.borrow_mut().rng)
     }
 }
@@ -78,14 +78,19 @@ impl sluice_relay::Handler for Handler {
     ) -> Response<ReplyBody<Exchange>> {
         let arrived = now();
         let (mut parts, body) = request.into_parts();
-        let policed = self.police(&mut parts, client);
+        let origin = Origin { peer: client.address.ip(), scheme: client.scheme, arrived: SystemTime::now() };
+        let asked = self.path.observers.as_ref().map(|_| Asked::new(&parts, origin));
+        let policed = self.police(&mut parts, origin);
         let (service, class, mut ask) = self.sort(&parts);
-        let record = Record::new(class.clone(), arrived, body.progress());
+        let trail = self.path.observers.as_ref().zip(asked);
+        let trail = trail.map(|(told, asked)| Box::new(Trail::new(told.clone(), asked, service.clone())));
+        let mut record = Record::new(class.clone(), arrived, body.progress(), trail);
         if let Err(problem) = policed {
             let failure = Failure::BadRequest(problem);
             record.finish(Outcome::Failed(failure), 0);
             return failure.response();
         }
+        record.identified(&parts.headers, &mut self.scratch.borrow_mut().rng);
         let session = Session::of(&class, &parts.headers);
         let preference = session.as_ref().and_then(|session| session.preference);
         service.treat(&mut ask, &class.treatment, preference);

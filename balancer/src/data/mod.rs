@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 pub use handler::Handler;
 pub use reveal::Reveal;
 
+use crate::observe::Observers;
 use crate::pool::Directory;
 
 /// What every data thread needs; shared by all.
@@ -28,6 +29,8 @@ pub struct DataPath {
     pub position: Position,
     pub limits: Limits,
     pub reveal: Reveal,
+    /// Who is told what requests came to; `None`: nobody.
+    pub observers: Option<Arc<Observers>>,
     pub relay_metrics: RelayMetrics,
     pub stop: Watch,
 }

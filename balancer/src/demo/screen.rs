@@ -30,7 +30,12 @@ pub(super) fn show(site: &Site, progress: &[ClassProgress], has_screen: bool) ->
         return Ok(());
     }
     let state = &site.balancer.state;
-    let balancer = top::screen(&view::instances(state), view::classes(state));
+    let seen = top::Site {
+        instances: view::instances(state),
+        classes: view::classes(state),
+        plan: state.plan().as_ref().clone(),
+    };
+    let balancer = top::screen(&seen);
     top::draw(&format!("{}\n{}\n{balancer}", addresses(site), table(progress)))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
+use sluice_process::Progress;
 use sluice_proto::ServiceName;
 
 use super::set::{SetError, Setting, apply};
@@ -47,7 +48,9 @@ pub fn replay(
 ) -> Result<Vec<Again>, SetError> {
     let mut last: HashMap<ServiceName, (u64, u64, ServicePlan)> = HashMap::new();
     let mut all = Vec::with_capacity(recorded.len());
+    let mut progress = Progress::new("planning again", recorded.len() as u64);
     for recorded in recorded {
+        progress.add(1);
         let params = apply(recorded.params, settings)?;
         let decision = &recorded.decision;
         let before = last.get(&decision.service).filter(|(run, number, _)| {

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use sluice_process::Progress;
+
 use crate::decide::decision::{Decision, Head, Line, SCHEMA};
 use crate::decide::plan::PlanParams;
 
@@ -47,17 +49,19 @@ enum Reason {
 pub fn read(path: &Path) -> Result<Vec<Recorded>, ReadError> {
     let fail = |at: String, reason| ReadError { path: path.to_owned(), at, reason };
     let file = File::open(path).map_err(|error| fail(String::new(), error.into()))?;
-    let recorded = read_lines(BufReader::new(file))
+    let mut progress = Progress::new("reading", file.metadata().map_or(0, |about| about.len()));
+    let recorded = read_lines(BufReader::new(file), &mut progress)
         .map_err(|(number, reason)| fail(format!(", line {number}"), reason))?;
     if recorded.is_empty() { Err(fail(String::new(), Reason::Empty)) } else { Ok(recorded) }
 }
 
-fn read_lines(mut from: impl BufRead) -> Result<Vec<Recorded>, (usize, Reason)> {
+fn read_lines(mut from: impl BufRead, progress: &mut Progress) -> Result<Vec<Recorded>, (usize, Reason)> {
     let (mut head, mut recorded) = (None, Vec::new());
     let mut text = Vec::new();
     for number in 1.. {
         text.clear();
         let length = from.read_until(b'\n', &mut text).map_err(|error| (number, error.into()))?;
+        progress.add(length as u64);
         match read_line(&text, &mut head) {
             _ if length == 0 => break,
             Ok(decision) => recorded.extend(decision),

@@ -3,19 +3,20 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::State,
-    http::{Method, StatusCode, Uri, header},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
-use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
+use prometheus::{TEXT_FORMAT, TextEncoder};
 
 use crate::Readiness;
+use crate::openmetrics::{self, Exposition};
 
 /// What both programs answer: `GET /metrics`, `/healthz` (alive: it answers) and `/readyz` (able to work, or 503 and
 /// why not).
-pub fn common_routes(registry: Registry, readiness: Arc<Readiness>) -> Router {
+pub fn common_routes(metrics: impl Into<Exposition>, readiness: Arc<Readiness>) -> Router {
     Router::new()
-        .route("/metrics", get(metrics).with_state(registry))
+        .route("/metrics", get(self::metrics).with_state(metrics.into()))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz).with_state(readiness))
 }
@@ -34,8 +35,14 @@ pub fn list_paths(router: Router, paths: &'static [&'static str]) -> Router {
         })
 }
 
-async fn metrics(State(registry): State<Registry>) -> Response {
-    match TextEncoder::new().encode_to_string(&registry.gather()) {
+/// In OpenMetrics, which has exemplars, for who asks for it.
+async fn metrics(State(exported): State<Exposition>, headers: HeaderMap) -> Response {
+    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    match TextEncoder::new().encode_to_string(&exported.registry.gather()) {
+        Ok(text) if accepted.any(openmetrics::is_wanted) => {
+            let text = openmetrics::from_text(&text, &exported.exemplars);
+            ([(header::CONTENT_TYPE, openmetrics::CONTENT_TYPE)], text).into_response()
+        }
         Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "metrics can not be written");

@@ -38,8 +38,21 @@ pub struct AdminServer {
 
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    #[error("cannot listen for admin requests on {addr} (--admin): {source}")]
+    #[error("cannot listen for admin requests on {addr} (--admin): {}", reason(*addr, source))]
     Bind { addr: SocketAddr, source: io::Error },
+}
+
+/// What the system says, and what to do where that is known.
+fn reason(addr: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let port = addr.port();
+            format!(
+                "{error}: end what listens there (ss -ltnp 'sport = :{port}' shows it), or give another address"
+            )
+        }
+        _ => error.to_string(),
+    }
 }
 
 impl AdminServer {

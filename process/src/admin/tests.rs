@@ -100,6 +100,19 @@ async fn metrics_are_prometheus_text() {
 }
 
 #[tokio::test]
+async fn metrics_are_openmetrics_for_who_asks_for_it() {
+    let accept = "accept: application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    let answer = started(true).ask("GET /metrics", &[accept], b"").await;
+    assert!(
+        answer.head.contains("content-type: application/openmetrics-text; version=1.0.0"),
+        "{}",
+        answer.head
+    );
+    assert!(answer.body.starts_with("# TYPE process_cpu_seconds counter\n"), "{}", answer.body);
+    assert!(answer.body.ends_with("\n# EOF\n"), "{}", answer.body);
+}
+
+#[tokio::test]
 async fn readiness_is_told_with_its_reason_and_health_apart_from_it() {
     let fixture = started(false);
     assert_eq!(fixture.get("/readyz").await.status, 200);

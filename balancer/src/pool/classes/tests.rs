@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use sluice_process::openmetrics::Exemplars;
 use sluice_proto::{Kind, Measured, RuleSpec, Rules, Sketch};
 
 use super::*;
@@ -11,7 +12,7 @@ pub(crate) fn table() -> ClassTable {
 
 fn with_rules(capacity: usize, rules: ServiceRules, now: Instant) -> ClassTable {
     let registry = prometheus::Registry::new();
-    let metrics = RequestMetrics::register(&registry, 2).for_service("default");
+    let metrics = RequestMetrics::register(&registry, &Exemplars::default(), 2).for_service("default");
     ClassTable::new(capacity, metrics, Arc::new(rules), now)
 }
 

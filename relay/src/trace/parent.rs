@@ -1,0 +1,123 @@
+//! `traceparent`, as version 00 of the standard has it (w3.org/TR/trace-context, 3.2).
+
+use http::HeaderValue;
+
+/// Who asked, and in which trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceParent {
+    /// Never zero.
+    pub trace: u128,
+    /// The span that asks. Never zero.
+    pub span: u64,
+    flags: u8,
+}
+
+/// Whoever asked records its part.
+const SAMPLED: u8 = 0x01;
+/// The trace id is random: level 2 of the standard has it passed on.
+const RANDOM: u8 = 0x02;
+
+impl TraceParent {
+    /// A new trace.
+    pub fn fresh(rng: &mut fastrand::Rng) -> Self {
+        Self { trace: rng.u128(1..), span: rng.u64(1..), flags: 0 }
+    }
+
+    /// Reads a field's value. `None` if it is to be ignored: ids that are all zero, capital letters, version `ff`.
+    /// A later version may carry more behind the flags.
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let mut parts = value.split(|b| *b == b'-');
+        let version = hex(parts.next()?, 2)?;
+        let trace = hex(parts.next()?, 32).filter(|id| *id != 0)?;
+        let span = hex(parts.next()?, 16).filter(|id| *id != 0)?;
+        let flags = hex(parts.next()?, 2)?;
+        let more = parts.next().is_some();
+        if version == 0xff || (version == 0 && more) {
+            return None;
+        }
+        Some(Self { trace, span: u64::try_from(span).ok()?, flags: u8::try_from(flags).ok()? })
+    }
+
+    pub fn is_sampled(self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    #[must_use]
+    pub fn sampled(self) -> Self {
+        Self { flags: self.flags | SAMPLED, ..self }
+    }
+
+    /// The same trace, asked by another span.
+    #[must_use]
+    pub fn with_span(self, span: u64) -> Self {
+        Self { span, ..self }
+    }
+
+    /// In version 00: "vendors MUST set unknown flags to zero".
+    pub fn header(self) -> HeaderValue {
+        let flags = self.flags & (SAMPLED | RANDOM);
+        let text = format!("00-{:032x}-{:016x}-{flags:02x}", self.trace, self.span);
+        HeaderValue::try_from(text).expect("digits, letters and '-' only")
+    }
+}
+
+/// A number of exactly `len` lower-case hexadecimal digits.
+fn hex(digits: &[u8], len: usize) -> Option<u128> {
+    let mut value = 0;
+    for digit in digits {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        value = value << 4 | u128::from(digit);
+    }
+    (digits.len() == len).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn it_is_read_as_the_standard_says() {
+        let zeros = |n| "0".repeat(n);
+        for (case, value, expected) in [
+            ("valid", VALID.to_owned(), true),
+            ("not sampled", VALID.replace("-01", "-00"), true),
+            ("flags of a later level", VALID.replace("-01", "-ff"), true),
+            ("later version", VALID.replace("00-4", "01-4"), true),
+            ("later version with more", format!("cc{}-extra", &VALID[2..]), true),
+            ("later version, flags run on", format!("cc{}extra", &VALID[2..]), false),
+            ("version 00 with more", format!("{VALID}-extra"), false),
+            ("version 00 and a dash", format!("{VALID}-"), false),
+            ("version ff", format!("ff{}", &VALID[2..]), false),
+            ("upper case", VALID.to_uppercase(), false),
+            ("not hexadecimal", VALID.replace("4bf9", "4bg9"), false),
+            ("zero trace id", format!("00-{}-00f067aa0ba902b7-01", zeros(32)), false),
+            ("zero span id", format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", zeros(16)), false),
+            ("long trace id", VALID.replace("00-4", "00-04"), false),
+            ("short", "00-4bf9-00f0-01".to_owned(), false),
+            ("no flags", VALID[..52].to_owned(), false),
+            ("blanks", VALID.replace('-', " "), false),
+            ("empty", String::new(), false),
+        ] {
+            assert_eq!(TraceParent::parse(value.as_bytes()).is_some(), expected, "{case}: {value}");
+        }
+    }
+
+    #[test]
+    fn it_is_written_as_it_was_read_but_for_what_is_unknown() {
+        let parsed = TraceParent::parse(VALID.as_bytes()).expect("valid");
+        assert_eq!((parsed.header(), parsed.is_sampled()), (HeaderValue::from_static(VALID), true));
+        let other = TraceParent::parse(VALID.replace("-01", "-fe").as_bytes()).expect("valid");
+        assert!(!other.is_sampled());
+        assert!(other.header().to_str().expect("ASCII").ends_with("-02"));
+        assert_eq!(
+            other.sampled().with_span(1).header(),
+            VALID.replace("00f067aa0ba902b7-01", "0000000000000001-03")
+        );
+    }
+}
