@@ -8,10 +8,11 @@ use sluice_proto::report::ReleasePoint;
 use sluice_relay::body::Progress;
 use sluice_relay::{End, Failure, Observer};
 
+use crate::decide::ids::InstanceId;
 use crate::decide::predict::Estimate;
 use crate::decide::schedule::Judgement;
 use crate::metrics::Outcome;
-use crate::pool::classes::Observation;
+use crate::pool::classes::{Observation, Sent};
 use crate::pool::{ClassEntry, Slot, now};
 
 /// Times and counts of a request. Records itself when it is finished, or dropped unfinished: then
@@ -23,6 +24,8 @@ pub(super) struct Record {
     /// Zero until it had a slot.
     pub(super) queued: Duration,
     sent: Option<Instant>,
+    /// How it got its worker.
+    got: Option<Sent>,
     /// For how long it was expected to hold a worker.
     predicted: Option<Estimate>,
     ttfb: Option<Duration>,
@@ -38,6 +41,7 @@ impl Record {
             upload,
             queued: Duration::ZERO,
             sent: None,
+            got: None,
             predicted: None,
             ttfb: None,
             released: None,
@@ -50,7 +54,7 @@ impl Record {
     }
 
     /// It has a slot and is about to be sent, for the first time or again.
-    pub(super) fn sending(&mut self, judgement: &Judgement) {
+    pub(super) fn sending(&mut self, judgement: &Judgement, instance: InstanceId) {
         let now = now();
         if self.sent.is_none() {
             self.queued = now.saturating_duration_since(self.arrived);
@@ -59,6 +63,7 @@ impl Record {
             self.predicted = Some(judgement.prediction.held);
         }
         self.sent = Some(now);
+        self.got = Some(Sent { instance, lane: judgement.lane, queued: self.queued });
     }
 
     /// The head of the response came. Returns the time since it was sent.
@@ -92,6 +97,9 @@ impl Record {
             held,
             ttfb: self.ttfb,
             response_bytes: matches!(outcome, Outcome::Answered(_)).then_some(response_bytes),
+            // How long a tunnel was open is no latency.
+            latency: matches!(outcome, Outcome::Answered(200..)).then_some(duration),
+            sent: self.got,
         };
         self.class.observe(observation, now);
     }

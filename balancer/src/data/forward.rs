@@ -88,9 +88,9 @@ async fn attempts(
             // That no other instance is there says less than why this one failed.
             Err(failure) => return Err(last_failure.unwrap_or(failure)),
         };
-        record.sending(&judgement);
         let method = request.method().clone();
         let instance = slot.instance().clone();
+        record.sending(&judgement, instance.id);
         let lost = match attempt_once(forwarding, request, slot, judgement).await {
             Ok(answer) => return Ok(answer),
             Err(lost) => lost,
