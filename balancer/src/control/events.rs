@@ -90,6 +90,8 @@ impl Events {
     /// What was published after the event `after`, and what will be.
     pub fn since(&self, after: u64) -> impl Stream<Item = Event> + use<> {
         let kept = self.kept.lock().expect("no code panics while holding it");
+        // Who names one that is not there yet had it of an earlier process.
+        let after = if after > kept.last_id { 0 } else { after };
         let missed: Vec<_> = kept.events.iter().filter(|event| event.id > after).cloned().collect();
         let coming = BroadcastStream::new(self.sender.subscribe());
         drop(kept);
@@ -136,6 +138,8 @@ mod tests {
             ids.push(reader.next().await.expect("published").id);
         }
         assert_eq!(ids, [2, 3, 4]);
+        let of_an_earlier_process = Box::pin(events.since(99)).next().await.expect("kept");
+        assert_eq!(of_an_earlier_process.id, 1);
     }
 
     #[tokio::test]

@@ -43,7 +43,9 @@ pub(super) struct ServiceFacts {
 
 /// Judges the site.
 pub(super) fn judge(instances: &[InstanceView], services: &[ServiceFacts]) -> Health {
-    let mut found: Vec<_> = services.iter().flat_map(|service| of_service(instances, service)).collect();
+    let named = services.len() > 1;
+    let found = services.iter().flat_map(|service| of_service(instances, service, named));
+    let mut found: Vec<_> = found.collect();
     found.extend(of_instances(instances));
     found.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
     let level = found.first().map_or(Level::Good, |(level, _)| *level);
@@ -65,10 +67,12 @@ fn all_well(instances: &[InstanceView]) -> String {
     }
 }
 
-fn of_service(instances: &[InstanceView], service: &ServiceFacts) -> Vec<Finding> {
+/// `named`: there are several services.
+fn of_service(instances: &[InstanceView], service: &ServiceFacts, named: bool) -> Vec<Finding> {
     let mut found = Vec::new();
     let ServiceFacts { name, oldest_small_ms, ended, failed } = service;
-    let mut tell = |level, text: String| found.push((level, format!("{name}: {text}")));
+    let mut tell =
+        |level, text: String| found.push((level, if named { format!("{name}: {text}") } else { text }));
     let is_up = |i: &&InstanceView| i.service == *name && i.routed && i.breaker == "closed";
     if !instances.iter().any(|instance| is_up(&instance)) {
         tell(Level::Bad, "no instance is up".to_owned());
@@ -151,19 +155,26 @@ mod tests {
                 with(&|i| i.slowness = 3.0),
                 service(1000, 20),
                 Level::Bad,
-                "default: 20 of 1000 requests failed in the last minute; b: slower than the others",
+                "20 of 1000 requests failed in the last minute; b: slower than the others",
             ),
-            (vec![], well.clone(), Level::Bad, "default: no instance is up"),
+            (vec![], well.clone(), Level::Bad, "no instance is up"),
             (
                 with(&|_| ()),
                 ServiceFacts { oldest_small_ms: 1500.0, ..well },
                 Level::Warning,
-                "default: small requests wait for more than a second for a worker",
+                "small requests wait for more than a second for a worker",
             ),
         ];
         for (instances, service, level, text) in cases {
             assert_eq!(judge(&instances, &[service]), Health { level, text: text.into() });
         }
+    }
+
+    #[test]
+    fn of_several_services_the_name_is_told() {
+        let shop = ServiceFacts { name: "shop".into(), ..service(1, 0) };
+        let health = judge(&[instance("a")], &[service(1, 0), shop]);
+        assert_eq!(health, Health { level: Level::Bad, text: "shop: no instance is up".into() });
     }
 
     #[test]
