@@ -2,84 +2,25 @@
 """The dashboard in a real browser: what people see, can do, and are spared.
 
 Needs tests/browser/setup to have been run, and a release binary (cargo build --release).
-With --screenshots DIR it also takes the pictures for the documentation; with --bench it prints what drawing a
-large site costs. Other arguments are those of unittest: names of tests, -v.
+With --screenshots DIR it takes the pictures of the documentation instead (five minutes), with --bench it prints
+what drawing a large site costs. Other arguments are those of unittest: names of tests, -v.
 """
 
 import json
 import os
-import re
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 import unittest
-import urllib.request
 from pathlib import Path
 
 from devtools import DEADLINE, Chromium
+from extras import bench, pictures
 from large_site import LargeSite, Server
+from program import OPENER, Program, demo
+from watching import ask, await_snapshots, show, show_all_classes, task_seconds
 
-ROOT = Path(__file__).resolve().parents[2]
-HERE = Path(__file__).parent
-PROGRAM = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "sluice-balancer"
-WATCH = (HERE / "watch.js").read_text()
-CONTRAST = (HERE / "contrast.js").read_text()
-SHOWN = "!document.querySelector('#main').hidden && document.querySelectorAll('#instances tr').length > 0"
-SCREENSHOTS = None
-
-# Whatever proxy the environment names: these requests stay on this machine.
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def fetch(url, method="GET", headers=None):
-    request = urllib.request.Request(url, method=method, headers=headers or {})
-    with OPENER.open(request, timeout=DEADLINE) as answer:
-        return answer.read().decode()
-
-
-class Program:
-    """The balancer with some arguments, until the `with` block ends."""
-
-    def __init__(self, *arguments):
-        self.arguments = arguments
-
-    def __enter__(self):
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_")}
-        self.process = subprocess.Popen([PROGRAM, *self.arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                        text=True, env=environment)
-        self.lines = []
-        found = threading.Event()
-        threading.Thread(target=self._read, args=(found,), daemon=True).start()
-        if not found.wait(DEADLINE):
-            self.__exit__()
-            raise AssertionError(f"no dashboard: {''.join(self.lines)}")
-        return self
-
-    def _read(self, found):
-        for line in self.process.stdout:
-            self.lines = [*self.lines[-200:], line]
-            if match := re.search(r"dashboard[^:]*?(http://[0-9.:]+/)", line):
-                self.url = match.group(1)
-                found.set()
-
-    def json(self, path):
-        return json.loads(fetch(self.url + path))
-
-    def __exit__(self, *_):
-        for how in (signal.SIGCONT, signal.SIGINT):
-            self.process.send_signal(how)
-        try:
-            self.process.wait(timeout=DEADLINE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def demo():
-    return Program("demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 
 
 def row(name):
@@ -97,9 +38,7 @@ class InBrowser(unittest.TestCase):
     def show(self, url, **look):
         page = self.browser.page()
         self.addCleanup(page.close)
-        page.look(**look)
-        page.open(url, before=WATCH)
-        page.until("instances are shown", SHOWN)
+        show(page, url, **look)
         return page
 
     def assert_sound(self, page, url):
@@ -136,11 +75,6 @@ class Demo(InBrowser):
         super().setUpClass()
         cls.demo = cls.enterClassContext(demo())
 
-    def picture(self, page, name):
-        if SCREENSHOTS:
-            SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-            (SCREENSHOTS / f"{name}.png").write_bytes(page.screenshot())
-
     def test_an_operator_watches_asks_and_drains(self):
         page = self.show(self.demo.url)
         self.sees_the_site(page)
@@ -166,17 +100,12 @@ class Demo(InBrowser):
         page.until("it in the picture", "[...document.querySelectorAll('.mark')].some((mark) => mark.textContent.includes('dedicated'))")
 
     def asks_about_a_path(self, page):
-        page.click("#ask-path")
-        page.evaluate("document.querySelector('#ask-path').select()")
-        page.type("/export/77")
-        page.press("Enter")
-        page.until("a verdict", "document.querySelector('.verdict')")
+        ask(page, "/export/77")
         text = page.evaluate("document.querySelector('#explanation').innerText")
         self.assertIn("GET /export/{n}", text)
         self.assertRegex(text, r"(?i)(sent to instance-\d|waits)")
         self.assertRegex(text, r"holds a worker for")
         self.assertEqual(page.evaluate("document.querySelectorAll('.candidates li').length"), 4)
-        self.picture(page, "explain")
 
     def drains_and_readies(self, page):
         state = lambda: next(i for i in self.demo.json("v1/instances") if i["name"] == "instance-3")
@@ -206,13 +135,11 @@ class Demo(InBrowser):
                 page.until("flows", "document.querySelectorAll('.ribbon').length >= 4")
                 self.assert_legible(page)
                 self.assert_named(page)
-                self.picture(page, f"dashboard-{scheme}")
 
     def test_nothing_sticks_out_of_a_narrow_screen(self):
         page = self.show(self.demo.url, width=390, height=844)
         self.assertLessEqual(page.evaluate("document.documentElement.scrollWidth"), 390)
         self.assert_legible(page)
-        self.picture(page, "dashboard-narrow")
 
     def test_a_balancer_that_falls_silent_is_told_and_comes_back(self):
         with demo() as silent:
@@ -293,8 +220,7 @@ class Large(InBrowser):
 
     def open(self, url, **look):
         page = self.show(url, width=1440, height=900, **look)
-        page.click("#classes-more")
-        page.until("all classes", "document.querySelectorAll('#classes tr').length === 500")
+        show_all_classes(page)
         page.until("all instances", "document.querySelectorAll('#instances tr').length === 200")
         return page
 
@@ -323,41 +249,6 @@ class Large(InBrowser):
             page.until("many workers as a bar", f"({row('zope-006')}).querySelector('.cells-bar')")
 
 
-def await_snapshots(page, count):
-    page.evaluate("""(() => {
-        window.seen = 0;
-        const note = new MutationObserver(() => (seen += 1));
-        note.observe(document.querySelector('#totals'), { childList: true, characterData: true, subtree: true });
-    })()""")
-    page.until(f"{count} snapshots", f"seen >= {count}")
-
-
-def task_seconds(page):
-    """CPU time that the page's main thread has used."""
-    page.command("Performance.enable", timeDomain="threadTicks")
-    metrics = {m["name"]: m["value"] for m in page.command("Performance.getMetrics")["metrics"]}
-    return metrics["TaskDuration"]
-
-
-def bench():
-    """What a snapshot of a large site, all of it shown, costs the main thread, and how frames come meanwhile."""
-    with Chromium() as browser, Server(LargeSite(200, 500), 1) as site:
-        page = browser.page()
-        page.look(motion="no-preference")
-        page.open(site.url, before=WATCH)
-        page.until("instances are shown", SHOWN)
-        page.click("#classes-more")
-        page.until("all classes", "document.querySelectorAll('#classes tr').length === 500")
-        used = task_seconds(page)
-        await_snapshots(page, 10)
-        each = (task_seconds(page) - used) / 10
-        page.evaluate("noteFrames()")
-        await_snapshots(page, 10)
-        frames = sorted(page.evaluate("noted.frames"))
-        p50, p99 = frames[len(frames) // 2], frames[len(frames) * 99 // 100]
-        print(f"{each * 1000:.0f} ms of CPU time per snapshot; frames p50 {p50:.0f} ms, p99 {p99:.0f} ms")
-
-
 if __name__ == "__main__":
     arguments = sys.argv[1:]
     if "--bench" in arguments:
@@ -365,6 +256,6 @@ if __name__ == "__main__":
         sys.exit()
     if "--screenshots" in arguments:
         at = arguments.index("--screenshots")
-        SCREENSHOTS = Path(arguments[at + 1])
-        del arguments[at : at + 2]
+        pictures(Path(arguments[at + 1]))
+        sys.exit()
     unittest.main(argv=[sys.argv[0], *arguments])

@@ -8,8 +8,13 @@ use crate::control::view::InstanceView;
 const LONG_WAIT_MS: f64 = 1_000.0;
 /// Share of failed requests that is worth a word, ...
 const SOME_FAIL: f64 = 0.001;
-/// ... and that is bad.
-const MANY_FAIL: f64 = 0.02;
+/// ... and shares that are bad, the worst first. Steps, as the line is to change seldom.
+const MANY_FAIL: [(f64, &str); 4] = [
+    (0.5, "more than half of the requests"),
+    (0.2, "more than a fifth of the requests"),
+    (0.05, "more than a twentieth of the requests"),
+    (0.02, "more than 2 % of the requests"),
+];
 /// Names told; of more the number is.
 const NAMES: usize = 3;
 
@@ -78,8 +83,8 @@ fn of_service(instances: &[InstanceView], service: &ServiceFacts, named: bool) -
         tell(Level::Bad, "no instance is up".to_owned());
     }
     let share = *failed as f64 / (*ended).max(1) as f64;
-    if share >= MANY_FAIL {
-        tell(Level::Bad, format!("{failed} of {ended} requests failed in the last minute"));
+    if let Some((_, many)) = MANY_FAIL.iter().find(|(least, _)| share >= *least) {
+        tell(Level::Bad, format!("{many} failed in the last minute"));
     } else if share >= SOME_FAIL {
         tell(Level::Warning, "a few requests failed in the last minute".to_owned());
     }
@@ -109,7 +114,7 @@ fn names<'a>(instances: impl Iterator<Item = &'a InstanceView>) -> Option<String
     match all.len() {
         0 => None,
         1..=NAMES => Some(all.join(", ")),
-        many => Some(format!("{} and {} others", all[..NAMES].join(", "), many - NAMES)),
+        many => Some(format!("{} and {} more", all[..NAMES].join(", "), many - NAMES)),
     }
 }
 
@@ -155,7 +160,7 @@ mod tests {
                 with(&|i| i.slowness = 3.0),
                 service(1000, 20),
                 Level::Bad,
-                "20 of 1000 requests failed in the last minute; b: slower than the others",
+                "more than 2 % of the requests failed in the last minute; b: slower than the others",
             ),
             (vec![], well.clone(), Level::Bad, "no instance is up"),
             (
@@ -182,6 +187,6 @@ mod tests {
         let all: Vec<_> =
             (0..9).map(|n| InstanceView { slowness: 2.0, ..instance(&format!("i{n}")) }).collect();
         let health = judge(&all, &[service(1, 0)]);
-        assert_eq!(health.text, "i0, i1, i2 and 6 others: slower than the others");
+        assert_eq!(health.text, "i0, i1, i2 and 6 more: slower than the others");
     }
 }

@@ -6,7 +6,7 @@ import { byId, el, setAttribute, setText } from "./dom.js";
 import { Explain } from "./explain.js";
 import { Flow } from "./flow.js";
 import { clock, figure, plural, since } from "./format.js";
-import { Instances } from "./instances.js";
+import { Instances, held } from "./instances.js";
 import { Plots } from "./plots.js";
 import { connect } from "./stream.js";
 import { Timeline } from "./timeline.js";
@@ -71,7 +71,7 @@ function drawTotals({ services, instances }) {
   const sum = (list, of) => list.reduce((total, item) => total + of(item), 0);
   const waiting = sum(services, (service) => sum(service.lanes, (lane) => lane.waiting));
   const queue = waiting === 0 ? "none waits" : `${waiting.toLocaleString("en")} wait`;
-  const workers = `${sum(instances, (i) => i.working)} of ${plural(sum(instances, (i) => i.workers), "worker")} held`;
+  const workers = `${sum(instances, held)} of ${plural(sum(instances, (i) => i.workers), "worker")} held`;
   setText(byId("totals"), `${figure(sum(services, newest))} requests/s · ${workers} · ${queue}`);
 }
 

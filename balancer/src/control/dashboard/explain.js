@@ -32,7 +32,7 @@ function told(answer) {
     ["Class", el("span", {}, el("code", {}, answer.class), ` ${by}${reason}`)],
     ["Cost", answer.predicted_reason],
     ["Lane", answer.lane_reason],
-    ["Home", answer.homes.instances.length > 0 ? `${answer.homes.instances.join(", ")}; ${answer.homes.reason}` : null],
+    ["Home", home(answer.homes)],
     ["Rule", treatment(answer.treatment)],
     ["Waiting", answer.queued > 0 ? plural(answer.queued, "request") : null],
   ];
@@ -47,6 +47,11 @@ function told(answer) {
 
 function candidate({ instance, reason }, picked) {
   return el("li", {}, el("span", { class: instance === picked ? "picked" : null }, instance), el("span", {}, reason));
+}
+
+/** "nothing: any instance is as fast" is a sentence of its own elsewhere. */
+function home({ instances, reason }) {
+  return instances.length > 0 ? `${instances.join(", ")} (worth: ${reason.replace(": ", ", ")})` : null;
 }
 
 function treatment({ priority, deadline_ms: deadline, instances, sticky_cookie: cookie, session }) {

@@ -18,7 +18,7 @@ export class Instances {
 
   draw({ atMs, instances }) {
     this.atMs = atMs;
-    const working = instances.reduce((sum, instance) => sum + instance.working, 0);
+    const working = instances.reduce((sum, instance) => sum + held(instance), 0);
     const workers = instances.reduce((sum, instance) => sum + instance.workers, 0);
     setText(byId("instances-about"), `${plural(instances.length, "instance")}, ${working} of ${plural(workers, "worker")} held`);
     this.rows.show(instances);
@@ -60,6 +60,7 @@ export class Instances {
     setAttribute(cells.reason, "title", reason);
     showWorkers(cells.cells, instance);
     setText(cells.workers, workersInWords(instance));
+    setAttribute(cells.workers, "title", workersInWords(instance));
     setText(cells.rate, figure(instance.per_second));
     setText(cells.queue, instance.agent ? String(instance.agent.queued) : "–");
     setText(cells.report, report(instance));
@@ -82,6 +83,9 @@ export class Instances {
     if (had) cell.firstChild.focus();
   }
 }
+
+/** Workers that are held: a request that is sent ahead has none yet. */
+export const held = ({ working, workers }) => Math.min(working, workers);
 
 /** Kinds and words of what an instance is. */
 function badges(instance) {
@@ -115,7 +119,8 @@ function report({ report_age_ms: age, knowledge }) {
 }
 
 function workersInWords({ working, workers, streaming, foreign, limit }) {
-  const parts = [`${working} of ${workers} held`];
+  const parts = [`${Math.min(working, workers)} of ${workers} held`];
+  if (working > workers) parts.push(`${working - workers} sent ahead`);
   if (streaming > 0) parts.push(`${streaming} streaming`);
   if (foreign > 0) parts.push(`${foreign} by others`);
   if (limit < workers - foreign) parts.push(`${limit} used`);
@@ -123,9 +128,12 @@ function workersInWords({ working, workers, streaming, foreign, limit }) {
 }
 
 /** What each worker does, the busy ones first. */
-function kinds({ working, large, foreign, workers, limit }) {
+function kinds(instance) {
+  const { foreign, workers, limit } = instance;
+  const working = held(instance);
+  const large = Math.min(instance.large, working);
   const unused = Math.max(0, workers - foreign - Math.max(limit, working));
-  const counts = [["large", large], ["small", working - large], ["foreign", foreign], ["idle", workers - working - foreign - unused], ["unused", unused]];
+  const counts = [["large", large], ["small", working - large], ["foreign", foreign], ["idle", Math.max(0, workers - working - foreign - unused)], ["unused", unused]];
   return counts.filter(([, count]) => count > 0);
 }
 
