@@ -113,7 +113,7 @@ export class Flow {
     setAttribute(text, "y", y + node.height / 2 + 4);
     const shown = this.width < NARROW ? "" : MEASURES[this.measure].show(node.value);
     const isDedicated = !isClass && this.dedicated.has(node.name) && this.width >= NARROW;
-    const room = (isClass ? this.margin : this.rightMargin) - 8 * (shown.length + 3) - (isDedicated ? 70 : 0);
+    const room = (isClass ? this.margin : this.rightMargin) - 8 * (shown ? shown.length + 3 : 2) - (isDedicated ? 70 : 0);
     setText(label, shorten(node.name, Math.max(6, Math.floor(room / 7))));
     setText(value, shown && ` ${shown}`);
     setText(mark, isDedicated ? " dedicated" : "");

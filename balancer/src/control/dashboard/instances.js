@@ -31,7 +31,7 @@ export class Instances {
       badges: el("span"),
       reason: el("span", { class: "sub clip2" }),
       cells: el("div", { class: "cells", role: "img" }),
-      workers: el("span", { class: "sub clip" }),
+      workers: el("span", { class: "sub clip2" }),
       rate: el("td", { class: "number figure", "data-label": "Requests/s" }),
       queue: el("td", { class: "number figure", "data-label": "Queue" }),
       report: el("td", { class: "number report", "data-label": "Report" }),
