@@ -21,6 +21,7 @@ from program import OPENER, Program, demo
 from watching import ask, await_snapshots, show, show_all_classes, task_seconds
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
+LAYOUT = (Path(__file__).parent / "layout.js").read_text()
 
 
 def row(name):
@@ -238,6 +239,13 @@ class Large(InBrowser):
             self.assert_steady(page)
             self.assert_legible(page)
             self.assert_sound(page, site.url)
+
+    def test_the_picture_of_the_flows_loses_nothing_and_nothing_overlaps(self):
+        with Server(LargeSite(1, 1), 1) as site:
+            page = self.show(site.url)
+            for classes, instances in [(1, 1), (4, 4), (12, 15), (13, 16), (500, 200)]:
+                with self.subTest(f"{classes} classes, {instances} instances"):
+                    page.evaluate(LAYOUT % {"classes": classes, "instances": instances})
 
     def test_what_is_late_out_or_unreachable_stands_out(self):
         with Server(LargeSite(12, 20), 0.5) as site:

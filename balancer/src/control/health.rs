@@ -79,7 +79,9 @@ fn of_service(instances: &[InstanceView], service: &ServiceFacts, named: bool) -
     let mut tell =
         |level, text: String| found.push((level, if named { format!("{name}: {text}") } else { text }));
     let is_up = |i: &&InstanceView| i.service == *name && i.routed && i.breaker == "closed";
-    if !instances.iter().any(|instance| is_up(&instance)) {
+    // One that the configuration names and nobody uses is no fault.
+    let is_used = !named || *ended > 0 || instances.iter().any(|instance| instance.service == *name);
+    if is_used && !instances.iter().any(|instance| is_up(&instance)) {
         tell(Level::Bad, "no instance is up".to_owned());
     }
     let share = *failed as f64 / (*ended).max(1) as f64;
@@ -176,10 +178,12 @@ mod tests {
     }
 
     #[test]
-    fn of_several_services_the_name_is_told() {
-        let shop = ServiceFacts { name: "shop".into(), ..service(1, 0) };
-        let health = judge(&[instance("a")], &[service(1, 0), shop]);
+    fn of_several_services_the_name_is_told_and_an_unused_one_is_no_fault() {
+        let shop = |ended| ServiceFacts { name: "shop".into(), ..service(ended, 0) };
+        let health = judge(&[instance("a")], &[service(1, 0), shop(1)]);
         assert_eq!(health, Health { level: Level::Bad, text: "shop: no instance is up".into() });
+        let health = judge(&[instance("a")], &[service(1, 0), shop(0)]);
+        assert_eq!(health, Health { level: Level::Good, text: "The only instance gets requests".into() });
     }
 
     #[test]

@@ -110,7 +110,7 @@ connect({
   snapshot(snapshot) {
     state.snapshot = snapshot;
     for (const { service, steps } of snapshot.services) {
-      if (state.history[service]) append(state.history[service], steps);
+      if (state.history[service]?.at_ms.length > 0) append(state.history[service], steps);
       else state.history[service] = steps;
     }
     schedule();
