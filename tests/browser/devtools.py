@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 
-DEADLINE = 60.0  # seconds for anything that is awaited: machines of a CI are slow at times
+DEADLINE = 90.0  # seconds for anything that is awaited: machines of a CI are slow at times
 
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

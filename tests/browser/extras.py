@@ -14,7 +14,7 @@ FOR_PICTURES = 290.0
 def pictures(directory):
     """Takes those of the documentation, once the demo has run for a while."""
     directory.mkdir(parents=True, exist_ok=True)
-    with Chromium() as browser, demo() as site:
+    with Chromium() as browser, demo(100) as site:
         page = browser.page()
         show(page, site.url)
         began = time.monotonic()

@@ -65,5 +65,6 @@ class Program:
         self.process.stdout.close()
 
 
-def demo():
-    return Program("demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+def demo(load):
+    """The demo with that percentage of its usual traffic."""
+    return Program("demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--load", str(load))

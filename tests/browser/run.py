@@ -22,6 +22,8 @@ from watching import ask, await_snapshots, show, show_all_classes, task_seconds
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 LAYOUT = (Path(__file__).parent / "layout.js").read_text()
+# Of the demo's usual traffic, in percent: so little that no busy machine makes it overload.
+LOAD = 20
 
 
 def row(name):
@@ -74,7 +76,7 @@ class Demo(InBrowser):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.demo = cls.enterClassContext(demo())
+        cls.demo = cls.enterClassContext(demo(LOAD))
 
     def test_an_operator_watches_asks_and_drains(self):
         page = self.show(self.demo.url)
@@ -96,7 +98,7 @@ class Demo(InBrowser):
 
     def sees_a_dedication_with_its_reason(self, page):
         page.until("a dedicated instance", "document.querySelector('.badge.dedicated')")
-        page.until("what it is for", "document.querySelector('#instances').innerText.includes('to GET /export/{n} for ')")
+        page.until("what it is for", "/to (GET .*, )?GET .export.{n}.* for [0-9]+ /.test(document.querySelector('#instances').innerText)")
         page.until("why", "[...document.querySelectorAll('#timeline li')].some((line) => line.dataset.group === 'plan' && /large requests .* they go here first/.test(line.innerText))")
         page.until("it in the picture", "[...document.querySelectorAll('.mark')].some((mark) => mark.textContent.includes('dedicated'))")
 
@@ -104,7 +106,7 @@ class Demo(InBrowser):
         ask(page, "/export/77")
         text = page.evaluate("document.querySelector('#explanation').innerText")
         self.assertIn("GET /export/{n}", text)
-        self.assertRegex(text, r"(?i)(sent to instance-\d|waits)")
+        self.assertRegex(text, r"(Sent to instance-\d|Waits|Turned away)")
         self.assertRegex(text, r"holds a worker for")
         self.assertEqual(page.evaluate("document.querySelectorAll('.candidates li').length"), 4)
 
@@ -143,7 +145,7 @@ class Demo(InBrowser):
         self.assert_legible(page)
 
     def test_a_balancer_that_falls_silent_is_told_and_comes_back(self):
-        with demo() as silent:
+        with demo(LOAD) as silent:
             page = self.show(silent.url)
             silent.process.send_signal(signal.SIGSTOP)
             page.until("that it is stale", "document.body.classList.contains('stale')")
