@@ -19,8 +19,8 @@ use crate::control::ControlState;
 use crate::control::planning::unix_ms;
 use crate::decide::membership::Key;
 
-/// Events that a new reader is told first, and that a slow reader may lag behind.
-const KEPT: usize = 200;
+/// Events that a new reader is told first, and that a slow reader may lag behind: an hour of a lively site.
+const KEPT: usize = 500;
 
 /// Something changed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -90,6 +90,8 @@ impl Events {
     /// What was published after the event `after`, and what will be.
     pub fn since(&self, after: u64) -> impl Stream<Item = Event> + use<> {
         let kept = self.kept.lock().expect("no code panics while holding it");
+        // Who names one that is not there yet had it of an earlier process.
+        let after = if after > kept.last_id { 0 } else { after };
         let missed: Vec<_> = kept.events.iter().filter(|event| event.id > after).cloned().collect();
         let coming = BroadcastStream::new(self.sender.subscribe());
         drop(kept);
@@ -106,12 +108,17 @@ async fn events(
     State(state): State<Arc<ControlState>>,
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
-    let stream = state.events.since(last.unwrap_or(0)).map(|event| {
+    let stream = state.events.since(last_event_id(&headers)).map(|event| {
         let sent = sse::Event::default().id(event.id.to_string()).event(event.kind);
         Ok(sent.json_data(&event).expect("an event is plain data"))
     });
     Sse::new(stream).keep_alive(KeepAlive::default())
+}
+
+/// The last event that a reader that reconnects has had; 0: none.
+pub(super) fn last_event_id(headers: &HeaderMap) -> u64 {
+    let id = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    id.and_then(|id| id.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -131,6 +138,8 @@ mod tests {
             ids.push(reader.next().await.expect("published").id);
         }
         assert_eq!(ids, [2, 3, 4]);
+        let of_an_earlier_process = Box::pin(events.since(99)).next().await.expect("kept");
+        assert_eq!(of_an_earlier_process.id, 1);
     }
 
     #[tokio::test]

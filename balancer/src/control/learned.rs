@@ -1,11 +1,14 @@
 //! What a service has learned, as its notices want it.
 
+use std::sync::Arc;
+
 use crate::control::ControlState;
 use crate::control::view::ServiceFacts;
 use crate::decide::membership::{Key, Member};
 use crate::decide::notices::{Learned, LearnedClass};
 use crate::decide::schedule::figures::ClassFigures;
-use crate::pool::{Service, now};
+use crate::decide::treatment::LanePin;
+use crate::pool::{ClassEntry, Service, now};
 
 /// Classes looked at under the service's lock at a time: no request waits for all of them.
 const AT_A_TIME: usize = 64;
@@ -31,18 +34,35 @@ impl ControlState {
             interference: facts.figures.interference,
         }
     }
+
+    /// The large classes of a service that keep the most workers busy, at most `most`.
+    pub(super) fn largest_classes(&self, service: &Service, most: usize) -> Vec<String> {
+        let busy = |figures: &ClassFigures| figures.rate * figures.held.mean;
+        let mut large = class_figures(service);
+        large.retain(|(_, figures)| figures.lane.is_large() && busy(figures) > 0.0);
+        large.sort_by(|(_, a), (_, b)| busy(b).total_cmp(&busy(a)));
+        large.iter().take(most).map(|(entry, _)| entry.name.to_string()).collect()
+    }
+}
+
+/// What is thought of each class, with its lane as a rule may have it.
+fn class_figures(service: &Service) -> Vec<(Arc<ClassEntry>, ClassFigures)> {
+    let entries = service.classes.all(now());
+    let figures = entries.chunks(AT_A_TIME).flat_map(|some| {
+        service.look(|scheduler| {
+            let figures = |entry: &Arc<ClassEntry>| {
+                scheduler.class_figures(entry.id, entry.treatment.lane.map(LanePin::lane))
+            };
+            some.iter().map(figures).collect::<Vec<_>>()
+        })
+    });
+    entries.iter().cloned().zip(figures).collect()
 }
 
 /// Classes of which something is known, but for those whose lane is the operator's word.
 fn classes(service: &Service, facts: &ServiceFacts) -> Vec<LearnedClass> {
-    let entries = service.classes.all(now());
-    let all: Vec<_> = entries.iter().filter(|entry| entry.treatment.lane.is_none()).collect();
-    let figures = all.chunks(AT_A_TIME).flat_map(|some| {
-        service.look(|scheduler| {
-            some.iter().map(|entry| scheduler.class_figures(entry.id, None)).collect::<Vec<ClassFigures>>()
-        })
-    });
-    let known = all.iter().zip(figures).filter(|(_, figures)| figures.is_known());
+    let all = class_figures(service).into_iter().filter(|(entry, _)| entry.treatment.lane.is_none());
+    let known = all.filter(|(_, figures)| figures.is_known());
     known
         .map(|(entry, figures)| {
             let homes: Vec<_> = figures.homes.iter().map(|id| facts.name(id)).collect();

@@ -9,12 +9,17 @@ mod decision_metrics;
 mod decisions;
 mod events;
 pub mod explain;
+mod health;
+mod history;
 mod ingest;
 mod keeper;
 mod learned;
+mod live;
 pub mod planning;
 mod pool_metrics;
+mod pulse;
 mod release;
+mod snapshot;
 mod state;
 mod ticker;
 pub mod view;
@@ -46,6 +51,7 @@ const PATHS: &[&str] = &[
     "GET /v1/plan",
     "GET /v1/explain?method=&host=&path=&header=",
     "GET /v1/events",
+    "GET /v1/live",
     "GET /v1/decisions?service=&n=",
     "POST /v1/instances/NAME/drain",
     "POST /v1/instances/NAME/ready",
@@ -65,6 +71,7 @@ pub fn router(
         .merge(actions::routes())
         .merge(explain::routes())
         .merge(events::routes())
+        .merge(live::routes())
         .merge(decisions::routes())
         .merge(dashboard::routes())
         .with_state(state.clone());

@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 use crate::config::InstanceSpec;
 use crate::control::decisions::DecisionLog;
 use crate::control::events::{Event, Events};
+use crate::control::history::History;
+use crate::control::live::Live;
 use crate::control::planning::{Plan, unix_ms};
 use crate::control::pool_metrics::ControlMetrics;
 use crate::decide::dispatch::{InstanceId, Workers};
@@ -27,6 +29,10 @@ pub struct ControlState {
     pub events: Events,
     pub metrics: ControlMetrics,
     pub decisions: DecisionLog,
+    /// Whoever watches the dashboard.
+    pub(super) live: Live,
+    /// By service: its last hour.
+    pub(super) histories: Mutex<HashMap<ServiceName, History>>,
     /// The operator said something that is to outlive a restart.
     pub(super) save_soon: Notify,
     readiness: Arc<Readiness>,
@@ -62,6 +68,8 @@ impl ControlState {
             events: Events::default(),
             metrics,
             decisions,
+            live: Live::default(),
+            histories: Mutex::default(),
             save_soon: Notify::new(),
             readiness,
             membership: Mutex::default(),

@@ -28,6 +28,7 @@ pub async fn run(state: Arc<ControlState>, stop: Watch) {
             state.expire();
             state.tend_classes();
             state.tick();
+            state.pulse();
         }
         count = count.wrapping_add(1);
     }

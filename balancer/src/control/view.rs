@@ -56,6 +56,9 @@ pub struct InstanceView {
     pub homes: u32,
     /// Unix time in milliseconds since when it is for large requests first; `None`: it is not.
     pub dedicated_since_ms: Option<u64>,
+    /// The classes that this is for: the large ones that keep the most workers busy.
+    #[serde(default)]
+    pub dedicated_to: Vec<String>,
     pub release: Release,
     /// Where the agent knows better, by class.
     pub releases: Vec<ClassRelease>,
@@ -97,6 +100,9 @@ pub struct ClassView {
     pub releases: Vec<String>,
     pub seen: Figures,
     pub reported: Figures,
+    /// From arrival to the last byte that the instance sent: what a client waits, queue included.
+    #[serde(default)]
+    pub latency_ms: Spread,
 }
 
 /// What a class costs, over the last 30 to 60 seconds.
@@ -122,10 +128,25 @@ pub struct Spread {
     pub max: Option<f64>,
 }
 
+/// Classes told of for which instances are dedicated.
+const DEDICATED_TO: usize = 3;
+
 /// All instances, by service and name.
 pub fn instances(state: &ControlState) -> Vec<InstanceView> {
     let now = now();
-    state.members().iter().map(|(key, member)| instance(state, key, member, now)).collect()
+    let members = state.members();
+    let views = members.iter().map(|(key, member)| instance(state, key, member, now));
+    let mut views: Vec<_> = views.collect();
+    for service in state.directory.iter() {
+        let is_own = |view: &&mut InstanceView| view.service == service.name.as_str();
+        let mut dedicated = views.iter_mut().filter(is_own).filter(|v| v.dedicated_since_ms.is_some());
+        if let Some(first) = dedicated.next() {
+            first.dedicated_to = state.largest_classes(service, DEDICATED_TO);
+            let named = first.dedicated_to.clone();
+            dedicated.for_each(|view| view.dedicated_to.clone_from(&named));
+        }
+    }
+    views
 }
 
 /// All classes, by service and name.
@@ -140,8 +161,8 @@ pub fn classes(state: &ControlState) -> Vec<ClassView> {
     views
 }
 
-/// The view of one instance.
-pub(super) fn instance(state: &ControlState, key: &Key, member: &Member, now: Instant) -> InstanceView {
+/// The view of one instance, but for what needs a look at all classes.
+fn instance(state: &ControlState, key: &Key, member: &Member, now: Instant) -> InstanceView {
     let plan = state.plan();
     let entry = plan.entry(&key.0, &key.1);
     let service = state.directory.get(&key.0);
@@ -169,6 +190,7 @@ pub(super) fn instance(state: &ControlState, key: &Key, member: &Member, now: In
         foreign: load.map_or(0, |load| load.foreign),
         slowness: occupancy.map_or(1.0, |o| o.slowness),
         homes: occupancy.map_or(0, |o| o.homes),
+        dedicated_to: Vec::new(),
         dedicated_since_ms: occupancy.filter(|o| o.dedicated).and_then(|_| plan.since(&key.0)),
         release: member.release.clone(),
         releases: member.releases(now).to_vec(),
@@ -266,6 +288,7 @@ pub(super) fn class(facts: &ServiceFacts, service: &Service, entry: &ClassEntry,
         releases: facts.releases.get(&entry.name).cloned().unwrap_or_default(),
         seen: figures(entry.seen(now)),
         reported: figures(entry.reported(now)),
+        latency_ms: spread(&entry.latency_us(now), US_PER_MS),
     }
 }
 
@@ -280,8 +303,9 @@ pub(super) fn origin(service: &Service, class: &ClassName) -> (&'static str, Opt
     (by, reason)
 }
 
+const US_PER_MS: f64 = 1000.0;
+
 fn figures((sums, window): (ClassSums, Duration)) -> Figures {
-    const US_PER_MS: f64 = 1000.0;
     let window_s = window.as_secs_f64();
     Figures {
         window_s,

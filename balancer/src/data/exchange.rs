@@ -12,7 +12,7 @@ use crate::decide::predict::Estimate;
 use crate::decide::schedule::Judgement;
 use crate::metrics::Outcome;
 use crate::observe::{Ended, Trail};
-use crate::pool::classes::Observation;
+use crate::pool::classes::{Observation, Sent};
 use crate::pool::{ClassEntry, Slot, now};
 
 /// Times and counts of a request. Records itself when it is finished, or dropped unfinished: then
@@ -24,6 +24,8 @@ pub(super) struct Record {
     /// Zero until it had a slot.
     pub(super) queued: Duration,
     sent: Option<Instant>,
+    /// How it got its worker.
+    got: Option<Sent>,
     /// For how long it was expected to hold a worker.
     predicted: Option<Estimate>,
     /// Of the response that came.
@@ -48,6 +50,7 @@ impl Record {
             upload,
             queued: Duration::ZERO,
             sent: None,
+            got: None,
             predicted: None,
             status: None,
             ttfb: None,
@@ -82,6 +85,7 @@ impl Record {
             self.predicted = Some(judgement.prediction.held);
         }
         self.sent = Some(now);
+        self.got = Some(Sent { instance: slot.instance().id, lane: judgement.lane, queued: self.queued });
     }
 
     /// What was sent last got no response.
@@ -123,6 +127,9 @@ impl Record {
             held,
             ttfb: self.ttfb,
             response_bytes: matches!(outcome, Outcome::Answered(_)).then_some(response_bytes),
+            // How long a tunnel was open is no latency.
+            latency: matches!(outcome, Outcome::Answered(200..)).then_some(duration),
+            sent: self.got,
         };
         self.class.observe(observation, now);
         if let Some(trail) = self.trail.take() {

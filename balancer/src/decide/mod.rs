@@ -7,6 +7,7 @@ pub mod breaker;
 pub mod classify;
 pub mod decision;
 pub mod dispatch;
+pub mod flows;
 pub mod foreign;
 pub mod hash;
 pub mod ids;

@@ -2,47 +2,63 @@
 
 use std::time::{Duration, Instant};
 
-use sluice_proto::ClassSums;
+use sluice_proto::{ClassSums, Sketch};
 
-/// Length of one window. Two of them are shown: long enough for a quantile of a rare class, short
-/// enough to follow a change of the mix.
-pub const WINDOW: Duration = Duration::from_secs(30);
-
-/// The last one to two windows of a class.
-#[derive(Clone, Debug)]
-pub struct Recent {
-    began: Instant,
-    current: ClassSums,
-    /// `None` before the first window is full.
-    previous: Option<ClassSums>,
+/// What can be summed over windows.
+pub trait Sums: Clone + Default {
+    /// Adds all that `other` holds.
+    fn merge(&mut self, other: &Self);
 }
 
-impl Recent {
-    pub fn new(now: Instant) -> Self {
-        Self { began: now, current: ClassSums::default(), previous: None }
+impl Sums for ClassSums {
+    fn merge(&mut self, other: &Self) {
+        self.merge(other);
+    }
+}
+
+impl Sums for Sketch {
+    fn merge(&mut self, other: &Self) {
+        self.merge(other);
+    }
+}
+
+/// The last one to two windows.
+#[derive(Clone, Debug)]
+pub struct Recent<T> {
+    window: Duration,
+    began: Instant,
+    current: T,
+    /// `None` before the first window is full.
+    previous: Option<T>,
+}
+
+impl<T: Sums> Recent<T> {
+    /// `window` is the length of one, above zero.
+    pub fn new(window: Duration, now: Instant) -> Self {
+        Self { window, began: now, current: T::default(), previous: None }
     }
 
     /// The sums to add to, after moving on to the window of `now`.
-    pub fn at(&mut self, now: Instant) -> &mut ClassSums {
-        let windows = now.saturating_duration_since(self.began).as_nanos() / WINDOW.as_nanos();
+    pub fn at(&mut self, now: Instant) -> &mut T {
+        let windows = now.saturating_duration_since(self.began).as_nanos() / self.window.as_nanos();
         match windows {
             0 => {}
             1 => {
                 self.previous = Some(std::mem::take(&mut self.current));
-                self.began += WINDOW;
+                self.began += self.window;
             }
-            _ => *self = Self::new(now),
+            _ => *self = Self::new(self.window, now),
         }
         &mut self.current
     }
 
     /// Everything of the last one to two windows, and the time it covers. Changes nothing.
-    pub fn value_at(&self, now: Instant) -> (ClassSums, Duration) {
+    pub fn value_at(&self, now: Instant) -> (T, Duration) {
         let age = now.saturating_duration_since(self.began);
-        if age >= 2 * WINDOW {
-            return (ClassSums::default(), 2 * WINDOW);
+        if age >= 2 * self.window {
+            return (T::default(), 2 * self.window);
         }
-        if age >= WINDOW {
+        if age >= self.window {
             return (self.current.clone(), age);
         }
         match &self.previous {
@@ -50,7 +66,7 @@ impl Recent {
             Some(previous) => {
                 let mut both = previous.clone();
                 both.merge(&self.current);
-                (both, age + WINDOW)
+                (both, age + self.window)
             }
         }
     }
@@ -64,7 +80,7 @@ mod tests {
     fn two_windows_are_remembered() {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
-        let mut recent = Recent::new(start);
+        let mut recent = Recent::<ClassSums>::new(Duration::from_secs(30), start);
         recent.at(at(1)).requests += 1;
         assert_eq!(recent.value_at(at(2)).1.as_secs(), 2, "no more time than has passed");
         recent.at(at(31)).requests += 10;

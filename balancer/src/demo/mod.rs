@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use sluice_emulation::load::{self, Progress, RunOptions, Summary};
+use sluice_emulation::load::{self, Progress, Rate, RunOptions, Summary, Workload};
 use sluice_emulation::scenario::Scenario;
 use sluice_process::RunError;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -32,6 +32,10 @@ pub struct DemoOptions {
     /// Seed of the traffic: the same seed sends the same requests at the same times
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+
+    /// Pages, images and downloads in percent of the usual, for a machine that has else to do; exports stay as rare
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=150))]
+    load: u8,
 
     /// Where the balancer serves [default: 127.0.0.1:8080, or a free port if that is taken]
     #[arg(long, value_name = "ADDR")]
@@ -56,6 +60,7 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 pub fn main(options: &DemoOptions) -> Result<(), RunError> {
     let mut scenario = Scenario::named("demo").expect("the emulation has a scenario for the demo");
     scenario.workload.seed = options.seed;
+    scale(&mut scenario.workload, f64::from(options.load) / 100.0);
     scenario.workload.duration = options.secs.map_or(UNTIL_INTERRUPTED, Duration::from_secs);
     let site = Site::start(&scenario, options.listen, options.admin)?;
     println!("{}", screen::addresses(&site));
@@ -66,6 +71,15 @@ pub fn main(options: &DemoOptions) -> Result<(), RunError> {
     match summary {
         None => Ok(()),
         Some(summary) => conclude(&summary),
+    }
+}
+
+/// Exports are what the demo is about, and are not scaled: fewer would get no instance of their own.
+fn scale(workload: &mut Workload, factor: f64) {
+    for class in workload.classes.iter_mut().filter(|class| class.name != "export") {
+        if let Rate::Constant(per_s) = &mut class.rate {
+            *per_s *= factor;
+        }
     }
 }
 

@@ -47,6 +47,7 @@ impl Site {
                 instance: Some((*address).into()),
                 workers: u32::try_from(instance.workers).ok(),
                 release: Some(release),
+                version_label: Some("2026.11".to_owned()),
                 ..agent_options(balancer.admin)?
             };
             agents.push(sluice_agent::start(sluice_agent::Config::load(options)?, agents_stop.clone())?);

@@ -6,6 +6,7 @@ pub mod instance;
 pub mod limits;
 pub mod service;
 pub mod slot;
+pub mod traffic;
 
 pub use classes::{ClassEntry, ClassTable};
 pub use directory::Directory;

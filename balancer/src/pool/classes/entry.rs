@@ -1,19 +1,26 @@
 //! One class, and what was observed of it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use sluice_proto::{ClassName, ClassReport, ClassSums, Measured};
+use sluice_proto::{ClassName, ClassReport, ClassSums, Measured, Sketch};
 
-use crate::decide::ids::ClassId;
+use crate::decide::flows::Flows;
+use crate::decide::ids::{ClassId, InstanceId, Lane};
 use crate::decide::treatment::Treatment;
 use crate::decide::window::Recent;
 use crate::metrics::ClassMetrics;
+use crate::pool::traffic::Traffic;
 
 /// Time in which a count of requests loses half its weight: long enough to know a site's rare pages,
 /// short enough to follow a day.
 const HALF_LIFE: Duration = Duration::from_secs(600);
+/// Two of them are shown of what a class costs: long enough for a quantile of a rare class, short
+/// enough to follow a change of the mix.
+const WINDOW: Duration = Duration::from_secs(30);
+/// The same of where its requests went, which people watch as it changes.
+const FLOW_WINDOW: Duration = Duration::from_secs(10);
 
 /// One class.
 #[derive(Debug)]
@@ -30,8 +37,19 @@ pub struct ClassEntry {
     /// An agent reported on it since [`ClassEntry::age`].
     reported_on: AtomicBool,
     usage: Mutex<Usage>,
-    seen: Mutex<Recent>,
-    reported: Mutex<Recent>,
+    seen: Mutex<Seen>,
+    reported: Mutex<Recent<ClassSums>>,
+    /// Of its service.
+    traffic: Arc<Traffic>,
+}
+
+/// What the balancer saw of a class itself.
+#[derive(Debug)]
+struct Seen {
+    sums: Recent<ClassSums>,
+    /// From arrival to the last byte, in microseconds.
+    latency_us: Recent<Sketch>,
+    flows: Recent<Flows>,
 }
 
 /// How much a class is in use. Brought up to date by the control plane.
@@ -56,6 +74,19 @@ pub struct Observation {
     pub ttfb: Option<Duration>,
     /// Body bytes that the instance sent.
     pub response_bytes: Option<u64>,
+    /// From arrival to the last byte that the instance sent; `None`: there is no whole response.
+    pub latency: Option<Duration>,
+    /// `None`: it was sent nowhere.
+    pub sent: Option<Sent>,
+}
+
+/// How a request got its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The last one, if several were tried.
+    pub instance: InstanceId,
+    pub lane: Lane,
+    pub queued: Duration,
 }
 
 impl ClassEntry {
@@ -64,9 +95,15 @@ impl ClassEntry {
         name: ClassName,
         metrics: ClassMetrics,
         rule: Option<(usize, Arc<Treatment>)>,
+        traffic: Arc<Traffic>,
         now: Instant,
     ) -> Arc<Self> {
         let (rule, treatment) = rule.unzip();
+        let seen = Seen {
+            sums: Recent::new(WINDOW, now),
+            latency_us: Recent::new(WINDOW, now),
+            flows: Recent::new(FLOW_WINDOW, now),
+        };
         Arc::new(Self {
             id,
             name,
@@ -76,20 +113,21 @@ impl ClassEntry {
             sorted: AtomicU64::new(0),
             reported_on: AtomicBool::new(false),
             usage: Mutex::new(Usage { counted: 0, recent: 0.0, aged: now, last: now }),
-            seen: Mutex::new(Recent::new(now)),
-            reported: Mutex::new(Recent::new(now)),
+            seen: Mutex::new(seen),
+            reported: Mutex::new(Recent::new(WINDOW, now)),
+            traffic,
         })
     }
 
     /// Records what the balancer saw itself.
     pub fn observe(&self, what: Observation, now: Instant) {
-        let mut recent = self.seen.lock().expect("no code panics while holding it");
-        recent.at(now).record(
-            what.error,
-            Some(micros(what.held)),
-            what.ttfb.map(micros),
-            what.response_bytes,
-        );
+        self.traffic.ended(&what);
+        let Seen { sums, latency_us, flows } = &mut *self.lock_seen();
+        sums.at(now).record(what.error, Some(micros(what.held)), what.ttfb.map(micros), what.response_bytes);
+        what.latency.into_iter().for_each(|latency| latency_us.at(now).add(micros(latency)));
+        if let Some(Sent { instance, .. }) = what.sent {
+            flows.at(now).record(instance, what.held, what.response_bytes.unwrap_or(0));
+        }
     }
 
     /// Merges what an agent reported, whose figures are as good as `measured` says.
@@ -101,7 +139,17 @@ impl ClassEntry {
 
     /// What the balancer saw lately, and the time that covers.
     pub fn seen(&self, now: Instant) -> (ClassSums, Duration) {
-        self.seen.lock().expect("no code panics while holding it").value_at(now)
+        self.lock_seen().sums.value_at(now)
+    }
+
+    /// From arrival to the last byte, in microseconds, of late.
+    pub fn latency_us(&self, now: Instant) -> Sketch {
+        self.lock_seen().latency_us.value_at(now).0
+    }
+
+    /// Where its requests went in the last 10 to 20 seconds, and the time that covers.
+    pub fn flows(&self, now: Instant) -> (Flows, Duration) {
+        self.lock_seen().flows.value_at(now)
     }
 
     /// What agents reported lately, and the time that covers.
@@ -131,12 +179,20 @@ impl ClassEntry {
     /// Takes over what another class was seen to be, which is part of this one from now on.
     pub(super) fn absorb(&self, other: &Self, now: Instant) {
         let (seen, reported, theirs) = (other.seen(now).0, other.reported(now).0, other.age(now));
+        let latency_us = other.latency_us(now);
         self.age(now);
-        self.seen.lock().expect("no code panics while holding it").at(now).merge(&seen);
+        let mut own = self.lock_seen();
+        own.sums.at(now).merge(&seen);
+        own.latency_us.at(now).merge(&latency_us);
+        drop(own);
         self.reported.lock().expect("no code panics while holding it").at(now).merge(&reported);
         let mut usage = self.usage.lock().expect("no code panics while holding it");
         usage.recent += theirs.recent;
         usage.last = usage.last.max(theirs.last);
+    }
+
+    fn lock_seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("no code panics while holding it")
     }
 }
 

@@ -15,13 +15,14 @@ use arc_swap::ArcSwap;
 use sluice_proto::classify::renamed;
 use sluice_proto::{ClassName, ClassReport, Classification, Measured, Templates};
 
-pub use entry::{ClassEntry, Observation};
+pub use entry::{ClassEntry, Observation, Sent};
 pub use upkeep::{Freed, Tended};
 
 use crate::decide::classify::{Request, classify};
 use crate::decide::ids::ClassId;
 use crate::decide::treatment::ServiceRules;
 use crate::metrics::RequestMetrics;
+use crate::pool::traffic::{Taken, Traffic};
 
 /// Classes of one service. At most `capacity`; what comes later is counted as `other`, or as its
 /// rule's own class, until [`ClassTable::tend`] has made room.
@@ -29,6 +30,7 @@ use crate::metrics::RequestMetrics;
 pub struct ClassTable {
     capacity: usize,
     metrics: RequestMetrics,
+    traffic: Arc<Traffic>,
     rules: Arc<ServiceRules>,
     /// What requests are sorted by now.
     templates: ArcSwap<Templates>,
@@ -55,12 +57,14 @@ impl ClassTable {
     /// `capacity` is the most classes, those of the rules included.
     pub fn new(capacity: usize, metrics: RequestMetrics, rules: Arc<ServiceRules>, now: Instant) -> Self {
         let mut index = Index::default();
-        let other = ClassName::other();
-        let other = ClassEntry::new(index.ids.take(), other.clone(), metrics.class(&other), None, now);
+        let (other, traffic) = (ClassName::other(), Arc::<Traffic>::default());
+        let (id, handles) = (index.ids.take(), metrics.class(&other));
+        let other = ClassEntry::new(id, other, handles, None, traffic.clone(), now);
         let classification = Classification::new(rules.rules().specs(), &Templates::default());
         let mut table = Self {
             capacity,
             metrics,
+            traffic,
             rules,
             templates: ArcSwap::default(),
             classification: ArcSwap::from_pointee(classification),
@@ -125,9 +129,15 @@ impl ClassTable {
 
     fn add(&self, index: &mut Index, name: ClassName, now: Instant) -> Arc<ClassEntry> {
         let rule = self.rules.of_class(&name).map(|(rule, treatment)| (rule, treatment.clone()));
-        let entry = ClassEntry::new(index.ids.take(), name.clone(), self.metrics.class(&name), rule, now);
+        let (id, handles) = (index.ids.take(), self.metrics.class(&name));
+        let entry = ClassEntry::new(id, name.clone(), handles, rule, self.traffic.clone(), now);
         index.by_name.insert(name, entry.clone());
         entry
+    }
+
+    /// What the service's clients got since this was asked last.
+    pub fn take_traffic(&self) -> Taken {
+        self.traffic.take()
     }
 
     /// An attempt of one of this service's requests is being made again.

@@ -36,7 +36,8 @@ fn names(table: &ClassTable, now: Instant) -> Vec<String> {
 }
 
 fn observation() -> Observation {
-    Observation { error: false, held: Duration::from_millis(1), ttfb: None, response_bytes: Some(7) }
+    let held = Duration::from_millis(1);
+    Observation { error: false, held, ttfb: None, response_bytes: Some(7), latency: Some(held), sent: None }
 }
 
 /// A name that no static rule replaces.
