@@ -29,6 +29,8 @@ pub(crate) struct Connection {
     stage: Rc<Stage>,
     pub(crate) since: Instant,
     pub(crate) used: bool,
+    /// The library was given a request.
+    asked: bool,
 }
 
 /// What the connection and its driver tell each other.
@@ -57,7 +59,15 @@ impl Connection {
         let stage = Rc::new(Stage::default());
         let driver = Driver { http: Some(http), asked, stage: stage.clone() };
         let driver = tokio::task::spawn_local(driver).abort_handle();
-        Some(Self { sender, driver, takeover: Some(takeover), stage, since: Instant::now(), used: false })
+        Some(Self {
+            sender,
+            driver,
+            takeover: Some(takeover),
+            stage,
+            since: Instant::now(),
+            used: false,
+            asked: false,
+        })
     }
 
     /// Sends a request; what comes of it is [`SendRequest::try_send_request`]'s.
@@ -66,6 +76,7 @@ impl Connection {
         request: Request<ClientBody>,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<ClientBody>>>> + use<> {
         self.stage.upgrading.set(is_upgrade(&request));
+        self.asked = true;
         self.sender.try_send_request(request)
     }
 
@@ -73,8 +84,10 @@ impl Connection {
         self.sender.is_closed() || self.stage.over.get()
     }
 
+    /// The library takes its first request at any time, and says that it is ready once its driver had a turn: later than
+    /// the next request may come on a connection that was just given back.
     pub(crate) fn is_ready(&self) -> bool {
-        self.sender.is_ready()
+        !self.asked || self.sender.is_ready()
     }
 
     /// From now on it may be given out again.

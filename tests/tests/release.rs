@@ -102,7 +102,9 @@ impl Chain {
     async fn start(frees_early: bool, flags: &str) -> Self {
         let server = Server::start(frees_early).await;
         let balancer = Balancer::start("");
-        let agent = Agent::start(balancer.admin, server.address, flags);
+        // Read at once, a response would free its worker whatever the server does.
+        let agent =
+            Agent::start(balancer.admin, server.address, &format!("--response-buffering off {flags}"));
         admin::until_routed(balancer.admin, 1, PATIENCE).await;
         let chain = Self { server, balancer, agent };
         chain.ask_for_pages().await;

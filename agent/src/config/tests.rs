@@ -101,7 +101,6 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
             "--balancer http://lb --instance app:8000 --listen 127.0.0.1:1,h2c",
             &["--listen", "h2c", "IP:PORT alone"],
         ),
-        ("LEAST --xsendfile-root /srv", &["--xsendfile-root", "/srv", "not available in this release"]),
         ("LEAST --access-log /log", &["--access-log", "/log", "--mode passive"]),
         ("LEAST --scrape http://a/metrics", &["--scrape", "http://a/metrics", "--mode passive"]),
         ("LEAST --mode passive --access-log-format combined", &["--access-log is missing"]),

@@ -29,9 +29,11 @@ impl ControlState {
         self.live.pulse(now(), || snapshot_frame(self));
     }
 
-    /// The last hour of each service.
+    /// The last hour of each service, of those as well that have not had a second yet.
     pub(super) fn hours(&self) -> HashMap<ServiceName, Columns> {
-        self.histories().iter().map(|(service, history)| (service.clone(), history.all())).collect()
+        let mut histories = self.histories();
+        let services = self.directory.iter().map(|service| service.name.clone());
+        services.map(|name| (name.clone(), histories.entry(name).or_default().all())).collect()
     }
 
     /// The last steps of a service's history.

@@ -61,6 +61,7 @@ pub struct InstanceView {
     pub dedicated_to: Vec<String>,
     pub release: Release,
     /// Where the agent knows better, by class.
+    #[serde(default)]
     pub releases: Vec<ClassRelease>,
     pub mode: Option<String>,
     pub version_label: Option<String>,
@@ -71,6 +72,7 @@ pub struct InstanceView {
     /// What its agent reads there now; `None` if it does not know.
     pub agent: Option<sluice_proto::Now>,
     /// Which of its agent's figures were measured.
+    #[serde(default)]
     pub measured: Option<Measured>,
 }
 
@@ -97,6 +99,7 @@ pub struct ClassView {
     /// Instances where it is at home.
     pub homes: Vec<String>,
     /// Instances of whose responses it is known when they free their worker, and when, in words.
+    #[serde(default)]
     pub releases: Vec<String>,
     pub seen: Figures,
     pub reported: Figures,
