@@ -60,7 +60,7 @@ pub struct Options {
     pub release: Option<ReleaseOption>,
 
     /// inline: requests go through the agent. passive: they go to the instance, and the agent learns of them from
-    /// --access-log, from --scrape, or from the application (POST /v1/observe) [default: inline]
+    /// an access log, from metrics, or from the application (POST /v1/observe) [default: inline]
     #[arg(long, value_name = "MODE", env = "SLUICE_MODE")]
     pub mode: Option<ModeOption>,
 
