@@ -16,9 +16,9 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::body::ClientBody;
 use crate::instance_io::InstanceIo;
 use crate::tunnel::is_upgrade;
+use crate::upload::ClientBody;
 
 /// A connection that is no one's at the moment, or a [`Lease`](crate::upstream::Lease)'s.
 pub(crate) struct Connection {

@@ -9,7 +9,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use crate::body::Progress;
+use crate::upload::Progress;
 use crate::upstream::Lease;
 
 /// Returns when the instance has no more to do with the response: its end came, or more than `most` bytes, or nothing

@@ -52,9 +52,10 @@ pub mod threads;
 pub mod tls;
 pub mod trace;
 mod tunnel;
+mod upload;
 pub mod upstream;
 
-pub use body::{ClientBody, End, Observer, ReplyBody};
+pub use body::{End, Observer, ReplyBody};
 pub use discard::discard;
 pub use failure::Failure;
 pub use limits::Limits;
@@ -64,4 +65,5 @@ pub use server::Handler;
 pub use splice::Chunk;
 pub use spool::Spool;
 pub use tunnel::{is_upgrade, splice_upgrade};
+pub use upload::{ClientBody, Progress};
 pub use upstream::{SendError, Upstreams};

@@ -13,9 +13,10 @@ use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::body::{BodyError, End, Observer, Progress};
+use crate::body::{BodyError, End, Observer};
 use crate::connection::Taken;
 use crate::splice::{self, Chunk, Inlet, Next, Outlet};
+use crate::upload::Progress;
 use crate::upstream::Lease;
 
 type Polled = Poll<Option<Result<Frame<Chunk>, BodyError>>>;

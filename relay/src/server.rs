@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::body::{ClientBody, ExchangeMark, Observer, ReplyBody};
+use crate::body::{ExchangeMark, Observer, ReplyBody};
 use crate::http2::{Spoken, sniff};
 use crate::limits::ClientLimits;
 use crate::listen::{Accepted, Acceptor, Listener, Protocol};
@@ -28,6 +28,7 @@ use crate::proxy_protocol::introduce;
 use crate::screen::{HeadLimits, Screened, refusal_of};
 use crate::sockets::prepare_client;
 use crate::tls::{Certificates, Secured, secure};
+use crate::upload::ClientBody;
 
 /// Who connects by a Unix socket is on this host, and has no address.
 const THIS_HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

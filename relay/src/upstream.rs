@@ -13,7 +13,6 @@ use sluice_proto::Target;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::body::{ClientBody, Progress};
 use crate::connection::{Connection, Taken};
 use crate::failure::Failure;
 use crate::head::is_persistent;
@@ -21,6 +20,7 @@ use crate::instance_io::InstanceIo;
 use crate::limits::UpstreamLimits;
 use crate::metrics::RelayMetrics;
 use crate::sockets;
+use crate::upload::{ClientBody, Progress};
 
 /// Which kept connections a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

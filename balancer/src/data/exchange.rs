@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use sluice_relay::body::Progress;
+use sluice_relay::Progress;
 use sluice_relay::{End, Failure, Observer};
 
 use crate::decide::predict::Estimate;

@@ -8,7 +8,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use sluice_proto::headers;
-use sluice_relay::body::Progress;
+use sluice_relay::Progress;
 use sluice_relay::head::prepare_response;
 use sluice_relay::upstream::{Lease, Reuse, spare};
 use sluice_relay::{ClientBody, Failure, ReplyBody, SendError, Upstreams, splice_upgrade};

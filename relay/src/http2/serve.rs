@@ -16,11 +16,12 @@ use tokio::time::sleep;
 
 use super::request;
 use super::streams::{Spawner, StreamWatch, Streams, Verdict};
-use crate::body::{ClientBody, ExchangeMark, ReplyBody};
+use crate::body::{ExchangeMark, ReplyBody};
 use crate::limits::ClientLimits;
 use crate::metrics::Cutoff;
 use crate::peer::{Client, Overdue, Peer};
 use crate::server::{Handler, Server};
+use crate::upload::ClientBody;
 
 /// Why a connection is told to end, or is ended.
 enum Turn {
