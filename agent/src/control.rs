@@ -80,6 +80,7 @@ pub async fn run(control: Control) -> Result<(), RunError> {
             return Err(error);
         }
     }
+    supervisor::stopping();
     drain::see_out(&shared, &data, &asked).await;
     drop(leave_admin);
     informing.abort();

@@ -177,6 +177,7 @@ impl ControlPlane {
         tokio::task::spawn(limit_drain(self.state, self.shutdown, self.drain_timeout));
         let stop = self.stop;
         let served = server.serve(router, async move { stop.requested().await }).await;
+        supervisor::stopping();
         if let Some(exporting) = exporting
             && let Err(error) = exporting.await
         {

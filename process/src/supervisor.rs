@@ -3,6 +3,7 @@
 //! Nothing is done, and nothing said, where nobody asked for it (`NOTIFY_SOCKET`).
 
 use sd_notify::NotifyState;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::Watch;
@@ -12,6 +13,12 @@ pub fn ready() {
     tell(NotifyState::Ready);
 }
 
+/// It is about to end. To be said at the end as well: who has nothing to finish may end before
+/// [`keep_informed`] has its turn.
+pub fn stopping() {
+    tell(NotifyState::Stopping);
+}
+
 /// Says that it is alive as often as is wanted (`WatchdogSec=`), and that it is stopping. To be run where it stops if
 /// the program does: among its other tasks.
 pub async fn keep_informed(stop: Watch) {
@@ -19,7 +26,7 @@ pub async fn keep_informed(stop: Watch) {
         match sd_notify::watchdog_enabled() {
             // Half the time, as sd_watchdog_enabled(3) advises.
             Some(limit) => loop {
-                tell(NotifyState::Watchdog);
+                still_alive().await;
                 sleep(limit / 2).await;
             },
             None => std::future::pending().await,
@@ -27,7 +34,7 @@ pub async fn keep_informed(stop: Watch) {
     };
     tokio::select! {
         () = alive => {}
-        () = stop.requested() => tell(NotifyState::Stopping),
+        () = stop.requested() => stopping(),
     }
     alive_until_the_end().await;
 }
@@ -36,9 +43,16 @@ pub async fn keep_informed(stop: Watch) {
 async fn alive_until_the_end() {
     if let Some(limit) = sd_notify::watchdog_enabled() {
         loop {
-            tell(NotifyState::Watchdog);
+            still_alive().await;
             sleep(limit / 2).await;
         }
+    }
+}
+
+/// A service manager that does not read holds up whoever tells it something: not the other tasks.
+async fn still_alive() {
+    if let Err(error) = spawn_blocking(|| tell(NotifyState::Watchdog)).await {
+        tracing::warn!(%error, "the service manager was not told that this program is alive");
     }
 }
 
