@@ -75,7 +75,7 @@ class LargeSite:
             "foreign": 1 if n == 3 and working < workers else 0, "slowness": 2.5 if n == 6 else 1.0, "homes": 3,
             "dedicated_since_ms": self.now_ms - 90_000 if dedicated else None,
             "dedicated_to": [self.classes[9][0]] if dedicated and len(self.classes) > 9 else [],
-            "release": {"point": "end", "found": "configured"}, "mode": "inline", "version_label": "2026.11",
+            "release": {"point": "end", "found": "configured"}, "releases": [], "measured": None, "mode": "inline", "version_label": "2026.11",
             "knowledge": "stale" if late else "fresh", "report_age_ms": 5200 if late else self.chance.randrange(1100),
             "last_success_age_ms": 10, "agent": {"in_flight": working, "streaming": 0, "queued": 0, "spooled_bytes": 0},
             "per_second": round(self.chance.uniform(1, 50), 1), "busy": round(self.chance.uniform(0, 4), 2),
