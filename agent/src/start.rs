@@ -7,7 +7,7 @@ use std::{
 
 use prometheus::Registry;
 use sluice_process::{
-    Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, metrics::registry,
+    Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, descriptors, metrics::registry,
     run_on_own_thread, shutdown, supervisor,
 };
 use sluice_proto::{BootId, InstanceName, Measured, Target};
@@ -90,6 +90,7 @@ impl Running {
 /// [`RunError::Config`] for a token file or a directory that can not be used, or a name that can not be made;
 /// [`RunError::Failed`] if an address is taken or a thread can not be started.
 pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
+    descriptors::raise();
     let token = config.token_file.as_ref().map(TokenFile::open).transpose()?.map(Arc::new);
     let listeners = listeners(&config)?;
     let data_addr = match listeners.first() {

@@ -59,7 +59,7 @@ impl Outcome {
         match self {
             Self::Answered(status) => status >= 500,
             Self::Broken(end) => end != End::ClientGone,
-            Self::Failed(failure) => !matches!(failure, Failure::ClientGone | Failure::BadRequest(_)),
+            Self::Failed(failure) => !failure.is_clients(),
         }
     }
 }

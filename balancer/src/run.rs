@@ -8,8 +8,10 @@ use axum::Router;
 use prometheus::Registry;
 use sluice_process::admin::AdminServer;
 use sluice_process::control::OwnThread;
+use sluice_process::descriptors;
 use sluice_process::openmetrics::{Exemplars, Exposition};
 use sluice_process::{Readiness, RunError, Shutdown, TokenFile, Watch, run_on_own_thread, supervisor};
+use sluice_relay::Doors;
 use sluice_relay::head::Position;
 use sluice_relay::metrics::RelayMetrics;
 use sluice_relay::threads::DataThreads;
@@ -49,6 +51,7 @@ pub struct Running {
 /// # Errors
 /// If an address is taken, the token can not be read or a thread can not be started.
 pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> {
+    descriptors::raise();
     let token = config.token_file.as_ref().map(|path| TokenFile::open(path).map(Arc::new)).transpose()?;
     let registry = sluice_process::metrics::registry("sluice-balancer", env!("CARGO_PKG_VERSION"));
     let readiness = Arc::new(Readiness::new());
@@ -71,6 +74,7 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
         directory,
         position: Position::Edge { trusted: config.trusted_proxies.clone() },
         limits: config.limits.clone(),
+        doors: Doors::new(&config.limits.client, config.trusted_proxies.clone()),
         reveal: config.reveal,
         observers: observers.clone(),
         relay_metrics: RelayMetrics::register(&registry),

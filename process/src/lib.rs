@@ -14,6 +14,7 @@
 pub mod admin;
 pub mod config;
 pub mod control;
+pub mod descriptors;
 pub mod exit;
 pub mod logging;
 pub mod metrics;

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 
+use rustix::io::Errno;
 use sluice_proto::Target;
 use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
@@ -58,6 +59,12 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
         unpace(&tcp);
     }
     Ok(tcp)
+}
+
+/// Whether this process, or the system, has no room for one more descriptor.
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|code| exhausted.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 /// BBR spreads what is sent over time by timers. Within one host there is no path to be gentle to, and the timers

@@ -247,6 +247,28 @@ pub struct Options {
     #[arg(long, value_name = "N", env = "SLUICE_MAX_HEADER_FIELDS", help_heading = LIMITS)]
     pub max_header_fields: Option<u16>,
 
+    /// Most connections of balancers at the same time [default: what the limit of open files allows, 32768 at most]
+    #[arg(long, value_name = "N", env = "SLUICE_MAX_CONNECTIONS", help_heading = LIMITS)]
+    pub max_connections: Option<usize>,
+
+    /// Most requests on one connection, then it is told to end; 0: any number [default: 10000]
+    #[arg(long, value_name = "N", env = "SLUICE_MAX_REQUESTS_PER_CONNECTION", help_heading = LIMITS)]
+    pub max_requests_per_connection: Option<u64>,
+
+    /// Bytes per second that a balancer must send of a request's body while they are waited for; then 408; 0: any
+    /// [default: 0, as it watches its clients itself]
+    #[arg(long, value_name = "N", env = "SLUICE_MIN_UPLOAD_RATE", help_heading = LIMITS)]
+    pub min_upload_rate: Option<u64>,
+
+    /// Bytes per second that a balancer must take of a response while they wait for it, or it is cut off; 0: any
+    /// [default: 0, as it watches its clients itself]
+    #[arg(long, value_name = "N", env = "SLUICE_MIN_DOWNLOAD_RATE", help_heading = LIMITS)]
+    pub min_download_rate: Option<u64>,
+
+    /// Largest request body; then 413; 0: any [default: 0]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_MAX_BODY_SIZE", help_heading = LIMITS)]
+    pub max_body_size: Option<ByteSize>,
+
     /// Longest time to connect to the instance [default: 1s]
     #[arg(long, value_name = "TIME", env = "SLUICE_CONNECT_TIMEOUT", help_heading = LIMITS)]
     pub connect_timeout: Option<Span>,
@@ -344,6 +366,11 @@ sluice_process::layered!(Options {
     max_request_line,
     max_head_size,
     max_header_fields,
+    max_connections,
+    max_requests_per_connection,
+    min_upload_rate,
+    min_download_rate,
+    max_body_size,
     connect_timeout,
     response_timeout,
     stream_timeout,

@@ -19,7 +19,7 @@ mod handler;
 use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use sluice_process::Watch;
-use sluice_relay::{Upstreams, metrics::RelayMetrics, server::Server, threads::DataThreads};
+use sluice_relay::{Doors, Upstreams, metrics::RelayMetrics, server::Server, threads::DataThreads};
 use tokio::{sync::watch, task::spawn_local, time::sleep};
 
 use crate::shared::Shared;
@@ -39,8 +39,13 @@ pub fn start(
     stop: &Watch,
     ended: &watch::Sender<usize>,
 ) -> io::Result<DataThreads> {
-    let seat =
-        Seat { shared: shared.clone(), relay: relay.clone(), stop: stop.clone(), ended: ended.clone() };
+    let seat = Seat {
+        shared: shared.clone(),
+        doors: Doors::new(&shared.config.limits.client, Vec::new()),
+        relay: relay.clone(),
+        stop: stop.clone(),
+        ended: ended.clone(),
+    };
     DataThreads::start("agent-data", listeners, move |listener| seat.clone().serve(listener))
 }
 
@@ -48,6 +53,7 @@ pub fn start(
 #[derive(Clone)]
 struct Seat {
     shared: Arc<Shared>,
+    doors: Arc<Doors>,
     relay: RelayMetrics,
     stop: Watch,
     ended: watch::Sender<usize>,
@@ -64,7 +70,7 @@ impl Seat {
         let upstreams = Upstreams::new(limits.upstream.clone(), self.relay.clone());
         spawn_local(upstreams.clone().sweep());
         let handler = Rc::new(AgentHandler::new(self.shared.clone(), upstreams, self.relay.clone()));
-        let server = Server::new(handler, limits.client.clone(), self.relay, self.stop.clone());
+        let server = Server::new(handler, limits.client.clone(), self.doors, self.relay, self.stop.clone());
         let cut = async {
             self.stop.now().await;
             sleep(FAREWELL).await;

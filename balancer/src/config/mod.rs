@@ -72,6 +72,7 @@ impl TryFrom<Options> for Config {
         let observers = observe::observers(&options)?;
         let outlier = outlier(&options)?;
         let (line, head, fields) = head_limits(&options)?;
+        let streams = streams(&options)?;
         check_admin(admin, options.token_file.is_some())?;
         check_certificates(&options.listen)?;
         let services = service::check(&options.service, &options.rule)?;
@@ -112,7 +113,13 @@ impl TryFrom<Options> for Config {
                     body_stall: span(options.client_body_timeout),
                     write_stall: span(options.client_write_timeout),
                     half_close_grace: span(options.half_close_grace),
-                    http2: Http2Limits::default(),
+                    connections: options.max_connections.map_or(usize::MAX, NonZeroUsize::get),
+                    connections_per_client: options.max_connections_per_client.unwrap_or(0),
+                    requests: options.max_requests_per_connection.unwrap_or(0),
+                    min_upload_rate: options.min_upload_rate.unwrap_or(0),
+                    min_download_rate: options.min_download_rate.unwrap_or(0),
+                    body: options.max_body_size.map_or(u64::MAX, rule::most_bytes),
+                    http2: Http2Limits { streams, ..Http2Limits::default() },
                 },
                 upstream: UpstreamLimits {
                     connect: span(options.connect_timeout),
@@ -161,6 +168,14 @@ fn head_limits(options: &Options) -> Result<(ByteSize, ByteSize, usize), ConfigE
         return Err(ConfigError::value("--max-header-fields", fields, "16 to 1000"));
     }
     Ok((line, head, fields.into()))
+}
+
+fn streams(options: &Options) -> Result<u32, ConfigError> {
+    let streams = options.http2_max_streams.unwrap_or(0);
+    if !(1..=10_000).contains(&streams) {
+        return Err(ConfigError::value("--http2-max-streams", streams, "1 to 10000"));
+    }
+    Ok(streams)
 }
 
 fn planner(options: &Options) -> Result<PlanParams, ConfigError> {

@@ -13,8 +13,8 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sluice_process::config::one_or_many;
-use sluice_process::{ByteSize, LogFormat, Span, layered};
-use sluice_relay::limits::{ClientLimits, UpstreamLimits};
+use sluice_process::{ByteSize, LogFormat, Span, descriptors, layered};
+use sluice_relay::limits::{ClientLimits, UpstreamLimits, connections_within};
 use sluice_relay::listen::ListenSpec;
 
 use crate::config::{InstanceSpec, RuleOptions, ServiceOptions};
@@ -145,6 +145,43 @@ pub struct Options {
     #[arg(long, value_name = "N", env = "SLUICE_MAX_HEADER_FIELDS")]
     pub max_header_fields: Option<u16>,
 
+    /// Most connections of clients at the same time [default: what the limit of open files allows, 32768 at most]
+    ///
+    /// Then the ones that have idled for longest are closed, and if there is none, further ones wait to be accepted.
+    #[arg(long, value_name = "N", env = "SLUICE_MAX_CONNECTIONS")]
+    pub max_connections: Option<NonZeroUsize>,
+
+    /// Most connections from one client address, or IPv6 /64; further ones are closed at once; 0: any number [default: half of --max-connections]
+    ///
+    /// Addresses in --trusted-proxy are not counted, as they speak for many; with `proxy` it is the address that the
+    /// PROXY header tells.
+    #[arg(long, value_name = "N", env = "SLUICE_MAX_CONNECTIONS_PER_CLIENT")]
+    pub max_connections_per_client: Option<usize>,
+
+    /// Most requests on one connection, then it is told to end; 0: any number [default: 10000]
+    #[arg(long, value_name = "N", env = "SLUICE_MAX_REQUESTS_PER_CONNECTION")]
+    pub max_requests_per_connection: Option<u64>,
+
+    /// Bytes per second that a client must send of a request's body while they are waited for; then 408; 0: any [default: 240]
+    ///
+    /// It may be slower, or pause, for as long as --client-body-timeout in all, and gains that again by being faster.
+    #[arg(long, value_name = "N", env = "SLUICE_MIN_UPLOAD_RATE")]
+    pub min_upload_rate: Option<u64>,
+
+    /// Bytes per second that a client must take of its response while they wait for it, or it is cut off; 0: any [default: 240]
+    ///
+    /// It may be slower, or pause, for as long as --client-write-timeout in all, and gains that again by being faster.
+    #[arg(long, value_name = "N", env = "SLUICE_MIN_DOWNLOAD_RATE")]
+    pub min_download_rate: Option<u64>,
+
+    /// Largest request body; then 413; 0: any. Rules may say otherwise (max-body-size) [default: 0]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_MAX_BODY_SIZE")]
+    pub max_body_size: Option<ByteSize>,
+
+    /// Requests that an HTTP/2 connection may have under way, 1 to 10000; further ones are refused [default: 100]
+    #[arg(long, value_name = "N", env = "SLUICE_HTTP2_MAX_STREAMS")]
+    pub http2_max_streams: Option<u32>,
+
     /// Longest time to connect to an instance [default: 1s]
     #[arg(long, value_name = "TIME", env = "SLUICE_CONNECT_TIMEOUT")]
     pub connect_timeout: Option<Span>,
@@ -267,6 +304,13 @@ layered!(Options {
     max_request_line,
     max_head_size,
     max_header_fields,
+    max_connections,
+    max_connections_per_client,
+    max_requests_per_connection,
+    min_upload_rate,
+    min_download_rate,
+    max_body_size,
+    http2_max_streams,
     connect_timeout,
     response_timeout,
     stream_timeout,
@@ -297,6 +341,9 @@ impl Options {
         let seconds = |own: Option<Span>, secs| Some(own.unwrap_or(Span::from_secs(secs)));
         let count = |own: Option<NonZeroUsize>, n| own.or(NonZeroUsize::new(n));
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let connections = self
+            .max_connections
+            .map_or_else(|| connections_within(descriptors::most()), NonZeroUsize::get);
         let head = self.max_head_size.map_or(client.head_bytes, ByteSize::as_usize);
         Self {
             listen: or_one(self.listen, || SocketAddr::from(([127, 0, 0, 1], 8080)).into()),
@@ -329,6 +376,14 @@ impl Options {
             max_request_line: bytes(self.max_request_line, client.request_line_bytes.min(head)),
             max_head_size: bytes(self.max_head_size, head),
             max_header_fields: self.max_header_fields.or(u16::try_from(client.fields).ok()),
+            max_connections: NonZeroUsize::new(connections),
+            // No address can take all places; a proxy that somebody forgot to name has thousands left.
+            max_connections_per_client: self.max_connections_per_client.or(Some(connections.div_ceil(2))),
+            max_requests_per_connection: self.max_requests_per_connection.or(Some(client.requests)),
+            min_upload_rate: self.min_upload_rate.or(Some(client.min_upload_rate)),
+            min_download_rate: self.min_download_rate.or(Some(client.min_download_rate)),
+            max_body_size: self.max_body_size.or(Some(ByteSize::bytes(0))),
+            http2_max_streams: self.http2_max_streams.or(Some(client.http2.streams)),
             connect_timeout: span(self.connect_timeout, upstream.connect),
             response_timeout: span(self.response_timeout, upstream.response_head),
             stream_timeout: span(self.stream_timeout, upstream.body_stall),

@@ -77,7 +77,7 @@ impl sluice_relay::Handler for Handler {
         client: Client,
     ) -> Response<ReplyBody<Exchange>> {
         let arrived = now();
-        let (mut parts, body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
         let origin = Origin { peer: client.address.ip(), scheme: client.scheme, arrived: SystemTime::now() };
         let asked = self.path.observers.as_ref().map(|_| Asked::new(&parts, origin));
         let policed = self.police(&mut parts, origin);
@@ -85,8 +85,8 @@ impl sluice_relay::Handler for Handler {
         let trail = self.path.observers.as_ref().zip(asked);
         let trail = trail.map(|(told, asked)| Box::new(Trail::new(told.clone(), asked, service.clone())));
         let mut record = Record::new(class.clone(), arrived, body.progress(), trail);
-        if let Err(problem) = policed {
-            let failure = Failure::BadRequest(problem);
+        let most = class.treatment.max_body_size.unwrap_or(self.path.limits.client.body);
+        if let Err(failure) = policed.map_err(Failure::BadRequest).and_then(|()| body.limit(most)) {
             record.finish(Outcome::Failed(failure), 0);
             return failure.response();
         }

@@ -14,7 +14,7 @@ use sluice_relay::head::Position;
 use sluice_relay::listen::Listener;
 use sluice_relay::metrics::RelayMetrics;
 use sluice_relay::server::Server;
-use sluice_relay::{Limits, Upstreams};
+use sluice_relay::{Doors, Limits, Upstreams};
 use tokio::task::JoinSet;
 
 pub use handler::Handler;
@@ -28,6 +28,7 @@ pub struct DataPath {
     pub directory: Arc<Directory>,
     pub position: Position,
     pub limits: Limits,
+    pub doors: Arc<Doors>,
     pub reveal: Reveal,
     /// Who is told what requests came to; `None`: nobody.
     pub observers: Option<Arc<Observers>>,
@@ -40,8 +41,13 @@ pub async fn run_thread(path: Arc<DataPath>, listeners: Vec<Listener>) {
     let upstreams = Upstreams::new(path.limits.upstream.clone(), path.relay_metrics.clone());
     tokio::task::spawn_local(upstreams.clone().sweep());
     let handler = Rc::new(Handler::new(path.clone(), upstreams));
-    let server =
-        Server::new(handler, path.limits.client.clone(), path.relay_metrics.clone(), path.stop.clone());
+    let server = Server::new(
+        handler,
+        path.limits.client.clone(),
+        path.doors.clone(),
+        path.relay_metrics.clone(),
+        path.stop.clone(),
+    );
     let mut serving = JoinSet::new();
     for listener in listeners {
         serving.spawn_local(server.clone().listen(listener));
