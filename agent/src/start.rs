@@ -7,8 +7,8 @@ use std::{
 
 use prometheus::Registry;
 use sluice_process::{
-    Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, descriptors, metrics::registry,
-    run_on_own_thread, shutdown, supervisor,
+    Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, descriptors,
+    metrics::registry, run_on_own_thread, shutdown, supervisor,
 };
 use sluice_proto::{BootId, InstanceName, Measured, Target};
 use sluice_relay::{Spool, listen, metrics::RelayMetrics, spool::SpoolMetrics, threads::DataThreads};

@@ -19,7 +19,14 @@ pub struct Doors {
 
 /// The right of a connection to be served, until dropped.
 pub(crate) struct Seat {
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Seat {
+    /// One more than there are.
+    pub(crate) fn beyond() -> Self {
+        Self { _permit: None }
+    }
 }
 
 /// Connections by client address. As many entries as there are clients with one, so no more than there are seats.
@@ -71,13 +78,14 @@ impl Doors {
 
     /// A seat, if there is one.
     pub(crate) fn try_seat(&self) -> Option<Seat> {
-        self.seats.clone().try_acquire_owned().ok().map(|permit| Seat { _permit: permit })
+        let permit = self.seats.clone().try_acquire_owned().ok()?;
+        Some(Seat { _permit: Some(permit) })
     }
 
     /// A seat, once there is one.
     pub(crate) async fn seat(&self) -> Seat {
-        let permit = self.seats.clone().acquire_owned().await;
-        Seat { _permit: permit.expect("nobody closes the semaphore") }
+        let permit = self.seats.clone().acquire_owned().await.expect("nobody closes the semaphore");
+        Seat { _permit: Some(permit) }
     }
 
     /// `None`: as many as may be are here from that address. A client without one is on this host.
@@ -171,7 +179,8 @@ mod tests {
     #[test]
     fn as_many_as_are_allowed_come_in() {
         let ip: Option<IpAddr> = "192.0.2.1".parse().ok();
-        let visits = |doors: &Arc<Doors>, ip| (0..10).map_while(|_| doors.enter(ip)).collect::<Vec<_>>().len();
+        let visits =
+            |doors: &Arc<Doors>, ip| (0..10).map_while(|_| doors.enter(ip)).collect::<Vec<_>>().len();
         assert_eq!(visits(&doors(100, 3, &[]), ip), 3);
         assert_eq!(visits(&doors(100, 0, &[]), ip), 10, "any number");
         assert_eq!(visits(&doors(100, 3, &[]), None), 10, "a Unix socket");

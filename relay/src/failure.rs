@@ -141,7 +141,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BadRequest(refusal) => return write!(f, "bad request: {refusal}"),
-            Self::BodyTooLarge(most) => return write!(f, "the request's body is larger than {}", ByteSize::bytes(*most)),
+            Self::BodyTooLarge(most) => {
+                return write!(f, "the request's body is larger than {}", ByteSize::bytes(*most));
+            }
             Self::ClientStalled => "the request did not arrive in time",
             Self::ClientGone => "the client went away",
             Self::ClientSlow => "the request arrived too slowly",

@@ -198,16 +198,24 @@ mod tests {
 
     #[test]
     fn connections_leave_room_for_those_to_instances() {
-        for (descriptors, connections) in
-            [(0, 1), (16, 6), (256, 96), (1024, 384), (4096, 1888), (65_536, 32_608), (1 << 20, 32_768), (u64::MAX, 32_768)]
-        {
+        for (descriptors, connections) in [
+            (0, 1),
+            (16, 6),
+            (256, 96),
+            (1024, 384),
+            (4096, 1888),
+            (65_536, 32_608),
+            (1 << 20, 32_768),
+            (u64::MAX, 32_768),
+        ] {
             assert_eq!(connections_within(descriptors), connections, "{descriptors}");
         }
     }
 
     #[test]
     fn a_connection_ends_with_its_last_request() {
-        let worn_out = |requests, after| ClientLimits { requests, ..ClientLimits::default() }.is_worn_out(after);
+        let worn_out =
+            |requests, after| ClientLimits { requests, ..ClientLimits::default() }.is_worn_out(after);
         assert!(!worn_out(2, 1) && worn_out(2, 2) && worn_out(2, 3));
         assert!(!worn_out(0, u64::MAX), "any number");
     }

@@ -101,7 +101,8 @@ mod tests {
         for (case, bytes, every, required, expected) in [
             ("nothing", 0, hour, REQUIRED, Some(30_000)),
             ("nothing, any rate will do", 0, hour, any, Some(30_000)),
-            ("a byte each second", 1, second, REQUIRED, Some(30_000)),
+            // Each of 30 bytes is worth 4.1666 ms.
+            ("a byte each second", 1, second, REQUIRED, Some(30_124)),
             // Each second costs 0.5 s, and the 59th finds 1 s left, the 60th half of one.
             ("half the rate", 120, second, REQUIRED, Some(59_500)),
             ("just below", 239, second, REQUIRED, None),
@@ -145,7 +146,8 @@ mod tests {
         println!("seed {seed}");
         let mut rng = fastrand::Rng::with_seed(seed);
         for _ in 0..10_000 {
-            let required = Required { rate: rng.u64(0..10_000), patience: Duration::from_millis(rng.u64(1..100_000)) };
+            let required =
+                Required { rate: rng.u64(0..10_000), patience: Duration::from_millis(rng.u64(1..100_000)) };
             let pace = Pace::default().after(Duration::from_millis(rng.u64(0..200_000)), 0, required);
             let (waited, bytes) = (Duration::from_millis(rng.u64(0..100_000)), rng.usize(0..1_000_000));
             let less = pace.after(waited, bytes, required).left(required);

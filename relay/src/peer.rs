@@ -4,6 +4,7 @@
 //! [`Peer`]; the connection's task watches those notes. No timer is set per request.
 
 mod io;
+mod paced;
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -14,16 +15,16 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::failure::Failure;
 use crate::limits::{ClientLimits, Http2Limits};
-use crate::pace::{Pace, Required};
+use crate::pace::Required;
 use crate::screen::Refusal;
 use crate::splice::Outlet;
 
 pub(crate) use io::ClientIo;
+use paced::Paced;
 
 /// Who sent a request; cheap to clone into what handles it.
 #[derive(Clone, Copy, Debug)]
@@ -94,42 +95,6 @@ pub(crate) struct Peer {
     responses: AtomicU64,
     /// Why what the client sends is not read on.
     refusal: OnceLock<Refusal>,
-    evicted: Notify,
-}
-
-/// One direction of a connection: what is asked of the client, and how it does.
-#[derive(Debug)]
-struct Paced {
-    required: Required,
-    /// As [`Pace::as_micros`].
-    pace: AtomicU64,
-}
-
-impl Paced {
-    fn new(required: Required) -> Self {
-        Self { required, pace: AtomicU64::new(0) }
-    }
-
-    fn pace(&self) -> Pace {
-        Pace::from_micros(self.pace.load(Relaxed))
-    }
-
-    /// Bytes passed, after a wait for the client if `waited` is not zero.
-    fn passed(&self, waited: Duration, bytes: usize) {
-        // Mostly nothing is waited for, and nothing is to be made up for.
-        if !waited.is_zero() || self.pace.load(Relaxed) > 0 {
-            self.pace.store(self.pace().after(waited, bytes, self.required).as_micros(), Relaxed);
-        }
-    }
-
-    /// For how long the client may be waited for.
-    fn left(&self) -> Duration {
-        self.pace().left(self.required)
-    }
-
-    fn is_slow(&self) -> bool {
-        self.pace().is_slow(self.required)
-    }
 }
 
 impl Peer {
@@ -155,7 +120,6 @@ impl Peer {
             handed_over: AtomicBool::new(false),
             responses: AtomicU64::new(0),
             refusal: OnceLock::new(),
-            evicted: Notify::new(),
         }
     }
 
@@ -269,16 +233,6 @@ impl Peer {
         }
         let has_sent = SockRef::from(&self.tcp).peek(&mut [MaybeUninit::uninit()]).is_ok();
         (!has_sent).then(|| Duration::from_millis(self.now().saturating_sub(since)))
-    }
-
-    /// Somebody else needs its place.
-    pub(crate) fn evict(&self) {
-        self.evicted.notify_one();
-    }
-
-    /// Resolves after [`evict`](Self::evict).
-    pub(crate) async fn evicted(&self) {
-        self.evicted.notified().await;
     }
 
     /// Resolves when the client let a deadline pass.

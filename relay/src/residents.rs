@@ -5,13 +5,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::peer::Peer;
 
 /// Connections that are served.
 #[derive(Default)]
 pub(crate) struct Residents {
     /// By where they are in memory, which is theirs alone.
-    peers: RefCell<HashMap<usize, Arc<Peer>>>,
+    peers: RefCell<HashMap<usize, Entry>>,
+}
+
+struct Entry {
+    peer: Arc<Peer>,
+    /// `None`: it is about to go.
+    notice: Option<oneshot::Sender<()>>,
 }
 
 /// One of them, until dropped.
@@ -21,17 +29,23 @@ pub(crate) struct Resident<'a> {
 }
 
 impl Residents {
-    pub(crate) fn enter(&self, peer: &Arc<Peer>) -> Resident<'_> {
+    /// Also gives what resolves when the connection is to make room.
+    pub(crate) fn enter(&self, peer: &Arc<Peer>) -> (Resident<'_>, oneshot::Receiver<()>) {
         let key = Arc::as_ptr(peer).addr();
-        self.peers.borrow_mut().insert(key, peer.clone());
-        Resident { residents: self, key }
+        let (notice, noticed) = oneshot::channel();
+        self.peers.borrow_mut().insert(key, Entry { peer: peer.clone(), notice: Some(notice) });
+        (Resident { residents: self, key }, noticed)
     }
 
     /// Asks those to leave that have been idle for longest. Looks at all connections, so it makes room for more than one.
     pub(crate) fn make_room(&self) {
-        let peers = self.peers.borrow();
-        let idle = peers.values().filter_map(|peer| Some((peer.idle_for()?, peer))).collect();
-        idlest(idle).into_iter().for_each(|peer| peer.evict());
+        let mut peers = self.peers.borrow_mut();
+        let stays = peers.values_mut().filter(|entry| entry.notice.is_some());
+        let idle = stays.filter_map(|entry| Some((entry.peer.idle_for()?, entry))).collect();
+        for entry in idlest(idle) {
+            // An error: it has just ended by itself.
+            let _ = entry.notice.take().map(|notice| notice.send(()));
+        }
     }
 }
 

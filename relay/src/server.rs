@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sluice_process::shutdown::Watch;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -27,7 +28,7 @@ use crate::limits::ClientLimits;
 use crate::listen::{Accepted, Acceptor, Listener, Protocol};
 use crate::metrics::{Cutoff, Pause, RelayMetrics};
 use crate::peer::{Client, ClientIo, Overdue, Peer, Transport};
-use crate::proxy_protocol::introduce;
+use crate::proxy_protocol::{Introduction, introduce};
 use crate::residents::Residents;
 use crate::screen::{HeadLimits, Screened, refusal_of};
 use crate::sockets::{is_exhausted, prepare_client};
@@ -102,13 +103,10 @@ impl<H: Handler> Server<H> {
         loop {
             tokio::select! {
                 accepted = acceptor.accept() => match accepted {
-                    Ok(accepted) => match self.seat().await {
-                        Some(seat) => {
-                            let serve = self.clone().serve(accepted, seat, acceptor.protocol.clone());
-                            connections.spawn_local(serve);
-                        }
-                        None => break,
-                    },
+                    Ok(accepted) => {
+                        let seat = self.seat().await;
+                        connections.spawn_local(self.clone().serve(accepted, seat, acceptor.protocol.clone()));
+                    }
                     Err(error) => self.accept_failed(error).await,
                 },
                 Some(_ended) = connections.join_next() => {}
@@ -119,20 +117,20 @@ impl<H: Handler> Server<H> {
         while connections.join_next().await.is_some() {}
     }
 
-    /// Waits until there is room for one more connection; meanwhile the system keeps those that come. `None` if this
-    /// relay stops first.
-    async fn seat(&self) -> Option<Seat> {
+    /// Waits until there is room for a connection that was accepted; meanwhile the system keeps those that come. At a
+    /// stop it finds room in any case, as nobody else would serve it.
+    async fn seat(&self) -> Seat {
         if let Some(seat) = self.doors.try_seat() {
-            return Some(seat);
+            return seat;
         }
         self.metrics.paused(Pause::Connections);
         self.complain("as many connections are open as may be (--max-connections)");
         loop {
             self.residents.make_room();
             tokio::select! {
-                seat = self.doors.seat() => return Some(seat),
+                seat = self.doors.seat() => return seat,
                 () = sleep(PAUSE) => {}
-                () = self.stop.requested() => return None,
+                () = self.stop.requested() => return Seat::beyond(),
             }
         }
     }
@@ -162,39 +160,52 @@ impl<H: Handler> Server<H> {
         self.metrics.client_connections.inc();
         self.metrics.client_open.inc();
         let open = OpenGuard(&self.metrics);
+        if let Some(arrival) = self.introduced(accepted, &protocol).await {
+            match self.doors.enter(arrival.counted) {
+                Some(_visit) => self.converse(arrival, &protocol).await,
+                None => self.metrics.over_client_limit.inc(),
+            }
+        }
+        drop(open);
+    }
+
+    /// Finds out who the client is. `None`: it is not to be served.
+    async fn introduced(&self, accepted: Accepted, protocol: &Protocol) -> Option<Arrival> {
         let Accepted { stream: mut tcp, address } = accepted;
         if let Err(error) = prepare_client(&tcp, address) {
             tracing::debug!(%error, "client left before it was served");
-            return;
+            return None;
         }
-        let mut ahead = Bytes::new();
-        // A proxy's connection is its client's, or nobody's.
-        let mut source = address;
-        let mut counted = address;
-        if protocol.proxy {
-            let introduction = tokio::select! {
-                introduction = introduce(&mut tcp, self.limits.head) => introduction,
-                () = self.stop.requested() => return,
-            };
-            match introduction {
-                Ok(introduction) => {
-                    ahead = introduction.ahead;
-                    counted = introduction.source;
-                    source = introduction.source.or(address);
-                }
-                Err(refusal) => return self.metrics.refused(refusal),
+        let counted = address.map(|address| address.ip());
+        if !protocol.proxy {
+            return Some(Arrival { tcp, ahead: Bytes::new(), source: address, counted });
+        }
+        let introduction = tokio::select! {
+            introduction = introduce(&mut tcp, self.limits.head) => introduction,
+            () = self.stop.requested() => return None,
+        };
+        match introduction {
+            Ok(Introduction { source, ahead }) => {
+                let counted = source.map(|source| source.ip());
+                Some(Arrival { tcp, ahead, source: source.or(address), counted })
+            }
+            Err(refusal) => {
+                self.metrics.refused(refusal);
+                None
             }
         }
-        let Some(_visit) = self.doors.enter(counted.map(|address| address.ip())) else {
-            return self.metrics.over_client_limit.inc();
-        };
+    }
+
+    /// Serves a client for as long as its connection lasts.
+    async fn converse(self: &Rc<Self>, arrival: Arrival, protocol: &Protocol) {
+        let Arrival { tcp, ahead, source, .. } = arrival;
         let (transport, scheme) = match &protocol.tls {
             Some(_) => (Transport::Tls, "https"),
             None => (Transport::Clear, "http"),
         };
         let client = Client { address: source.unwrap_or(THIS_HOST), scheme };
         let peer = Arc::new(Peer::new(tcp, transport, &self.limits));
-        let _resident = self.residents.enter(&peer);
+        let (_resident, evicted) = self.residents.enter(&peer);
         let (mut io, out_of_use) = ClientIo::new(peer.clone());
         io.unread(ahead);
         let driven = async {
@@ -206,8 +217,8 @@ impl<H: Handler> Server<H> {
         };
         tokio::select! {
             biased;
-            () = peer.evicted() => self.metrics.cut(Cutoff::MadeRoom),
             () = driven => {}
+            Ok(()) = evicted => self.metrics.cut(Cutoff::MadeRoom),
         }
         if peer.is_handed_over() {
             // A tunnel holds up a graceful stop, as a response does.
@@ -218,7 +229,6 @@ impl<H: Handler> Server<H> {
         } else {
             peer.close().await;
         }
-        drop(open);
     }
 
     /// TLS, and what the client chooses by ALPN.
@@ -336,6 +346,18 @@ impl<H: Handler> Server<H> {
         response.body_mut().exchange = Some(mark);
         Ok(response)
     }
+}
+
+/// A client's connection before anything is spoken on it.
+struct Arrival {
+    tcp: TcpStream,
+    /// What was read of it.
+    ahead: Bytes,
+    /// `None`: this host.
+    source: Option<SocketAddr>,
+    /// What the client's connections are counted by. `None` for one that stands for nobody else: a Unix socket, or a
+    /// proxy's own, as it checks whether we are there.
+    counted: Option<IpAddr>,
 }
 
 /// Counts a connection as open until dropped.

@@ -274,6 +274,7 @@ mod tests {
         assert_eq!(names.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["zope-1", "zope-2"]);
         let rules = service("shop");
         let (_, cart) = rules.of_class(&class("cart")).expect("a rule");
+        assert_eq!(cart.max_body_size, Some(10 << 20));
         let sticky = cart.sticky.as_ref().expect("sticky");
         assert_eq!((sticky.cookie(), sticky.source()), ("SLUICE", CookieSource::Sluice));
         let (_, session) = rules.of_class(&class("session GET /a")).expect("a rule");
@@ -300,6 +301,7 @@ mod tests {
         name = "cart"
         path = "^/cart"
         sticky = { cookie = "SLUICE" }
+        max-body-size = "10MiB"
 
         [[service.shop.rule]]
         name = "session"
@@ -308,11 +310,29 @@ mod tests {
     "#;
 
     #[test]
+    fn limits_of_clients_follow_what_is_said() {
+        let client = |args: &[&str], file: &str| from(args, file).expect("valid").limits.client;
+        let default = client(&[], "");
+        assert!((1..=32_768).contains(&default.connections), "{default:?}");
+        assert_eq!(default.connections_per_client, default.connections.div_ceil(2));
+        assert_eq!((default.body, default.requests, default.http2.streams), (u64::MAX, 10_000, 100));
+        let few = client(&["--max-connections", "7", "--max-body-size", "1KiB"], "http2-max-streams = 3\n");
+        assert_eq!((few.connections, few.connections_per_client), (7, 4));
+        assert_eq!((few.body, few.http2.streams), (1024, 3));
+        let none = client(&["--max-connections-per-client", "0", "--max-requests-per-connection", "0"], "");
+        assert_eq!((none.connections_per_client, none.requests), (0, 0));
+    }
+
+    #[test]
     fn defaults_are_those_of_the_contract() {
         let config = from(&[], "").expect("nothing is required");
         assert_eq!(config.listen[0].to_string(), "127.0.0.1:8080");
         assert_eq!(config.admin.to_string(), "127.0.0.1:9900");
-        assert_eq!(config.limits, Limits::default(), "the flags' defaults are the engine's");
+        // How many connections there may be depends on the machine.
+        let ClientLimits { connections, connections_per_client, .. } = config.limits.client;
+        let client = ClientLimits { connections, connections_per_client, ..ClientLimits::default() };
+        let engines = Limits { client, ..Limits::default() };
+        assert_eq!(config.limits, engines, "the flags' defaults are the engine's");
         assert_eq!(config.services.len(), 1, "the default service");
     }
 
@@ -345,6 +365,9 @@ mod tests {
             (&["--max-request-line", "65KiB"], "", &["--max-request-line", "65KiB", "1KiB to 64KiB"]),
             (&["--max-ejected", "101"], "", &["--max-ejected", "101", "0 to 100"]),
             (&["--max-header-fields", "9"], "", &["--max-header-fields", "9", "16 to 1000"]),
+            (&["--http2-max-streams", "0"], "", &["--http2-max-streams", "0", "1 to 10000"]),
+            (&["--max-connections", "0"], "", &["--max-connections", "0"]),
+            (&[], &with_rule("max-body-size = \"1MB\""), &["max-body-size", "1MB", "MiB"]),
             (&["--listen", "8080"], "", &["--listen", "8080", "127.0.0.1:8080"]),
             (&["--listen", "127.0.0.1:80,tls=a"], "", &["--listen", "tls=a", "CERT:KEY"]),
             (&["--instance", "127.0.0.1:80,wrokers=2"], "", &["wrokers", "workers=N"]),

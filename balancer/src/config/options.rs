@@ -341,9 +341,8 @@ impl Options {
         let seconds = |own: Option<Span>, secs| Some(own.unwrap_or(Span::from_secs(secs)));
         let count = |own: Option<NonZeroUsize>, n| own.or(NonZeroUsize::new(n));
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let connections = self
-            .max_connections
-            .map_or_else(|| connections_within(descriptors::most()), NonZeroUsize::get);
+        let connections =
+            self.max_connections.map_or_else(|| connections_within(descriptors::most()), NonZeroUsize::get);
         let head = self.max_head_size.map_or(client.head_bytes, ByteSize::as_usize);
         Self {
             listen: or_one(self.listen, || SocketAddr::from(([127, 0, 0, 1], 8080)).into()),

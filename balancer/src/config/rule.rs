@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sluice_process::{ByteSize, Span};
 use sluice_process::config::{ConfigError, one_or_many};
+use sluice_process::{ByteSize, Span};
 use sluice_proto::{HeaderSpec, InstanceName, RuleError, RuleSpec, Rules};
 
 use crate::decide::sticky::{CookieSource, StickySpec, is_cookie_name};

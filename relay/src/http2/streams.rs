@@ -183,7 +183,11 @@ mod tests {
             (1000, 500, Some(Verdict::Retire)),
             (1000, 501, Some(Verdict::Cut)),
         ] {
-            assert_eq!(Tally { begun, abandoned }.verdict(begun >= 1000, 100), expected, "{begun} {abandoned}");
+            assert_eq!(
+                Tally { begun, abandoned }.verdict(begun >= 1000, 100),
+                expected,
+                "{begun} {abandoned}"
+            );
         }
     }
 }
