@@ -12,7 +12,7 @@ use sluice_tests::http2::{self, Http2};
 use sluice_tests::script::{Answering, RawInstance};
 use sluice_tests::site::{Balancer, Chain, Settings, Site};
 use sluice_tests::wire::{Conn, Ending, Message, ask, chunked, get, ok, pattern};
-use sluice_tests::{PATIENCE, eventually, expect, soon};
+use sluice_tests::{PATIENCE, eventually, soon};
 use tokio::net::TcpSocket;
 use tokio::time::sleep;
 
@@ -465,7 +465,7 @@ async fn over_http_2_the_connection_goes_on_after_a_body_that_is_too_large() {
 /// Whether it takes bodies in before or passes them on.
 #[tokio::test]
 async fn an_agent_has_a_limit_of_its_own() {
-    for agent in ["--max-body-size 1KiB", "--max-body-size 1KiB --upload-buffering off"] {
+    for (agent, seen) in [("--max-body-size 1KiB", 0), ("--max-body-size 1KiB --upload-buffering off", 1)] {
         let instance = Answering::named("x").await;
         let settings = Settings { agent, ..Settings::default() };
         let site = Site::start(Chain::Agent, instance.address(), settings).await;
@@ -481,7 +481,8 @@ async fn an_agent_has_a_limit_of_its_own() {
             let answer = ask(site.address(), request).await;
             assert_eq!((answer.status(), answer.text().as_str()), (413, TOO_LARGE), "{agent}");
         }
-        assert_eq!(instance.served(), 0);
+        // Of what is passed on it sees that it breaks off.
+        assert!(instance.served() <= seen, "{agent}");
         assert_eq!(ask(site.address(), get("/")).await.text(), "x");
         site.until_idle().await;
     }
