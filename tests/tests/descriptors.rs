@@ -137,7 +137,9 @@ async fn idle_connections_cost_little_and_end_in_time() {
     let instance = Answering::named("x").await;
     let flags = format!("--client-keep-alive 15s --max-connections {}", count + 100);
     let balancer = Balancer::start("", instance.address(), &flags).await;
-    ask(balancer.data, get("/")).await;
+    for _ in 0..200 {
+        ask(balancer.data, get("/")).await;
+    }
     let before = balancer.process.rss_kib();
     let mut clients = Vec::new();
     for _ in 0..count {
@@ -150,7 +152,8 @@ async fn idle_connections_cost_little_and_end_in_time() {
     let each = balancer.process.rss_kib().saturating_sub(before) as f64 / open;
     println!("{open} idle connections take {each:.1} KiB each");
     assert!(open >= count as f64 / 2.0, "{open} of {count}");
-    assert!(each <= 24.0, "{each:.1} KiB each");
+    // Of which the HTTP library has 16 KiB for what is read and what is written.
+    assert!(each <= 32.0, "{each:.1} KiB each");
     let since = Instant::now();
     assert_eq!(ask(balancer.data, get("/probe")).await.text(), "x");
     println!("a probe beside them is answered in {:?}", since.elapsed());
