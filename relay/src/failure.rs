@@ -7,6 +7,15 @@ use http::{HeaderValue, Response, StatusCode, header};
 use crate::body::{Observer, ReplyBody};
 use crate::screen::Refusal;
 
+/// Seconds after which a client may come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RetryAfter(pub u8);
+
+impl RetryAfter {
+    /// Where nothing better is known.
+    pub const SOON: Self = Self(2);
+}
+
 /// A reason for a response of the relay's own, or for none. One metric label each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
@@ -19,7 +28,9 @@ pub enum Failure {
     /// No instance is up.
     NoInstance,
     /// The queue for a worker is full.
-    QueueFull,
+    QueueFull(RetryAfter),
+    /// The request would have waited too long for a worker: it was turned away when it came.
+    Overload(RetryAfter),
     /// The request waited too long for a worker.
     QueueTimeout,
     /// This relay is shutting down.
@@ -38,12 +49,13 @@ pub enum Failure {
 
 impl Failure {
     /// All of them, for registering their labels.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BadRequest(Refusal::malformed("")),
         Self::ClientStalled,
         Self::ClientGone,
         Self::NoInstance,
-        Self::QueueFull,
+        Self::QueueFull(RetryAfter::SOON),
+        Self::Overload(RetryAfter::SOON),
         Self::QueueTimeout,
         Self::Stopping,
         Self::ConnectFailed,
@@ -60,7 +72,8 @@ impl Failure {
             Self::ClientStalled => "client_stalled",
             Self::ClientGone => "client_gone",
             Self::NoInstance => "no_instance",
-            Self::QueueFull => "queue_full",
+            Self::QueueFull(_) => "queue_full",
+            Self::Overload(_) => "overload",
             Self::QueueTimeout => "queue_timeout",
             Self::Stopping => "stopping",
             Self::ConnectFailed => "connect_failed",
@@ -81,19 +94,22 @@ impl Failure {
             Self::BadRequest(refusal) => refusal.status(),
             // Never sent to the one that is gone; 408 is what a log shows.
             Self::ClientStalled | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
-            Self::NoInstance | Self::QueueFull | Self::QueueTimeout | Self::Stopping => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoInstance
+            | Self::QueueFull(_)
+            | Self::Overload(_)
+            | Self::QueueTimeout
+            | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectFailed | Self::ClosedEarly | Self::InvalidResponse => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
     /// Seconds after which a client may try again; only for what passes by itself.
-    fn retry_after(self) -> Option<&'static str> {
+    fn retry_after(self) -> Option<RetryAfter> {
         match self {
-            Self::NoInstance | Self::QueueFull | Self::QueueTimeout => Some("2"),
-            Self::Stopping => Some("1"),
+            Self::QueueFull(retry) | Self::Overload(retry) => Some(retry),
+            Self::NoInstance | Self::QueueTimeout => Some(RetryAfter::SOON),
+            Self::Stopping => Some(RetryAfter(1)),
             _ => None,
         }
     }
@@ -105,8 +121,8 @@ impl Failure {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = self.retry_after() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        if let Some(RetryAfter(seconds)) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
         }
         if let Self::BadRequest(_) | Self::Stopping = self {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -122,7 +138,7 @@ impl fmt::Display for Failure {
             Self::ClientStalled => "the request did not arrive in time",
             Self::ClientGone => "the client went away",
             Self::NoInstance => "no application instance is available",
-            Self::QueueFull => "too many requests are waiting for the application",
+            Self::QueueFull(_) | Self::Overload(_) => "too many requests are waiting for the application",
             Self::QueueTimeout => "the application was busy for too long",
             Self::Stopping => "this server is shutting down",
             Self::ConnectFailed => "the application does not accept connections",
@@ -147,7 +163,8 @@ mod tests {
             (Failure::ConnectTimeout, 504),
             (Failure::ResponseTimeout, 504),
             (Failure::NoInstance, 503),
-            (Failure::QueueFull, 503),
+            (Failure::QueueFull(RetryAfter(7)), 503),
+            (Failure::Overload(RetryAfter(7)), 503),
             (Failure::QueueTimeout, 503),
         ] {
             let response = failure.response::<()>();

@@ -106,6 +106,7 @@ impl<W> Dispatcher<W> {
                 entry.load.believed = entry.trust.believed();
             });
         }
+        self.look_at_queues(now);
         self.tend_outliers(now);
     }
 

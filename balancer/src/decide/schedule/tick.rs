@@ -72,6 +72,7 @@ impl<W> Scheduler<W> {
             interference: self.learner.interference(),
             homes: self.learner.worth_of_homes(),
             small_held: Duration::from_secs_f64(self.learner.small_mean()),
+            held: std::array::from_fn(|lane| self.learner.lane_held(Lane::new(lane)).mean().map(seconds)),
             ..Rules::none(now)
         };
         let planned = self.plan.lanes.iter().zip(Lane::all()).skip(1);
