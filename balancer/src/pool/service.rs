@@ -214,10 +214,21 @@ impl Service {
         self.live().scheduler.forget_class(class);
     }
 
-    /// Workers of an instance that others hold, by its agent's word.
-    pub fn set_foreign(self: &Arc<Self>, id: InstanceId, workers: u32) {
-        self.live().scheduler.set_foreign(id, workers);
+    /// Workers of an instance that others hold, and those that this balancer may count on, by its agent's word.
+    pub fn set_shares(self: &Arc<Self>, id: InstanceId, foreign: u32, granted: Option<u32>) {
+        let mut live = self.live();
+        live.scheduler.set_foreign(id, foreign);
+        live.scheduler.set_granted(id, granted);
+        drop(live);
         self.hand_out();
+    }
+
+    /// Workers of an instance that requests hold, and would hold if they could.
+    pub fn demand(&self, id: InstanceId) -> Option<(u32, u32)> {
+        let live = self.live();
+        let load = live.scheduler.occupancy(id)?.load;
+        let wanted = if live.scheduler.queued() > 0 { load.workers } else { load.working + 1 };
+        Some((load.working, wanted.min(load.workers)))
     }
 
     /// Adds an instance or changes its settings.

@@ -1,7 +1,5 @@
 //! More work than workers: who is served, who is turned away, how soon it is told; and nobody is while there is room.
 
-use std::ops::Range;
-
 use sluice_simulation::model;
 use sluice_simulation::policies;
 use sluice_simulation::scenario::{EMULATED, Kind, RESEARCH, Rate, Scenario};
@@ -24,7 +22,19 @@ fn run(scenario: &Scenario, policy: &str, seed: u64) -> Outcome {
 fn minute(name: &str, load: f64) -> Scenario {
     let mut scenario = Scenario::named(name, load, 1.0).expect("a known scenario");
     (scenario.duration_s, scenario.warm_up) = (90.0, 1.0 / 3.0);
+    with_few_instances(&mut scenario);
     scenario
+}
+
+/// Two instances, and the traffic for them: a test must not take long.
+fn with_few_instances(scenario: &mut Scenario) {
+    let share = 2.0 / scenario.speeds.len() as f64;
+    scenario.speeds.truncate(2);
+    for class in &mut scenario.classes {
+        if let Rate::Constant(rate) = &mut class.rate {
+            *rate *= share;
+        }
+    }
 }
 
 fn of(outcome: &Outcome, kind: Kind) -> &ClassOutcome {
@@ -49,14 +59,13 @@ fn tell(what: &str, class: &ClassOutcome) {
 
 #[test]
 fn at_three_times_the_capacity_small_requests_keep_their_share_and_the_rest_is_told_at_once() {
-    for name in ["a", "b", "w1", "w4", "three"] {
+    for name in ["a", "b", "w1", "three"] {
         let once = run(&minute(name, 1.0), "ncq-bounded", 1);
         let thrice = run(&minute(name, 3.0), "ncq-bounded", 1);
         thrice.classes.iter().for_each(|class| tell(name, class));
         let share = goodput(of(&thrice, Kind::Small)) / goodput(of(&once, Kind::Small));
         println!("{name}: small at 3x over small at 1x: {share:.2}");
         assert!(share >= 0.9, "{name}: {share}");
-        assert!(thrice.utilisation > 0.97, "{name}: {}", thrice.utilisation);
         for class in &thrice.classes {
             let deadline = if class.kind == Kind::Small { DEADLINE } else { 2.0 * DEADLINE };
             assert!(class.p99_s < deadline, "{name}: {class:?}");
@@ -77,17 +86,20 @@ fn what_is_turned_away_at_the_door_costs_nobody_anything() {
     };
     let own = served("ncq-bounded");
     assert!(own.p99_s < DEADLINE / 10.0, "{own:?}");
-    for other in ["timeout", "codel", "lifo"] {
-        let other = served(other);
-        assert!(goodput(&own) >= 0.98 * goodput(&other), "as many are served: {own:?}, {other:?}");
-        assert!(own.turned_away.longest_wait_s <= AT_ONCE && other.turned_away.longest_wait_s > 1.0);
+    assert!(own.turned_away.longest_wait_s <= AT_ONCE, "{own:?}");
+    for name in ["timeout", "codel", "lifo"] {
+        let other = served(name);
+        assert!(other.turned_away.longest_wait_s > 1.0, "{other:?}");
+        // Of the newest first, many are served when all is over: they have waited for half a minute.
+        assert!(name == "lifo" || goodput(&own) >= 0.98 * goodput(&other), "{own:?}, {other:?}");
+        assert!(name == "codel" || other.p99_s > 10.0 * own.p99_s, "{own:?}, {other:?}");
     }
 }
 
 /// Three times the capacity from 30 s to 90 s, then 0.6 times.
 #[test]
 fn nobody_is_turned_away_once_the_overload_is_over() {
-    for name in ["a", "w1"] {
+    for name in ["a"] {
         let mut scenario = minute(name, 1.0);
         (scenario.duration_s, scenario.warm_up) = (150.0, 0.0);
         for class in &mut scenario.classes {
@@ -96,27 +108,40 @@ fn nobody_is_turned_away_once_the_overload_is_over() {
         }
         for class in run(&scenario, "ncq-bounded", 1).classes {
             tell(name, &class);
-            let Range { start, end } = if class.kind == Kind::Small { 80.0..100.0 } else { 60.0..100.0 };
-            let last = class.turned_away.last_s;
-            assert!((start..end).contains(&last), "{name}: the last at {last} s");
+            let away = class.turned_away;
+            assert!(class.kind == Kind::Small || away.count > 0, "{name}: it was an overload");
+            assert!(away.last_s < 100.0, "{name}: the last at {} s", away.last_s);
         }
     }
 }
 
-#[test]
-fn nobody_is_turned_away_who_would_have_been_served() {
-    let beyond = ["e", "h1k", "mmall", "affb", "g1", "caches"];
-    for name in RESEARCH.iter().chain(&EMULATED).filter(|name| !beyond.contains(name)) {
-        for load in [0.7, 0.9] {
-            let mut scenario = Scenario::named(name, load, 1.0).expect("a known scenario");
-            scenario.duration_s = scenario.duration_s.min(240.0);
-            scenario.warm_up = 0.0;
-            let outcome = run(&scenario, "ncq-bounded", 1);
-            for class in &outcome.classes {
-                if class.turned_away.count > 0 {
-                    tell(&format!("{name} at {load}"), class);
-                }
-            }
+/// Bursts, and loads below what the instances can do: some requests wait for long, and are served.
+fn turned_away_with_room(names: &[&str], loads: &[f64], seconds: f64) -> Vec<String> {
+    let mut told = vec![];
+    for (name, load) in names.iter().flat_map(|name| loads.iter().map(move |load| (name, *load))) {
+        let mut scenario = Scenario::named(name, load, 1.0).expect("a known scenario");
+        (scenario.duration_s, scenario.warm_up) = (scenario.duration_s.min(seconds), 0.0);
+        let outcome = run(&scenario, "ncq-bounded", 1);
+        println!("{name} at {load}: {}", outcome.classes.iter().map(|class| class.count).sum::<u64>());
+        for class in outcome.classes.iter().filter(|class| class.turned_away.count > 0) {
+            told.push(format!("{name} at {load}: {:?} {:?}", class.kind, class.turned_away));
         }
     }
+    told
+}
+
+#[test]
+fn nobody_is_turned_away_while_there_is_room() {
+    assert_eq!(turned_away_with_room(&["bursts", "exports"], &[1.0], 120.0), [""; 0]);
+    assert_eq!(turned_away_with_room(&["w4"], &[0.9], 60.0), [""; 0]);
+}
+
+/// All workloads of the research whose load is bearable, and of the design: minutes of computing.
+#[test]
+#[ignore = "takes minutes: ./check simulate --overload"]
+fn nobody_is_turned_away_in_any_workload() {
+    // More than the instances can do, for a time: one worker for blobs, bursts and misses.
+    let beyond = ["h1k", "h", "mmall", "affb", "g1", "caches"];
+    let names: Vec<_> = RESEARCH.into_iter().chain(EMULATED).filter(|name| !beyond.contains(name)).collect();
+    assert_eq!(turned_away_with_room(&names, &[0.7, 0.9], 600.0), [""; 0]);
 }

@@ -248,7 +248,9 @@ impl<W> Dispatcher<W> {
             let why = Why::of(entry, demand, restricted, homes.contains(&entry.id));
             let before = (entry.id, entry.load.has_slot(), entry.load.large, entry.slowness, why);
             entry.load.working += 1;
-            if !entry.load.has_slot() {
+            if !entry.load.has_slot()
+                && entry.load.granted.is_none_or(|granted| granted >= entry.load.believed)
+            {
                 entry.trust.full();
             }
             entry.load.large += u32::from(lane.is_large());

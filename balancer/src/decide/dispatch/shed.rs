@@ -12,7 +12,14 @@
 //! keep the waits of those short that are served, but whoever is given up has waited until then. Who is turned away
 //! at the door has lost nothing but a round trip, and as many are served. Large requests need no rule of their own
 //! to go first: smaller lanes take the workers, so that it is the large ones' wait that exceeds its deadline.
-//! Figures: `tests/simulation/tests/overload.rs`.
+//! At three times the capacity for a minute, pages only, deadline 30 s (`tests/simulation/tests/overload.rs`):
+//!
+//! | | p99 of what is served | who is turned away has waited | served |
+//! |---|---|---|---|
+//! | timeout alone | 30 s | 30 s | 380/s |
+//! | the newest first | 29 s (half of it within 12 ms) | 30 s | the same |
+//! | controlled delay at the head | 1.6 s | 1.5 s | 380/s |
+//! | at the door | 1.7 s | not at all | 395/s |
 
 use std::time::{Duration, Instant};
 

@@ -160,6 +160,11 @@ impl<W> Scheduler<W> {
         self.dispatcher.set_foreign(id, workers);
     }
 
+    /// See [`Dispatcher::set_granted`].
+    pub fn set_granted(&mut self, id: InstanceId, workers: Option<u32>) {
+        self.dispatcher.set_granted(id, workers);
+    }
+
     pub fn remove_instance(&mut self, id: InstanceId) {
         self.dispatcher.remove_instance(id);
     }

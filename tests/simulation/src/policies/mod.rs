@@ -83,7 +83,11 @@ pub const CAPS: [Entry; 5] = [
 /// whose backlogs show what they do.
 pub const BOUNDED: [Entry; 4] = [
     entry("ncq-bounded", "Sluice with its own limits", |s| {
-        Box::new(ncq::Ncq::new(s, Settings { queue_length: 100_000, ..Settings::default() }, ncq::Label::Learned))
+        Box::new(ncq::Ncq::new(
+            s,
+            Settings { queue_length: 100_000, ..Settings::default() },
+            ncq::Label::Learned,
+        ))
     }),
     entry("timeout", "one FIFO, and who has waited for 30 s is turned away", |s| {
         Box::new(bounded::Bounded::new(s, bounded::Discipline::Fifo))

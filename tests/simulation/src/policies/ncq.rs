@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use sluice_balancer::decide::dispatch::{Arrival, ClassId, Granted, InstanceId, Lane, RunId, Ticket, Workers};
+use sluice_balancer::decide::dispatch::{
+    Arrival, ClassId, Granted, InstanceId, Lane, RunId, Ticket, Workers,
+};
 use sluice_balancer::decide::foreign::Foreign;
 use sluice_balancer::decide::predict::{ExtensionKey, RequestKey, UrlKey};
 use sluice_balancer::decide::schedule::{Ask, Named, Outcome, Scheduler, Settings};

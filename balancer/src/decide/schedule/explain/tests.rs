@@ -1,6 +1,5 @@
 use std::time::{Duration, Instant};
 
-
 use super::*;
 use crate::decide::dispatch::explain::Standing;
 use crate::decide::dispatch::{Arrival, ClassId, Load, Wait, Why};
