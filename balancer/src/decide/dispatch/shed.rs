@@ -4,9 +4,9 @@
 //! - One that would wait for longer than its deadline is turned away now and not then. How long it would wait is
 //!   what is before it in its lane, over the rate at which the lane is served.
 //! - A lane whose queue never gets short (controlled delay, RFC 8289: the least wait of an interval stays above a
-//!   target) has more to do than it can. What it lets in beyond the target is not served sooner or more often, it
-//!   only waits: after each such interval requests may wait half as long, down to the target, and after each interval
-//!   in which the queue was short twice as long again.
+//!   target) nor shorter, as it does after a burst, has more to do than it can. What it lets in beyond the target is
+//!   not served sooner or more often, it only waits: after each such interval requests may wait half as long, down to
+//!   the target, and after each interval in which the queue was short twice as long again.
 //!
 //! RFC 8289 drops at the head of the queue, and others serve the newest first (Maurer, "Fail at Scale", 2015): both
 //! keep the waits of those short that are served, but whoever is given up has waited until then. Who is turned away
@@ -20,6 +20,9 @@
 //! | the newest first | 29 s (half of it within 12 ms) | 30 s | the same |
 //! | controlled delay at the head | 1.6 s | 1.5 s | 380/s |
 //! | at the door | 1.7 s | not at all | 395/s |
+
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +38,8 @@ const TARGET_HELD: u32 = 4;
 const INTERVAL: u32 = 6;
 const INTERVAL_HELD: u32 = 10;
 const INTERVAL_LEAST: Duration = Duration::from_millis(100);
+/// A queue that ends an interval with less than this share of what it began with is on its way to be short.
+const SHRINKS: f64 = 0.9;
 /// More halvings are not counted: the target is reached before.
 const MOST_HALVINGS: u32 = 5;
 /// Grants that the rate expected of the workers counts for, beside those that were seen.
@@ -62,6 +67,8 @@ pub(super) struct Door {
     /// How often that is halved at present.
     halvings: u32,
     interval_began: Instant,
+    /// As many waited then.
+    began_with: usize,
     /// The shortest wait of this interval; zero if the queue was empty.
     least: Option<Duration>,
     drain: Drain,
@@ -75,6 +82,7 @@ impl Door {
             deadline: Duration::MAX,
             halvings: 0,
             interval_began: now,
+            began_with: 0,
             least: None,
             drain: Drain::new(memory),
             shed: Shed::default(),
@@ -104,18 +112,19 @@ impl Door {
         self.drain.granted(now, left > 0);
     }
 
-    /// Ends the interval if it is over. `oldest`: the wait of the first in the queue, if there is one.
-    pub(super) fn look(&mut self, now: Instant, oldest: Option<Duration>, held: Duration) {
-        if oldest.is_none() {
+    /// Ends the interval if it is over. `oldest`: the wait of the first in the queue.
+    fn look(&mut self, now: Instant, waiting: usize, oldest: Duration, held: Duration) {
+        if waiting == 0 {
             self.idle();
             self.drain.empty(now);
         }
         if now.saturating_duration_since(self.interval_began) < interval(self.deadline, held) {
             return;
         }
-        let least = self.least.take().or(oldest).unwrap_or_default();
+        let least = self.least.take().unwrap_or(oldest);
+        let began_with = std::mem::replace(&mut self.began_with, waiting);
         let target = target(self.deadline, held);
-        if least > target {
+        if least > target && waiting as f64 >= SHRINKS * began_with as f64 {
             self.halvings = (self.halvings + 1).min(MOST_HALVINGS);
         } else if least < target / 2 {
             self.halvings = self.halvings.saturating_sub(1);
@@ -265,8 +274,8 @@ impl<W> Dispatcher<W> {
     pub(super) fn look_at_queues(&mut self, now: Instant) {
         for lane in Lane::all() {
             let (queue, held) = (&self.lanes[lane.index()], self.lane_held(lane));
-            let oldest = (!queue.is_empty()).then(|| queue.oldest_wait(now));
-            self.doors[lane.index()].look(now, oldest, held);
+            let (waiting, oldest) = (queue.len(), queue.oldest_wait(now));
+            self.doors[lane.index()].look(now, waiting, oldest, held);
         }
     }
 
