@@ -28,8 +28,9 @@ impl<W> Dispatcher<W> {
         let (lane, order, position) = found?;
         let waiting = self.take_waiting(lane, order)?;
         let granted = self.occupy(position, &waiting.demand, !waiting.avoid.is_empty(), now);
-        let waited = now.saturating_duration_since(waiting.since);
-        self.doors[lane].granted(waited, self.lanes[lane].len(), now);
+        let queue = &self.lanes[lane];
+        let oldest = (!queue.is_empty()).then(|| queue.oldest_wait(now));
+        self.doors[lane].granted(oldest, now);
         Some(Grant { waiter: waiting.waiter, granted })
     }
 

@@ -105,11 +105,12 @@ impl Door {
         self.drain.backlog(now);
     }
 
-    /// A request got its worker after `wait`, and `left` wait behind it.
-    pub(super) fn granted(&mut self, wait: Duration, left: usize, now: Instant) {
-        let wait = if left == 0 { Duration::ZERO } else { wait };
+    /// A request got its worker. `oldest`: the wait of the first that still waits; `None`: nobody does. Not the wait of
+    /// the one that was granted, which may be short where homes and rules change the order.
+    pub(super) fn granted(&mut self, oldest: Option<Duration>, now: Instant) {
+        let wait = oldest.unwrap_or_default();
         self.least = Some(self.least.map_or(wait, |least| least.min(wait)));
-        self.drain.granted(now, left > 0);
+        self.drain.granted(now, oldest.is_some());
     }
 
     /// Ends the interval if it is over. `oldest`: the wait of the first in the queue.
@@ -243,13 +244,12 @@ impl<W> Dispatcher<W> {
             return Some(Refusal::QueueFull);
         }
         let own = demand.due.map_or(Duration::MAX, |due| due.saturating_duration_since(now));
-        let longest = own.min(self.longest_wait(demand.lane));
-        if longest == Duration::MAX {
-            return None;
-        }
-        let rank = Order::rank_of(demand.priority);
-        let ahead = self.lanes[demand.lane.index()].ahead_of(rank, demand.due);
-        (self.wait_behind(demand.lane, ahead, now) > longest).then_some(Refusal::TooLate)
+        let longest = self.longest_wait(demand.lane);
+        let ahead = self.lanes[demand.lane.index()].ahead_of(Order::rank_of(demand.priority), demand.due);
+        let wait = self.wait_behind(demand.lane, ahead, now);
+        // A lane's deadline is for the answer, as far as that is known; a rule's for the sending.
+        let answered = wait.saturating_add(self.lane_held(demand.lane));
+        (ahead > 0 && (wait > own || answered > longest)).then_some(Refusal::TooLate)
     }
 
     /// Requests that the operator puts before others find room when there is none for the others. Large requests
