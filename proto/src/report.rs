@@ -305,6 +305,7 @@ mod tests {
             }],
             "heavy_urls": [{"url": "/a", "requests": 1, "total_bytes": 10, "largest_bytes": 10}],
             "releases": [{"class": "GET /a", "point": "first-byte", "found": "learned", "up_to_bytes": 9}],
+            "grant": 1,
         })
     }
 
@@ -324,7 +325,7 @@ mod tests {
     fn unknown_fields_are_ignored_and_optional_ones_may_be_missing() {
         let mut value = valid();
         value["from_the_future"] = json!({"a": [1]});
-        for key in ["service", "classes", "heavy_urls", "reason", "releases"] {
+        for key in ["service", "classes", "heavy_urls", "reason", "releases", "grant"] {
             value.as_object_mut().expect("an object").remove(key);
         }
         let report = parse(&value).expect("valid");
@@ -368,6 +369,7 @@ mod tests {
             ("/workers", json!(null), "workers"),
             ("/state", json!("idle"), "state"),
             ("/release/point", json!("never"), "release.point"),
+            ("/grant", json!(3), "grant"),
             ("/now/in_flight", json!(-3), "now.in_flight"),
             ("/now/queued", json!(4_000_000), "now.queued"),
             ("/version_label", json!("a\nb"), "version_label"),

@@ -80,7 +80,9 @@ fn at_three_times_the_capacity_small_requests_keep_their_share_and_the_rest_is_t
 #[test]
 fn what_is_turned_away_at_the_door_costs_nobody_anything() {
     let served = |policy: &str| {
-        let outcome = run(&minute("d", 3.0), policy, 1);
+        let mut scenario = minute("d", 3.0);
+        (scenario.duration_s, scenario.warm_up) = (120.0, 0.5);
+        let outcome = run(&scenario, policy, 1);
         tell(policy, of(&outcome, Kind::Small));
         of(&outcome, Kind::Small).clone()
     };
