@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use sluice_relay::Failure;
+use sluice_relay::{Failure, RetryAfter};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, TryAcquireError},
     time::timeout,
@@ -157,7 +157,7 @@ impl Drop for Place<'_> {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Full => Self::QueueFull,
+            Refusal::Full => Self::QueueFull(RetryAfter::SOON),
             Refusal::Timeout => Self::QueueTimeout,
             Refusal::Closed => Self::Stopping,
         }

@@ -20,6 +20,7 @@
 //! | [`files`] | what responses name and the agent sends itself | the disk, on blocking threads |
 //! | `data` | requests | instance, clients; never the control thread |
 //! | [`follow`] | mode passive: access log, metrics page | the disk and the application, never for a request |
+//! | [`grants`] | which balancer may count on how many workers; no I/O | nothing |
 //! | [`health`], [`report`], `drain`, `api` | everything else | balancers, operators; never a request |
 //!
 //! An agent is a value ([`start`]): a process may run many, each with its own registry, ports and threads.
@@ -38,6 +39,7 @@ pub mod figures;
 pub mod files;
 pub mod follow;
 pub mod gate;
+pub mod grants;
 pub mod health;
 pub mod measure;
 pub mod metrics;

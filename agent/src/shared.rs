@@ -18,6 +18,7 @@ use crate::{
     files::Files,
     follow::OwnRequests,
     gate::Gate,
+    grants::Grants,
     measure::Recorder,
     metrics::{AgentMetrics, ReadAtScrape},
     release::Releases,
@@ -48,6 +49,8 @@ pub struct Shared {
     pub files: Files,
     /// The data path saw a connection refused by an instance that was taken for up; the health checker listens.
     pub connection_refused: Notify,
+    /// Who may count on how many workers.
+    pub grants: Arc<Grants>,
     /// One per balancer.
     pub links: Vec<Arc<Link>>,
     /// The newest report. `None`: none was made yet.

@@ -31,11 +31,12 @@ use crate::{
     files::Files,
     follow::{FollowMetrics, LogFollower, Scraper},
     gate::Gate,
+    grants::Grants,
     health::Probe,
     measure::Recorder,
     metrics::AgentMetrics,
     release::{self, Releases},
-    report::{Collector, Identity, Link, Sender},
+    report::{Collector, GrantTo, Identity, Link, Sender},
     shared::{Shared, register_gauges},
     state::StateCell,
 };
@@ -113,16 +114,17 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     let threads = listeners.len();
     let data_stop = stop.watch();
     let client = Sender::client().map_err(RunError::failed)?;
-    let sender = |link: &Arc<Link>| {
+    let sender = |(balancer, link): (usize, &Arc<Link>)| {
         let reports = shared.published.subscribe();
-        Sender::new(client.clone(), link.clone(), token.clone(), shared.config.interval, reports)
+        let grant = GrantTo { balancer, grants: shared.grants.clone() };
+        Sender::new(client.clone(), link.clone(), grant, token.clone(), shared.config.interval, reports)
     };
     let admin_addr = admin.local_addr();
     let control = Control {
         probe: Probe::new(shared.config.instance.clone(), &shared.config.health).map_err(RunError::failed)?,
         collector: Collector::new(shared.clone(), fastrand::Rng::new()),
         clocks,
-        senders: shared.links.iter().map(sender).collect(),
+        senders: shared.links.iter().enumerate().map(sender).collect(),
         followers,
         router: api::router(shared.clone(), registry, readiness, token.clone()),
         admin,
@@ -229,6 +231,7 @@ fn share(
         spool,
         state: StateCell::new(readiness),
         connection_refused: Notify::new(),
+        grants: Arc::new(Grants::new(config.workers, config.balancers.len())),
         links: config.balancers.iter().map(link).collect(),
         published: watch::Sender::new(None),
         metrics,

@@ -8,6 +8,15 @@ use sluice_process::ByteSize;
 use crate::body::{Observer, ReplyBody};
 use crate::screen::Refusal;
 
+/// Seconds after which a client may come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RetryAfter(pub u8);
+
+impl RetryAfter {
+    /// Where nothing better is known.
+    pub const SOON: Self = Self(2);
+}
+
 /// A reason for a response of the relay's own, or for none. One metric label each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
@@ -24,7 +33,9 @@ pub enum Failure {
     /// No instance is up.
     NoInstance,
     /// The queue for a worker is full.
-    QueueFull,
+    QueueFull(RetryAfter),
+    /// The request would have waited too long for a worker: it was turned away when it came.
+    Overload(RetryAfter),
     /// The request waited too long for a worker.
     QueueTimeout,
     /// This relay is shutting down.
@@ -45,14 +56,15 @@ pub enum Failure {
 
 impl Failure {
     /// All of them, for registering their labels.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::BadRequest(Refusal::malformed("")),
         Self::BodyTooLarge(0),
         Self::ClientStalled,
         Self::ClientGone,
         Self::ClientSlow,
         Self::NoInstance,
-        Self::QueueFull,
+        Self::QueueFull(RetryAfter::SOON),
+        Self::Overload(RetryAfter::SOON),
         Self::QueueTimeout,
         Self::Stopping,
         Self::ConnectFailed,
@@ -72,7 +84,8 @@ impl Failure {
             Self::ClientGone => "client_gone",
             Self::ClientSlow => "client_slow",
             Self::NoInstance => "no_instance",
-            Self::QueueFull => "queue_full",
+            Self::QueueFull(_) => "queue_full",
+            Self::Overload(_) => "overload",
             Self::QueueTimeout => "queue_timeout",
             Self::Stopping => "stopping",
             Self::ConnectFailed => "connect_failed",
@@ -102,7 +115,8 @@ impl Failure {
             // Never sent to the one that is gone; 408 is what a log shows.
             Self::ClientStalled | Self::ClientSlow | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
             Self::NoInstance
-            | Self::QueueFull
+            | Self::QueueFull(_)
+            | Self::Overload(_)
             | Self::QueueTimeout
             | Self::Stopping
             | Self::NoDescriptors => StatusCode::SERVICE_UNAVAILABLE,
@@ -112,10 +126,11 @@ impl Failure {
     }
 
     /// Seconds after which a client may try again; only for what passes by itself.
-    fn retry_after(self) -> Option<&'static str> {
+    fn retry_after(self) -> Option<RetryAfter> {
         match self {
-            Self::NoInstance | Self::QueueFull | Self::QueueTimeout => Some("2"),
-            Self::Stopping | Self::NoDescriptors => Some("1"),
+            Self::QueueFull(retry) | Self::Overload(retry) => Some(retry),
+            Self::NoInstance | Self::QueueTimeout => Some(RetryAfter::SOON),
+            Self::Stopping | Self::NoDescriptors => Some(RetryAfter(1)),
             _ => None,
         }
     }
@@ -127,8 +142,8 @@ impl Failure {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = self.retry_after() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        if let Some(RetryAfter(seconds)) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
         }
         if let Self::BadRequest(_) | Self::BodyTooLarge(_) | Self::Stopping = self {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -148,7 +163,7 @@ impl fmt::Display for Failure {
             Self::ClientGone => "the client went away",
             Self::ClientSlow => "the request arrived too slowly",
             Self::NoInstance => "no application instance is available",
-            Self::QueueFull => "too many requests are waiting for the application",
+            Self::QueueFull(_) | Self::Overload(_) => "too many requests are waiting for the application",
             Self::QueueTimeout => "the application was busy for too long",
             Self::Stopping => "this server is shutting down",
             Self::ConnectFailed => "the application does not accept connections",
@@ -174,7 +189,8 @@ mod tests {
             (Failure::ConnectTimeout, 504),
             (Failure::ResponseTimeout, 504),
             (Failure::NoInstance, 503),
-            (Failure::QueueFull, 503),
+            (Failure::QueueFull(RetryAfter(7)), 503),
+            (Failure::Overload(RetryAfter(7)), 503),
             (Failure::QueueTimeout, 503),
         ] {
             let response = failure.response::<()>();

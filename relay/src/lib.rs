@@ -63,7 +63,7 @@ pub mod upstream;
 pub use body::{End, Observer, ReplyBody};
 pub use discard::discard;
 pub use doors::Doors;
-pub use failure::Failure;
+pub use failure::{Failure, RetryAfter};
 pub use limits::Limits;
 pub use peer::Client;
 pub use screen::Refusal;

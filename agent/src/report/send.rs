@@ -8,6 +8,7 @@ use sluice_proto::{Classification, PlanReply, SCHEMA};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Link, Published, SendOutcome};
+use crate::grants::{Grants, Wants};
 
 /// A balancer answers within a millisecond. As long as the interval, so that a slow one gets every report, but
 /// bounded on both sides: a report that waited for 5 s is better replaced by the next.
@@ -21,9 +22,23 @@ const LARGEST_REPLY: usize = 64 * 1024 + Classification::MAX_BYTES;
 pub struct Sender {
     client: reqwest::Client,
     link: Arc<Link>,
+    grant: GrantTo,
     token: Option<Arc<TokenFile>>,
     timeout: Duration,
     reports: watch::Receiver<Option<Arc<Published>>>,
+}
+
+/// Which of the shares is this balancer's.
+pub struct GrantTo {
+    pub balancer: usize,
+    pub grants: Arc<Grants>,
+}
+
+impl GrantTo {
+    fn acknowledged(&self, published: &Published, plan: &PlanReply) {
+        let granted = published.grants.get(self.balancer).copied().unwrap_or_default();
+        self.grants.acknowledged(self.balancer, granted, Wants { workers: plan.wanted });
+    }
 }
 
 struct Failed(SendOutcome, String);
@@ -45,12 +60,13 @@ impl Sender {
     pub fn new(
         client: reqwest::Client,
         link: Arc<Link>,
+        grant: GrantTo,
         token: Option<Arc<TokenFile>>,
         interval: Duration,
         reports: watch::Receiver<Option<Arc<Published>>>,
     ) -> Self {
         let timeout = interval.clamp(TIMEOUT.0, TIMEOUT.1);
-        Self { client, link, token, timeout, reports }
+        Self { client, link, grant, token, timeout, reports }
     }
 
     /// Sends for as long as reports are made. Reports made during a send are skipped but for the newest: no backlog.
@@ -67,8 +83,14 @@ impl Sender {
     async fn deliver(&self, published: &Published) {
         let seq = published.report.seq;
         match self.post(published).await {
-            Ok(plan) => self.link.acknowledged(seq, plan, Instant::now()),
-            Err(Failed(outcome, detail)) => self.link.failed(seq, outcome, detail),
+            Ok(plan) => {
+                self.grant.acknowledged(published, &plan);
+                self.link.acknowledged(seq, plan, Instant::now());
+            }
+            Err(Failed(outcome, detail)) => {
+                self.grant.grants.failed(self.grant.balancer);
+                self.link.failed(seq, outcome, detail);
+            }
         }
     }
 
@@ -78,7 +100,7 @@ impl Sender {
             .post(self.link.url.report_url())
             .timeout(self.timeout)
             .header(header::CONTENT_TYPE, "application/json")
-            .body(published.body.clone());
+            .body(published.body_for(self.grant.balancer));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.current());
         }

@@ -113,7 +113,8 @@ impl ControlState {
             self.replan();
         }
         let classification = missing_classification(service, report);
-        Ok(PlanReply { classification, ..self.reply(&key) })
+        let (used, wanted) = service.demand(accepted.id()).unzip();
+        Ok(PlanReply { classification, used, wanted, ..self.reply(&key) })
     }
 
     /// The operator's word on an instance; `None` if there is none of that name.
@@ -269,10 +270,14 @@ impl ControlState {
         self.directory.iter().map(|service| (service, named(service))).collect()
     }
 
-    /// Workers that others hold are not counted upon.
+    /// Workers that others hold, or may count on, are not counted upon.
     fn heed_foreign(&self, service: &Arc<Service>, key: &Key, id: InstanceId) {
         let own = service.occupancy(id).map_or(0, |occupancy| occupancy.load.working);
-        service.set_foreign(id, self.membership().compare(key, own));
+        let mut membership = self.membership();
+        let foreign = membership.compare(key, own);
+        let granted = membership.get(key).and_then(|member| member.agent.as_ref()?.grant);
+        drop(membership);
+        service.set_shares(id, foreign, granted);
     }
 
     /// Where reports have stopped, nothing is known of others, nor of when workers are free.
@@ -282,7 +287,7 @@ impl ControlState {
             if member.knowledge(now) != Knowledge::Fresh
                 && let Some(service) = self.directory.get(&key.0)
             {
-                service.set_foreign(member.id, 0);
+                service.set_shares(member.id, 0, None);
                 if let Some(instance) = service.instance(member.id) {
                     instance.set_releases(&[]);
                 }
@@ -335,6 +340,8 @@ impl ControlState {
             role: entry.map_or(Role::General, |entry| entry.role.clone()),
             reason: entry.map_or_else(|| "not planned yet".to_owned(), |entry| entry.reason.clone()),
             routed: entry.is_some_and(|entry| entry.routed),
+            used: None,
+            wanted: None,
             classification: None,
         }
     }

@@ -50,6 +50,9 @@ pub struct InstanceView {
     pub streaming: u32,
     /// Workers held by others' requests, by the agent's word.
     pub foreign: u32,
+    /// Workers that this balancer may count on, by the agent's word, if others share the instance.
+    #[serde(default)]
+    pub granted: Option<u32>,
     /// Factor by which it is slower than its fellows; 1: it is not.
     pub slowness: f64,
     /// Classes that are at home there.
@@ -191,6 +194,7 @@ fn instance(state: &ControlState, key: &Key, member: &Member, now: Instant) -> I
         large: load.map_or(0, |load| load.large),
         streaming: load.map_or(0, |load| load.streaming),
         foreign: load.map_or(0, |load| load.foreign),
+        granted: load.and_then(|load| load.granted),
         slowness: occupancy.map_or(1.0, |o| o.slowness),
         homes: occupancy.map_or(0, |o| o.homes),
         dedicated_to: Vec::new(),

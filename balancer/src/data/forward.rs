@@ -11,7 +11,7 @@ use sluice_proto::headers;
 use sluice_relay::Progress;
 use sluice_relay::head::prepare_response;
 use sluice_relay::upstream::{Lease, Reuse, spare};
-use sluice_relay::{ClientBody, Failure, ReplyBody, SendError, Upstreams, splice_upgrade};
+use sluice_relay::{ClientBody, Failure, ReplyBody, RetryAfter, SendError, Upstreams, splice_upgrade};
 
 use crate::data::DataPath;
 use crate::data::exchange::{Exchange, Record};
@@ -158,7 +158,7 @@ async fn attempt_once(
 fn agents_word(fields: &HeaderMap) -> Option<(Failure, Trace)> {
     let reason = |value: &HeaderValue| {
         // An agent of another release may have reasons that are not known here.
-        value.to_str().ok().and_then(Failure::from_label).unwrap_or(Failure::QueueFull)
+        value.to_str().ok().and_then(Failure::from_label).unwrap_or(Failure::QueueFull(RetryAfter::SOON))
     };
     let refused = fields.get(headers::REFUSED).map(|value| (reason(value), Trace::None));
     refused.or_else(|| fields.get(headers::FAILED).map(|value| (reason(value), Trace::MaybeExecuted)))

@@ -45,6 +45,8 @@ pub struct AgentWord {
     /// `None`: it does not know the present, as one that is told of requests when they are over.
     pub now: Option<Now>,
     pub foreign: Foreign,
+    /// Workers that this balancer may count on, if others share the instance.
+    pub grant: Option<u32>,
     releases: Vec<ClassRelease>,
 }
 
@@ -233,6 +235,7 @@ impl AgentWord {
             now: measured.in_flight.is_known().then(|| report.now.clone()),
             measured,
             foreign,
+            grant: report.grant,
             releases: report.releases.clone(),
         }
     }

@@ -23,7 +23,7 @@ use crate::decide::schedule::{
 use crate::decide::sticky::Preference;
 use crate::decide::treatment::{LanePin, Treatment};
 use crate::pool::{ClassTable, Instance, ServiceLimits, Slot, now};
-use sluice_relay::Failure;
+use sluice_relay::{Failure, RetryAfter};
 
 /// A service while it runs.
 pub struct Service {
@@ -74,7 +74,7 @@ impl Service {
     /// Dropping the future gives up the place in the queue, or the slot.
     ///
     /// # Errors
-    /// [`Failure::NoInstance`], [`Failure::QueueFull`] or [`Failure::QueueTimeout`].
+    /// [`Failure::NoInstance`], [`Failure::QueueFull`], [`Failure::Overload`] or [`Failure::QueueTimeout`].
     pub async fn acquire(
         self: &Arc<Self>,
         ask: &Ask,
@@ -84,8 +84,7 @@ impl Service {
         let (ticket, granted) = match entry {
             Entry::Slot(slot) => return Ok((slot, judgement)),
             Entry::Waiting(ticket, granted) => (ticket, granted),
-            Entry::Refused(Refusal::NoInstance) => return Err(Failure::NoInstance),
-            Entry::Refused(Refusal::QueueFull | Refusal::TooLate) => return Err(Failure::QueueFull),
+            Entry::Refused(failure) => return Err(failure),
         };
         let _place = Place { service: self, ticket };
         // The queue has grown: that may be reason enough to use a slow worker.
@@ -142,7 +141,7 @@ impl Service {
             },
             (Arrival::Waiting(ticket), Some(granted)) => Entry::Waiting(ticket, granted),
             (Arrival::Waiting(_), None) => unreachable!("the dispatcher makes a waiter for whoever waits"),
-            (Arrival::Refused(refusal), _) => Entry::Refused(refusal),
+            (Arrival::Refused(refusal), _) => Entry::Refused(live.failure(refusal, judgement.lane)),
         };
         (entry, judgement)
     }
@@ -215,10 +214,21 @@ impl Service {
         self.live().scheduler.forget_class(class);
     }
 
-    /// Workers of an instance that others hold, by its agent's word.
-    pub fn set_foreign(self: &Arc<Self>, id: InstanceId, workers: u32) {
-        self.live().scheduler.set_foreign(id, workers);
+    /// Workers of an instance that others hold, and those that this balancer may count on, by its agent's word.
+    pub fn set_shares(self: &Arc<Self>, id: InstanceId, foreign: u32, granted: Option<u32>) {
+        let mut live = self.live();
+        live.scheduler.set_foreign(id, foreign);
+        live.scheduler.set_granted(id, granted);
+        drop(live);
         self.hand_out();
+    }
+
+    /// Workers of an instance that requests hold, and would hold if they could.
+    pub fn demand(&self, id: InstanceId) -> Option<(u32, u32)> {
+        let live = self.live();
+        let load = live.scheduler.occupancy(id)?.load;
+        let wanted = if live.scheduler.queued() > 0 { load.workers } else { load.working + 1 };
+        Some((load.working, wanted.min(load.workers)))
     }
 
     /// Adds an instance or changes its settings.
@@ -317,6 +327,15 @@ impl Service {
 }
 
 impl Live {
+    fn failure(&mut self, refusal: Refusal, lane: Lane) -> Failure {
+        let mut retry = || RetryAfter(self.scheduler.retry_after(lane, now()));
+        match refusal {
+            Refusal::NoInstance => Failure::NoInstance,
+            Refusal::QueueFull => Failure::QueueFull(retry()),
+            Refusal::TooLate => Failure::Overload(retry()),
+        }
+    }
+
     fn is_up(&self, id: InstanceId) -> bool {
         let up = |occupancy: Occupancy| occupancy.routable && occupancy.breaker == Breaker::Closed;
         self.scheduler.occupancy(id).is_some_and(up)
@@ -332,7 +351,7 @@ impl fmt::Debug for Service {
 enum Entry {
     Slot(Slot),
     Waiting(Ticket, oneshot::Receiver<Slot>),
-    Refused(Refusal),
+    Refused(Failure),
 }
 
 /// A place in the queue, given up on drop.
@@ -403,7 +422,7 @@ mod tests {
         let first = take(&service).await.expect("free");
         let mut waiting = Box::pin(take(&service));
         assert!(futures_poll(&mut waiting).await.is_none());
-        assert_eq!(take(&service).await.expect_err("full"), Failure::QueueFull);
+        assert!(matches!(take(&service).await.expect_err("full"), Failure::QueueFull(_)));
         drop(first);
         let second = waiting.await.expect("handed over");
         assert_eq!(working(&service, 1), 1);

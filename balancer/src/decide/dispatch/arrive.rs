@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::choose::may_use;
 use super::demand::{Arrival, Demand, Granted, Order, Refusal, Stage, Ticket};
 use super::place::Placement;
-use super::queue::{LaneQueue, Waiting};
+use super::queue::Waiting;
 use super::running::Run;
 use super::why::{Course, Wait, Why};
 use super::{ClassId, Dispatcher, InstanceId};
@@ -30,9 +30,13 @@ impl<W> Dispatcher<W> {
         let mut rng = self.rng.fork();
         let homes = self.homes.of(demand.class());
         if let Ok(position) = self.find(placement, &demand, avoid, homes, now, &mut rng) {
+            if self.lanes[demand.lane.index()].is_empty() {
+                self.doors[demand.lane.index()].idle();
+            }
             return Arrival::Slot(self.occupy(position, &demand, !avoid.is_empty(), now));
         }
         if let Some(refusal) = self.refusal(now, &demand, avoid) {
+            self.count_refusal(demand.lane, refusal);
             return Arrival::Refused(refusal);
         }
         Arrival::Waiting(self.enqueue(now, demand, avoid, placement, waiter()))
@@ -87,14 +91,7 @@ impl<W> Dispatcher<W> {
         if !self.may_wait(now, demand, avoid) {
             return Some(Refusal::NoInstance);
         }
-        let full = self.queued() >= self.queue_length || (demand.lane.is_large() && self.large_fill_half());
-        full.then_some(Refusal::QueueFull)
-    }
-
-    /// Large requests wait longer and so would fill the queue: half of it is for small ones.
-    fn large_fill_half(&self) -> bool {
-        let large: usize = self.lanes[1..].iter().map(LaneQueue::len).sum();
-        large >= self.queue_length.div_ceil(2)
+        self.overload(demand, now)
     }
 
     /// A waiter gives up. `None`: it has been granted a slot already.
@@ -127,7 +124,7 @@ impl<W> Dispatcher<W> {
         let number = self.next_number;
         self.next_number += 1;
         let due = demand.due.unwrap_or(now + NO_DEADLINE);
-        let order = Order { rank: -i16::from(demand.priority), due, number };
+        let order = Order { rank: Order::rank_of(demand.priority), due, number };
         let lane = demand.lane;
         let open = !matches!(placement, Placement::WaitFor(_));
         let home = match placement {
@@ -142,6 +139,7 @@ impl<W> Dispatcher<W> {
         }
         let waiting = Waiting { waiter, demand, avoid: avoid.to_vec(), since: now, home };
         self.lanes[lane.index()].insert(order, waiting, open);
+        self.doors[lane.index()].queued(now);
         Ticket { lane, order }
     }
 
@@ -250,7 +248,9 @@ impl<W> Dispatcher<W> {
             let why = Why::of(entry, demand, restricted, homes.contains(&entry.id));
             let before = (entry.id, entry.load.has_slot(), entry.load.large, entry.slowness, why);
             entry.load.working += 1;
-            if !entry.load.has_slot() {
+            if !entry.load.has_slot()
+                && entry.load.granted.is_none_or(|granted| granted >= entry.load.believed)
+            {
                 entry.trust.full();
             }
             entry.load.large += u32::from(lane.is_large());

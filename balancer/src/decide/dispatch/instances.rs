@@ -87,6 +87,14 @@ impl<W> Dispatcher<W> {
         }
     }
 
+    /// Workers of an instance that this balancer may count on, by its agent's word; `None`: all that others do not hold.
+    pub fn set_granted(&mut self, id: InstanceId, workers: Option<u32>) {
+        if let Some(position) = self.table.position(id) {
+            self.table.change(position, |entry| entry.load.granted = workers);
+            self.freed.push(position);
+        }
+    }
+
     /// A request took `ratio` times as long on an instance as was expected.
     pub fn judge(&mut self, id: InstanceId, ratio: f64, now: Instant) {
         if let Some(position) = self.table.position(id) {
@@ -106,6 +114,7 @@ impl<W> Dispatcher<W> {
                 entry.load.believed = entry.trust.believed();
             });
         }
+        self.look_at_queues(now);
         self.tend_outliers(now);
     }
 

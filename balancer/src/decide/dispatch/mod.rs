@@ -32,6 +32,7 @@ mod place;
 mod queue;
 pub mod rules;
 mod running;
+mod shed;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,7 @@ use std::time::{Duration, Instant};
 pub use crate::decide::ids::{ClassId, InstanceId, Lane};
 pub use demand::{Arrival, Demand, Grant, Granted, Refusal, Released, RunId, Stage, Ticket};
 pub use rules::{LaneRule, PickParams, Rules};
+pub use shed::Shed;
 pub use table::Load;
 pub use trust::Workers;
 pub use why::{Course, Wait, Why};
@@ -55,6 +57,7 @@ use choose::View;
 use homes::Homes;
 use queue::LaneQueue;
 use running::{Run, Running};
+use shed::Door;
 use table::Table;
 
 /// Slots and queues of one service. `W` is whatever the caller wakes a waiter by.
@@ -62,6 +65,8 @@ pub struct Dispatcher<W> {
     table: Table,
     homes: Homes,
     lanes: [LaneQueue<W>; Lane::MOST],
+    /// Who may wait in them.
+    doors: [Door; Lane::MOST],
     running: Running,
     /// Requests that hold a worker, by lane.
     held: [usize; Lane::MOST],
@@ -149,6 +154,7 @@ impl<W> Dispatcher<W> {
             table: Table::new(),
             homes: Homes::default(),
             lanes: std::array::from_fn(|_| LaneQueue::new()),
+            doors: std::array::from_fn(|lane| Door::new(Lane::new(lane), now)),
             running: Running::default(),
             held: [0; Lane::MOST],
             late: VecDeque::new(),

@@ -28,12 +28,17 @@ pub struct Load {
     pub streaming: u32,
     /// Workers that others hold, by the agent's word.
     pub foreign: u32,
+    /// Workers that this balancer may count on, by the agent's word; `None`: as many as others do not hold.
+    pub granted: Option<u32>,
 }
 
 impl Load {
     /// Workers that this balancer may use.
     pub fn limit(&self) -> u32 {
-        self.believed.saturating_sub(self.foreign).max(1)
+        let granted = self.granted.map_or(self.believed, |granted| granted.min(self.believed));
+        // What other balancers hold of their own shares is not taken from this one's.
+        let theirs = self.granted.map_or(0, |granted| self.workers.saturating_sub(granted));
+        granted.saturating_sub(self.foreign.saturating_sub(theirs)).max(1)
     }
 
     /// Whether a worker is free.

@@ -86,11 +86,13 @@ impl<W> Scheduler<W> {
     pub fn new(now: Instant, settings: Settings, mut rng: fastrand::Rng) -> Self {
         let predictor = Predictor::new(settings.urls, UrlSeed::random(&mut rng));
         let hold_until = now + settings.startup_hold;
+        let mut dispatcher = Dispatcher::new(now, settings.queue_length, hold_until, settings.pick, rng);
+        dispatcher.set_longest_waits(settings.small_wait, settings.large_wait);
         Self {
             settings,
             predictor,
             learner: Learner::default(),
-            dispatcher: Dispatcher::new(now, settings.queue_length, hold_until, settings.pick, rng),
+            dispatcher,
             plan: ServicePlan::default(),
             counted: HashMap::new(),
             counts: figures::Reclassified::default(),
@@ -115,9 +117,6 @@ impl<W> Scheduler<W> {
         if avoid.is_empty() {
             self.learner.arrived(ask.key.class, judgement.lane);
         }
-        if let Some(wait) = self.expected_refusal(judgement.lane) {
-            return (Arrival::Refused(wait), judgement);
-        }
         let demand = self.demand(now, ask, &judgement);
         (self.dispatcher.arrive(now, demand, avoid, waiter), judgement)
     }
@@ -125,6 +124,11 @@ impl<W> Scheduler<W> {
     /// See [`Dispatcher::leave`].
     pub fn leave(&mut self, ticket: Ticket) -> Option<W> {
         self.dispatcher.leave(ticket)
+    }
+
+    /// See [`Dispatcher::retry_after`].
+    pub fn retry_after(&mut self, lane: Lane, now: Instant) -> u8 {
+        self.dispatcher.retry_after(lane, now)
     }
 
     /// See [`Dispatcher::next_grant`].
@@ -154,6 +158,11 @@ impl<W> Scheduler<W> {
 
     pub fn set_foreign(&mut self, id: InstanceId, workers: u32) {
         self.dispatcher.set_foreign(id, workers);
+    }
+
+    /// See [`Dispatcher::set_granted`].
+    pub fn set_granted(&mut self, id: InstanceId, workers: Option<u32>) {
+        self.dispatcher.set_granted(id, workers);
     }
 
     pub fn remove_instance(&mut self, id: InstanceId) {

@@ -129,9 +129,10 @@ impl Explanation {
             Refusal::NoInstance => "no instance that may serve it is up".to_owned(),
             Refusal::QueueFull => "the queue is full".to_owned(),
             Refusal::TooLate => format!(
-                "it would wait for about {}, longer than {} requests may",
+                "it would wait for about {}, longer than it may: {} requests may wait for {} at present",
                 time(self.lane.expected_wait_ms),
-                self.lane.name
+                self.lane.name,
+                time(self.lane.longest_wait_ms.unwrap_or(f64::INFINITY))
             ),
         }
     }
