@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -70,7 +70,7 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// Accepts until a stop is requested, then waits for the connections to end.
+    /// Accepts until a stop is requested or a successor has taken over, then waits for the connections to end.
     pub async fn run(self: Rc<Self>, listener: tokio::net::TcpListener) {
         self.accept(listener.into()).await;
     }
@@ -86,7 +86,7 @@ impl<H: Handler> Server<H> {
                     Err(error) => self.accept_failed(error).await,
                 },
                 Some(_ended) = connections.join_next() => {}
-                () = self.stop.requested() => break,
+                () = self.stop.leaving() => break,
             }
         }
         drop(acceptor);
@@ -260,6 +260,10 @@ impl<H: Handler> Server<H> {
         }
         if version < Version::HTTP_11 && !response.headers().contains_key(header::CONTENT_LENGTH) {
             mark.end_with_connection();
+        }
+        if self.stop.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // The client is told with an answer. A connection that is closed while it is idle may meet a request.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         peer.response_began();
         response.body_mut().exchange = Some(mark);
