@@ -228,11 +228,8 @@ impl ControlPlane {
 /// Resolves when the admin address is to be served no more: its successor does, or the data path has ended.
 async fn until_superfluous(stop: Watch, succession: Watch) {
     tokio::select! {
-        () = stop.requested() => return,
-        () = succession.leaving() => {}
-    }
-    if succession.stage() != Stage::HandedOver {
-        stop.requested().await;
+        () = stop.requested() => {}
+        () = succession.succeeded() => {}
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sluice_process::Shutdown;
 use sluice_process::upgrade::{Incumbent, Predecessor, Wire};
 use sluice_proto::{Report, ServiceName};
 

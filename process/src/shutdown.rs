@@ -75,6 +75,14 @@ impl Watch {
         self.reached(Stage::HandedOver).await;
     }
 
+    /// Resolves once a successor has taken over; never if stopping was asked for before.
+    pub async fn succeeded(&self) {
+        self.leaving().await;
+        if self.stage() != Stage::HandedOver {
+            std::future::pending().await
+        }
+    }
+
     /// Whether nothing new is to be accepted.
     pub fn is_leaving(&self) -> bool {
         self.stage() >= Stage::HandedOver

@@ -27,6 +27,11 @@ impl Inherited {
         Self { sockets: Mutex::new(sockets), names, former: Sockets::default() }
     }
 
+    /// The service manager gave none, or they are not for this.
+    pub fn none() -> Self {
+        Self { sockets: Mutex::new(ListenFd::empty()), names: Vec::new(), former: Sockets::default() }
+    }
+
     /// And those of the process that this one takes over from.
     pub fn after(self, former: &Sockets) -> Self {
         Self { former: former.clone(), ..self }
