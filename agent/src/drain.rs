@@ -92,6 +92,32 @@ async fn gracefully(shared: &Arc<Shared>, data: &DataPath) {
     }
 }
 
+/// Finishes what is under way while a successor takes what comes. Balancers are told nothing: that is the successor's.
+pub async fn see_out_succeeded(shared: &Arc<Shared>, data: &DataPath, asked: &Watch) {
+    data.stop.hand_over();
+    let finished = async {
+        data.all_ended().await;
+        // Requests of the clock are none of the data path's.
+        shared.activity.quiet().await;
+    };
+    let hurried = async {
+        asked.requested().await;
+        data.stop.trigger();
+        std::future::pending::<()>().await
+    };
+    tokio::select! {
+        biased;
+        () = asked.now() => {}
+        ended = timeout(shared.config.drain_timeout, finished) => if ended.is_err() {
+            tracing::warn!("what did not end within the drain timeout is cut");
+        },
+        () = hurried => {}
+    }
+    shared.gate.close();
+    data.stop.trigger_now();
+    data.all_ended().await;
+}
+
 /// Resolves when a report with this version of the state (or a later one) was tried with every balancer.
 async fn heard(shared: &Arc<Shared>, version: u64) {
     let mut reports = shared.published.subscribe();

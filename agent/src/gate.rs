@@ -1,19 +1,23 @@
 //! The way to the instance: as many requests at a time as it has workers, a short queue in front.
 
+mod lending;
+
 use std::{
-    future::Future,
+    future::{Future, pending},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use sluice_relay::{Failure, RetryAfter};
 use tokio::{
-    sync::{Semaphore, SemaphorePermit, TryAcquireError},
+    sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError},
     time::timeout,
 };
+
+pub use lending::{give_back, lend};
 
 /// First come, first served. Leaving the queue, by whatever way, gives the place back.
 #[derive(Debug)]
@@ -31,6 +35,11 @@ struct Permits {
     free: Semaphore,
     /// Given out beyond those that there are: the next that come back are kept.
     owed: AtomicUsize,
+    /// A successor has those that are not needed here: see [`lending`].
+    is_lent: AtomicBool,
+    /// As many as it has.
+    away: AtomicUsize,
+    changed: Notify,
 }
 
 /// The right to occupy one worker, until dropped.
@@ -49,10 +58,17 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.permits.take_back(1);
+        self.permits.tell();
+    }
+}
+
+impl Permits {
+    /// `count` come back: to pay what is owed, or to be given out again.
+    fn take_back(&self, count: usize) {
         let less = |owed: usize| owed.checked_sub(1);
-        if self.permits.owed.fetch_update(Relaxed, Relaxed, less).is_err() {
-            self.permits.free.add_permits(1);
-        }
+        let free = (0..count).filter(|_| self.owed.fetch_update(Relaxed, Relaxed, less).is_err()).count();
+        self.free.add_permits(free);
     }
 }
 
@@ -80,7 +96,13 @@ impl Gate {
     pub fn new(workers: u32, places: u32, patience: Duration) -> Self {
         let workers = workers as usize;
         Self {
-            permits: Arc::new(Permits { free: Semaphore::new(workers), owed: AtomicUsize::new(0) }),
+            permits: Arc::new(Permits {
+                free: Semaphore::new(workers),
+                owed: AtomicUsize::new(0),
+                is_lent: AtomicBool::new(false),
+                away: AtomicUsize::new(0),
+                changed: Notify::new(),
+            }),
             workers,
             places: places as usize,
             patience,
@@ -98,6 +120,7 @@ impl Gate {
             Err(TryAcquireError::NoPermits) => {}
         }
         let _place = self.take_place()?;
+        self.permits.tell();
         tokio::select! {
             biased;
             acquired = timeout(self.patience, self.permits.free.acquire()) => match acquired {
@@ -105,10 +128,18 @@ impl Gate {
                 Ok(Err(_closed)) => Err(Refusal::Closed),
                 Err(_elapsed) => Err(Refusal::Timeout),
             },
-            () = extra => {
+            () = self.unless_lent(extra) => {
                 self.permits.owed.fetch_add(1, Relaxed);
                 Ok(Permit { permits: self.permits.clone(), is_extra: true })
             }
+        }
+    }
+
+    /// Never more than one beyond the workers: whom to let in is the successor's to say, once there is one.
+    async fn unless_lent(&self, extra: impl Future<Output = ()>) {
+        extra.await;
+        if self.permits.is_lent.load(Relaxed) {
+            pending::<()>().await;
         }
     }
 

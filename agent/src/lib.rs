@@ -48,9 +48,10 @@ pub mod report;
 pub mod shared;
 mod start;
 pub mod state;
+pub mod succession;
 
 pub use config::{Config, Options};
-pub use start::{Running, run, start};
+pub use start::{Running, run, start, start_after};
 
 /// The name that metrics and log lines know this program by.
 pub const PROGRAM: &str = "sluice-agent";

@@ -1,17 +1,23 @@
 //! From a configuration to threads at work, and back.
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use prometheus::Registry;
 use sluice_process::{
     Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, descriptors,
     metrics::registry, run_on_own_thread, shutdown, supervisor,
+    Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, metrics::registry,
+    run_on_own_thread, shutdown, supervisor,
+    upgrade::{Heritage, Predecessor, Sockets, UpgradeMetrics, Upgrades},
 };
 use sluice_proto::{BootId, InstanceName, Measured, Target};
-use sluice_relay::{Spool, listen, metrics::RelayMetrics, spool::SpoolMetrics, threads::DataThreads};
+use sluice_relay::{
+    Spool,
+    listen::{self, Inherited, Listener, Place, Protocol},
+    metrics::RelayMetrics,
+    spool::SpoolMetrics,
+    threads::DataThreads,
+};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -39,6 +45,7 @@ use crate::{
     report::{Collector, GrantTo, Identity, Link, Sender},
     shared::{Shared, register_gauges},
     state::StateCell,
+    succession::{Inheritance, Succession},
 };
 
 /// An agent at work. Dropped, it stops at once unless somebody else holds its [`Shutdown`].
@@ -92,16 +99,34 @@ impl Running {
 /// [`RunError::Failed`] if an address is taken or a thread can not be started.
 pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     descriptors::raise();
+    start_after(None, config, shutdown).map(|(running, _nobody_inherits)| running)
+}
+
+/// As [`start`], with the sockets and the knowledge of `predecessor` if there is one, which is relieved once all runs.
+/// Also what there is to hand over in turn: as long as that is held, its addresses are listened on.
+///
+/// # Errors
+/// As [`start`], or if the predecessor goes on after all.
+pub fn start_after(
+    predecessor: Option<Predecessor>,
+    config: Config,
+    shutdown: Shutdown,
+) -> Result<(Running, Heritage<Succession>), RunError> {
+    let generation = predecessor.as_ref().map_or(0, Predecessor::generation);
+    let former = predecessor.as_ref().map_or_else(Sockets::default, |old| old.sockets().clone());
+    let sockets = Sockets::default();
+    let inheritance = predecessor.map(Inheritance::of);
     let token = config.token_file.as_ref().map(TokenFile::open).transpose()?.map(Arc::new);
-    let listeners = listeners(&config)?;
-    let data_addr = match listeners.first() {
-        Some(listener) => Some(listener.local_addr().map_err(RunError::failed)?),
-        None => None,
-    };
-    let admin = AdminServer::bind(config.admin).map_err(RunError::failed)?;
+    let (data_addr, listeners) = listeners(&config, &former, &sockets)?;
+    let admin = AdminServer::inherit(config.admin, &former, &sockets).map_err(RunError::failed)?;
     let registry = registry(PROGRAM, env!("CARGO_PKG_VERSION"));
+    let upgrades = UpgradeMetrics::register(&registry, generation);
     let readiness = Arc::new(Readiness::new());
-    let shared = share(config, data_addr, &registry, readiness.clone())?;
+    let mut gate = Gate::new(config.workers, config.queue_length, config.queue_timeout);
+    if inheritance.is_some() {
+        gate = gate.without_permits();
+    }
+    let shared = share(config, gate, data_addr, &registry, readiness.clone())?;
     let followers = followers(&shared, &registry)?;
     let relay = RelayMetrics::register(&registry);
     register_gauges(&shared, &registry);
@@ -120,7 +145,7 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
         Sender::new(client.clone(), link.clone(), grant, token.clone(), shared.config.interval, reports)
     };
     let admin_addr = admin.local_addr();
-    let control = Control {
+    let mut control = Control {
         probe: Probe::new(shared.config.instance.clone(), &shared.config.health).map_err(RunError::failed)?,
         collector: Collector::new(shared.clone(), fastrand::Rng::new()),
         clocks,
@@ -131,6 +156,7 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
         data: DataPath { stop, threads, ended: ended_seen },
         shared: shared.clone(),
         asked: shutdown.watch(),
+        lent: None,
     };
     // Before the control thread, which takes an end of theirs for a failure. If that thread can not be started, the
     // last hold on `stop` goes with it, and these end by themselves.
@@ -141,13 +167,18 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
         None => None,
     };
     drop(ended);
+    if let Some(inheritance) = inheritance {
+        control.lent = inheritance.claim(&shared)?;
+    }
     let control =
         run_on_own_thread("agent-control", move || control::run(control)).map_err(RunError::failed)?;
     let address = shared.identity.address.clone();
-    Ok(Running { data_addr, admin_addr, address, control, data, _shutdown: shutdown })
+    let incumbent = Succession::new(shared);
+    let heritage = Heritage { sockets, generation, metrics: upgrades, incumbent };
+    Ok((Running { data_addr, admin_addr, address, control, data, _shutdown: shutdown }, heritage))
 }
 
-/// [`start`], then SIGTERM and SIGINT until the end: what the program does.
+/// [`start`], then SIGTERM, SIGINT and SIGUSR2 until the end: what the program does.
 ///
 /// # Errors
 /// As [`start`] and [`Running::join`].
@@ -159,21 +190,32 @@ pub fn run(config: Config) -> Result<(), RunError> {
         let signals = tokio::spawn(shutdown::signals(shutdown.clone()));
         // Lets the handlers be installed, or an early signal would kill a half-started agent.
         tokio::task::yield_now().await;
-        let mut running = start(config, shutdown)?;
+        let upgrades = Upgrades::watch(&shutdown)?;
+        let predecessor = Predecessor::find(PROGRAM, env!("CARGO_PKG_VERSION")).map_err(RunError::failed)?;
+        let (mut running, heritage) = start_after(predecessor, config, shutdown)?;
         supervisor::ready();
+        upgrades.offer(heritage)?;
         running.ended().await;
         signals.abort();
         running.join()
     })
 }
 
-fn listeners(config: &Config) -> Result<Vec<TcpListener>, RunError> {
-    match config.path {
-        Path::Inline { listen } => {
-            listen::bind(listen, usize::from(config.threads)).map_err(RunError::failed)
-        }
-        Path::Passive => Ok(Vec::new()),
-    }
+/// Where requests are taken, and each data thread's part of it; in mode passive there is none.
+fn listeners(
+    config: &Config,
+    former: &Sockets,
+    heritage: &Sockets,
+) -> Result<(Option<SocketAddr>, Vec<Vec<Listener>>), RunError> {
+    let Path::Inline { listen } = config.path else { return Ok((None, Vec::new())) };
+    let (place, threads) = (Place::Ip(listen), usize::from(config.threads));
+    let sockets =
+        listen::open(&place, threads, &Inherited::none().after(former)).map_err(RunError::failed)?;
+    listen::bequeath(&place, &sockets, heritage).map_err(RunError::failed)?;
+    let address = sockets[0].ip_address().map_err(RunError::failed)?;
+    let listener = |socket| Listener { socket, protocol: Protocol::default() };
+    let shares = listen::spread(&sockets, threads).map_err(RunError::failed)?;
+    Ok((address, shares.into_iter().map(|share| share.into_iter().map(listener).collect()).collect()))
 }
 
 /// Those who learn of requests that do not come through here.
@@ -203,6 +245,7 @@ fn figures(config: &Config) -> Figures {
 
 fn share(
     config: Config,
+    gate: Gate,
     data_addr: Option<SocketAddr>,
     registry: &Registry,
     readiness: Arc<Readiness>,
@@ -222,7 +265,7 @@ fn share(
         identity: identity(&config, data_addr)?,
         started,
         releases,
-        gate: Gate::new(config.workers, config.queue_length, config.queue_timeout),
+        gate,
         activity: Arc::new(Activity::default()),
         recorder: Recorder::new(started),
         compressor: Compressor::start(&config.compress, registry).map_err(RunError::failed)?,

@@ -32,4 +32,5 @@ pub mod pool;
 pub mod replay;
 pub mod run;
 pub mod saved;
+pub mod succession;
 pub mod top;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use sluice_process::RunError;
+use sluice_process::upgrade::Sockets;
 use sluice_relay::listen::{self, Inherited, ListenSpec, Listener, Protocol, Socket};
 use sluice_relay::tls::{Certificates, TlsMetrics};
 use tokio::time::sleep;
@@ -19,27 +20,38 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub struct Listeners {
     /// IP addresses as bound, in the order of the configuration.
     pub addresses: Vec<SocketAddr>,
-    /// Each of them once per data thread.
+    /// Each of them at least once per data thread.
     pub per_thread: Vec<Vec<Listener>>,
     pub certificates: Vec<Arc<Certificates>>,
 }
 
 impl Listeners {
+    /// By the sockets of the process before this one where it listened on the same; `heritage` gets duplicates of all,
+    /// for the next.
+    ///
     /// # Errors
     /// A place that can not be listened on, or a certificate that can not be used any more.
-    pub fn open(config: &Config, registry: &Registry) -> Result<Self, RunError> {
+    pub fn open(
+        config: &Config,
+        registry: &Registry,
+        former: &Sockets,
+        heritage: &Sockets,
+    ) -> Result<Self, RunError> {
         let metrics = TlsMetrics::register(registry);
-        let inherited = Inherited::from_env();
+        let inherited = Inherited::from_env().after(former);
         let per_thread = (0..config.threads).map(|_| Vec::new()).collect();
         let mut all = Self { addresses: Vec::new(), per_thread, certificates: Vec::new() };
         for spec in &config.listen {
             let sockets = listen::open(&spec.place, config.threads, &inherited).map_err(RunError::failed)?;
+            listen::bequeath(&spec.place, &sockets, heritage).map_err(RunError::failed)?;
             let address = sockets[0].ip_address().map_err(RunError::failed)?;
             all.addresses.extend(address);
             let protocol = all.protocol(spec, &metrics)?;
             announce(spec, &sockets[0], address);
-            for (thread, socket) in all.per_thread.iter_mut().zip(sockets) {
-                thread.push(Listener { socket, protocol: protocol.clone() });
+            let shares = listen::spread(&sockets, config.threads).map_err(RunError::failed)?;
+            for (thread, share) in all.per_thread.iter_mut().zip(shares) {
+                let listener = |socket| Listener { socket, protocol: protocol.clone() };
+                thread.extend(share.into_iter().map(listener));
             }
         }
         Ok(all)

@@ -7,6 +7,7 @@ use sluice_balancer::config::{Config, Options};
 use sluice_balancer::{demo, replay, run, top};
 use sluice_process::config::{over_file, to_toml};
 use sluice_process::exit::report;
+use sluice_process::upgrade::{Predecessor, Upgrades};
 use sluice_process::{RunError, Shutdown, logging, run_on_own_thread, supervisor};
 
 /// Adaptive HTTP load balancer for application servers with few workers
@@ -69,8 +70,12 @@ fn serve(options: Options) -> Result<(), RunError> {
     let _runs_to_the_end =
         run_on_own_thread("signals", move || sluice_process::shutdown::signals(for_signals))
             .map_err(RunError::failed)?;
-    let running = run::start(&config, &shutdown)?;
+    let upgrades = Upgrades::watch(&shutdown)?;
+    let predecessor =
+        Predecessor::find("sluice-balancer", env!("CARGO_PKG_VERSION")).map_err(RunError::failed)?;
+    let (running, heritage) = run::start_after(predecessor, &config, &shutdown)?;
     supervisor::ready();
+    upgrades.offer(heritage)?;
     running.join()
 }
 

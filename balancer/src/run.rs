@@ -10,6 +10,8 @@ use sluice_process::admin::AdminServer;
 use sluice_process::control::OwnThread;
 use sluice_process::descriptors;
 use sluice_process::openmetrics::{Exemplars, Exposition};
+use sluice_process::shutdown::Stage;
+use sluice_process::upgrade::{Heritage, Predecessor, Sockets, UpgradeMetrics};
 use sluice_process::{Readiness, RunError, Shutdown, TokenFile, Watch, run_on_own_thread, supervisor};
 use sluice_relay::Doors;
 use sluice_relay::head::Position;
@@ -31,6 +33,7 @@ use crate::metrics::RequestMetrics;
 use crate::observe::{Exporter, Observers};
 use crate::pool::{ClassTable, Directory, Service, now};
 use crate::saved::SavedService;
+use crate::succession::{Inheritance, Succession};
 
 /// A balancer at work.
 pub struct Running {
@@ -51,12 +54,28 @@ pub struct Running {
 /// # Errors
 /// If an address is taken, the token can not be read or a thread can not be started.
 pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> {
+    start_after(None, config, shutdown).map(|(running, _nobody_inherits)| running)
+}
+
+/// As [`start`], with the sockets and the knowledge of `predecessor` if there is one, which is relieved once all runs.
+/// Also what there is to hand over in turn: as long as that is held, its addresses are listened on.
+///
+/// # Errors
+/// As [`start`], or if the predecessor goes on after all.
+pub fn start_after(
+    predecessor: Option<Predecessor>,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<(Running, Heritage<Succession>), RunError> {
+    let generation = predecessor.as_ref().map_or(0, Predecessor::generation);
+    let former = predecessor.as_ref().map_or_else(Sockets::default, |old| old.sockets().clone());
+    let (inheritance, sockets) = (Inheritance::of(predecessor.as_ref()), Sockets::default());
     descriptors::raise();
     let token = config.token_file.as_ref().map(|path| TokenFile::open(path).map(Arc::new)).transpose()?;
     let registry = sluice_process::metrics::registry("sluice-balancer", env!("CARGO_PKG_VERSION"));
     let readiness = Arc::new(Readiness::new());
     let exemplars = Exemplars::default();
-    let (directory, words) = directory(config, &registry, &exemplars);
+    let (directory, words) = directory(config, &registry, &exemplars, &inheritance);
     let directory = Arc::new(directory);
     let log = |metrics: &ControlMetrics| {
         let (params, file) = (config.service_limits.plan, config.decision_log.clone());
@@ -64,6 +83,7 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     };
     let state =
         ControlState::new(directory.clone(), &config.instances, words, &registry, readiness.clone(), log);
+    state.take_over(inheritance.reports());
     let keeper = config.state_dir.clone().map(|dir| Keeper::new(state.clone(), dir));
     PoolCollector::register(&registry, &state);
     DecisionCollector::register(&registry, &state);
@@ -82,9 +102,11 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
     });
 
     // All that can be refused comes before the first thread.
-    let admin_server = AdminServer::bind(config.admin).map_err(RunError::failed)?;
+    let admin_server = AdminServer::inherit(config.admin, &former, &sockets).map_err(RunError::failed)?;
     let admin = admin_server.local_addr();
-    let Listeners { addresses: listen, per_thread, certificates } = Listeners::open(config, &registry)?;
+    let Listeners { addresses: listen, per_thread, certificates } = 
+        Listeners::open(config, &registry, &former, &sockets)?;
+    let metrics = UpgradeMetrics::register(&registry, generation);
     let router = control::router(&state, Exposition { registry, exemplars }, readiness, token);
     let control = ControlPlane {
         state: state.clone(),
@@ -108,7 +130,12 @@ pub fn start(config: &Config, shutdown: &Shutdown) -> Result<Running, RunError> 
             "instances are yet to come: beside each one run sluice-agent --balancer http://{admin} --instance ADDR --listen ADDR"
         );
     }
-    Ok(Running { listen, admin, state, keeper, observers, data, control, control_stop })
+    if let Some(predecessor) = predecessor {
+        predecessor.relieve().map_err(RunError::failed)?;
+        state.save_soon();
+    }
+    let heritage = Heritage { sockets, generation, metrics, incumbent: Succession::new(state.clone()) };
+    Ok((Running { listen, admin, state, keeper, observers, data, control, control_stop }, heritage))
 }
 
 impl Running {
@@ -134,13 +161,19 @@ impl Running {
 }
 
 /// The services with what is known of them, and the operator's words on their instances.
-fn directory(config: &Config, registry: &Registry, exemplars: &Exemplars) -> (Directory, Vec<(Key, Word)>) {
+fn directory(
+    config: &Config,
+    registry: &Registry,
+    exemplars: &Exemplars,
+    inheritance: &Inheritance,
+) -> (Directory, Vec<(Key, Word)>) {
     let metrics = RequestMetrics::register(registry, exemplars, config.metric_classes);
     let mut words = Vec::new();
     let service = |spec: &ServiceSpec| {
         let metrics = metrics.for_service(spec.name.as_str());
         let classes = ClassTable::new(config.max_classes, metrics, spec.class_rules.clone(), now());
-        let saved = config.state_dir.as_ref().and_then(|dir| dir.load(&spec.name));
+        let on_disk = || config.state_dir.as_ref().and_then(|dir| dir.load(&spec.name));
+        let saved = inheritance.learned(&spec.name).or_else(on_disk);
         let known = saved.map(|SavedService { operator, templates, learned, .. }| {
             words.extend(operator.into_iter().map(|(name, word)| ((spec.name.clone(), name), word)));
             classes.adopt(templates);
@@ -178,10 +211,15 @@ impl ControlPlane {
             tokio::task::spawn(reopen_on_hangup(observers));
         }
         let exporting = self.exporter.map(|exporter| tokio::task::spawn(exporter.run()));
-        tokio::task::spawn(limit_drain(self.state, self.shutdown, self.drain_timeout));
-        let stop = self.stop;
-        let served = server.serve(router, async move { stop.requested().await }).await;
-        supervisor::stopping();
+        tokio::task::spawn(limit_drain(self.state, self.shutdown.clone(), self.drain_timeout));
+        let (stop, succession) = (self.stop, self.shutdown.watch());
+        let served = server.serve(router, until_superfluous(stop.clone(), succession.clone())).await;
+        if served.is_ok() {
+            stop.requested().await;
+        }
+        if succession.stage() != Stage::HandedOver {
+            supervisor::stopping();
+        }
         if let Some(exporting) = exporting
             && let Err(error) = exporting.await
         {
@@ -191,12 +229,20 @@ impl ControlPlane {
     }
 }
 
+/// Resolves when the admin address is to be served no more: its successor does, or the data path has ended.
+async fn until_superfluous(stop: Watch, succession: Watch) {
+    tokio::select! {
+        () = stop.requested() => {}
+        () = succession.succeeded() => {}
+    }
+}
+
 /// How often a stop says what it waits for.
 const TELL_DRAIN: Duration = Duration::from_secs(5);
 
 /// Says what a stop waits for, and cuts it off after `timeout`.
 async fn limit_drain(state: Arc<ControlState>, shutdown: Shutdown, timeout: Duration) {
-    shutdown.watch().requested().await;
+    shutdown.watch().leaving().await;
     tracing::info!("stopping: finishing what is under way, for at most {timeout:?}");
     let mut left = timeout;
     while !left.is_zero() {

@@ -1,8 +1,9 @@
-//! What both programs need around the relay: configuration, logs, admin server, token, signals.
+//! What both programs need around the relay: configuration, logs, admin server, token, signals, upgrades.
 //!
 //! ```text
 //!  flags + environment + file ──config──► options ──► the program's own checked types
 //!  SIGTERM, SIGINT ──shutdown──► every runtime
+//!  SIGUSR2 ──upgrade──► a new process gets the sockets and what is known
 //!  control thread:  admin (metrics, readiness, token) ◄── operators, agents, scrapers
 //!  main: Result<(), RunError> ──exit──► 0, 1 or 2 and one line on stderr
 //! ```
@@ -24,6 +25,7 @@ pub mod readiness;
 pub mod shutdown;
 pub mod supervisor;
 pub mod token;
+pub mod upgrade;
 
 pub use config::{ByteSize, ConfigError, Span};
 pub use control::run_on_own_thread;

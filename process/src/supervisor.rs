@@ -6,7 +6,7 @@ use sd_notify::NotifyState;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::Watch;
+use crate::{Watch, shutdown::Stage};
 
 /// Work can come: what waits for this program may start.
 pub fn ready() {
@@ -17,6 +17,12 @@ pub fn ready() {
 /// [`keep_informed`] has its turn.
 pub fn stopping() {
     tell(NotifyState::Stopping);
+}
+
+/// Another process does the work from now on. systemd takes this from the main process alone, whose word it then is no
+/// more.
+pub fn succeeded_by(pid: u32) {
+    tell(NotifyState::MainPid(pid));
 }
 
 /// Says that it is alive as often as is wanted (`WatchdogSec=`), and that it is stopping. To be run where it stops if
@@ -34,8 +40,12 @@ pub async fn keep_informed(stop: Watch) {
     };
     tokio::select! {
         () = alive => {}
-        () = stop.requested() => stopping(),
+        () = stop.leaving() => {}
     }
+    if stop.stage() == Stage::HandedOver {
+        return; // the successor speaks for the service
+    }
+    stopping();
     alive_until_the_end().await;
 }
 

@@ -93,7 +93,7 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// Accepts until a stop is requested, then waits for the connections to end.
+    /// Accepts until a stop is requested or a successor has taken over, then waits for the connections to end.
     pub async fn run(self: Rc<Self>, listener: tokio::net::TcpListener) {
         self.accept(listener.into()).await;
     }
@@ -110,7 +110,7 @@ impl<H: Handler> Server<H> {
                     Err(error) => self.accept_failed(error).await,
                 },
                 Some(_ended) = connections.join_next() => {}
-                () = self.stop.requested() => break,
+                () = self.stop.leaving() => break,
             }
         }
         drop(acceptor);
@@ -341,6 +341,10 @@ impl<H: Handler> Server<H> {
         }
         if version < Version::HTTP_11 && !response.headers().contains_key(header::CONTENT_LENGTH) {
             mark.end_with_connection();
+        }
+        if self.stop.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // The client is told with an answer. A connection that is closed while it is idle may meet a request.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         peer.response_began();
         response.body_mut().exchange = Some(mark);

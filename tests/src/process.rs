@@ -43,6 +43,11 @@ fn programs() -> &'static PathBuf {
     })
 }
 
+/// Where a program is.
+pub fn program(name: &str) -> PathBuf {
+    programs().join(name)
+}
+
 /// Runs a program to its end.
 pub fn run(program: &str, arguments: &str) -> Output {
     command(program, arguments).output().expect("the program can be started")

@@ -16,11 +16,17 @@ mod classes;
 mod exchange;
 mod handler;
 
-use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use sluice_process::Watch;
-use sluice_relay::{Doors, Upstreams, metrics::RelayMetrics, server::Server, threads::DataThreads};
-use tokio::{sync::watch, task::spawn_local, time::sleep};
+use sluice_relay::{
+    Doors, Upstreams, listen::Listener, metrics::RelayMetrics, server::Server, threads::DataThreads,
+};
+use tokio::{
+    sync::watch,
+    task::{JoinSet, spawn_local},
+    time::sleep,
+};
 
 use crate::shared::Shared;
 use handler::AgentHandler;
@@ -28,13 +34,13 @@ use handler::AgentHandler;
 /// After a stop at once: time for connections to be closed in order.
 const FAREWELL: Duration = Duration::from_millis(250);
 
-/// Starts a thread per listener. They run until `stop`; each adds one to `ended` when it is over, even by a panic.
+/// Starts a thread per share of the listeners. They run until `stop`; each adds one to `ended` when it is over, even by a panic.
 ///
 /// # Errors
 /// If a thread can not be started.
 pub fn start(
     shared: &Arc<Shared>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Vec<Listener>>,
     relay: &RelayMetrics,
     stop: &Watch,
     ended: &watch::Sender<usize>,
@@ -46,7 +52,7 @@ pub fn start(
         stop: stop.clone(),
         ended: ended.clone(),
     };
-    DataThreads::start("agent-data", listeners, move |listener| seat.clone().serve(listener))
+    DataThreads::start("agent-data", listeners, move |share| seat.clone().serve(share))
 }
 
 /// What one thread needs.
@@ -60,12 +66,8 @@ struct Seat {
 }
 
 impl Seat {
-    async fn serve(self, listener: TcpListener) {
+    async fn serve(self, listeners: Vec<Listener>) {
         let _note = EndNote(self.ended);
-        let listener = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => return tracing::error!(%error, "can not take requests"),
-        };
         let limits = &self.shared.config.limits;
         let upstreams = Upstreams::new(limits.upstream.clone(), self.relay.clone());
         spawn_local(upstreams.clone().sweep());
@@ -76,10 +78,18 @@ impl Seat {
             sleep(FAREWELL).await;
         };
         tokio::select! {
-            () = server.run(listener) => {}
+            () = serve_all(&server, listeners) => {}
             () = cut => {}
         }
     }
+}
+
+async fn serve_all(server: &Rc<Server<AgentHandler>>, listeners: Vec<Listener>) {
+    let mut serving = JoinSet::new();
+    for listener in listeners {
+        serving.spawn_local(server.clone().listen(listener));
+    }
+    while serving.join_next().await.is_some() {}
 }
 
 /// Counts an end of a thread when dropped.

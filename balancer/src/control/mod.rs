@@ -35,7 +35,7 @@ use sluice_process::{Readiness, TokenFile};
 pub use decision_metrics::DecisionCollector;
 pub use decisions::{DecisionFile, DecisionLog};
 pub use events::{Event, Events};
-pub use keeper::Keeper;
+pub use keeper::{Keeper, saved};
 pub use pool_metrics::{ControlMetrics, PoolCollector};
 pub use state::{ControlState, Unwanted};
 pub use ticker::run as run_ticker;

@@ -1,6 +1,7 @@
 //! What the control plane knows, and how it reaches the pool.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
@@ -35,6 +36,8 @@ pub struct ControlState {
     pub(super) histories: Mutex<HashMap<ServiceName, History>>,
     /// The operator said something that is to outlive a restart.
     pub(super) save_soon: Notify,
+    /// A successor has taken over: agents report to it, and it keeps what is learned.
+    succeeded: AtomicBool,
     readiness: Arc<Readiness>,
     membership: Mutex<Membership>,
     plan: ArcSwap<Plan>,
@@ -71,6 +74,7 @@ impl ControlState {
             live: Live::default(),
             histories: Mutex::default(),
             save_soon: Notify::new(),
+            succeeded: AtomicBool::new(false),
             readiness,
             membership: Mutex::default(),
             plan: ArcSwap::default(),
@@ -117,6 +121,15 @@ impl ControlState {
         Ok(PlanReply { classification, used, wanted, ..self.reply(&key) })
     }
 
+    /// Takes in what agents reported last to the process before this one.
+    pub fn take_over(&self, reports: impl Iterator<Item = Report>) {
+        for report in reports {
+            if let Err(unwanted) = self.report(&report) {
+                tracing::info!(instance = %report.name, "no longer of use: {unwanted}");
+            }
+        }
+    }
+
     /// The operator's word on an instance; `None` if there is none of that name.
     pub fn operate(&self, key: &Key, word: Word) -> Option<Routing> {
         let mut membership = self.membership();
@@ -130,7 +143,7 @@ impl ControlState {
             format!("the operator says {word:?}").to_lowercase(),
         ));
         self.replan();
-        self.save_soon.notify_one();
+        self.save_soon();
         Some(routing)
     }
 
@@ -158,8 +171,26 @@ impl ControlState {
         queued as u64 + loads.map(|load| u64::from(load.working) + u64::from(load.streaming)).sum::<u64>()
     }
 
-    /// Forgets instances whose lease has ended.
+    /// Another process has taken over. This one's decisions are of no more interest, and nobody reports to it any more.
+    pub fn succeed(&self) {
+        self.succeeded.store(true, Relaxed);
+        self.decisions.close();
+    }
+
+    pub fn is_succeeded(&self) -> bool {
+        self.succeeded.load(Relaxed)
+    }
+
+    /// Saves what was learned as soon as possible.
+    pub fn save_soon(&self) {
+        self.save_soon.notify_one();
+    }
+
+    /// Forgets instances whose lease has ended. Not once reports go elsewhere: silence says nothing then.
     pub fn expire(&self) {
+        if self.is_succeeded() {
+            return;
+        }
         let last_success = |key: &Key, id: InstanceId| {
             self.directory.get(&key.0).and_then(|service| service.instance(id)).and_then(|i| i.last_success())
         };

@@ -1,5 +1,7 @@
 //! Who belongs to the site, in which state, and by whose word.
 
+mod last_report;
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::body::Timely;
+use crate::upgrade::Sockets;
 
 /// Time for a request's head, and between two requests: hyper has one timer for both. Above 60 s, the longest usual
 /// interval of scrapers and reports: a connection closed just as it is used again costs its client an error.
@@ -59,9 +60,26 @@ impl AdminServer {
     /// Takes `addr`; port 0 takes a free one. Needs no runtime, so that a taken port is told before threads start.
     pub fn bind(addr: SocketAddr) -> Result<Self, AdminError> {
         let failed = |source| AdminError::Bind { addr, source };
-        let listener = std::net::TcpListener::bind(addr).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let local_addr = listener.local_addr().map_err(failed)?;
+        std::net::TcpListener::bind(addr).and_then(Self::of).map_err(failed)
+    }
+
+    /// As [`bind`](Self::bind), by the socket in `inherited` if there is one for this address. In `heritage` there is one
+    /// then, for the next.
+    pub fn inherit(addr: SocketAddr, inherited: &Sockets, heritage: &Sockets) -> Result<Self, AdminError> {
+        let failed = |source| AdminError::Bind { addr, source };
+        let place = format!("admin {addr}");
+        let server = match inherited.take(&place).pop() {
+            Some(socket) => Self::of(socket.into()).map_err(failed)?,
+            None => Self::bind(addr)?,
+        };
+        let duplicate: OwnedFd = server.listener.try_clone().map_err(failed)?.into();
+        heritage.add(place, [duplicate]);
+        Ok(server)
+    }
+
+    fn of(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let local_addr = listener.local_addr()?;
         Ok(Self { listener, local_addr })
     }
 

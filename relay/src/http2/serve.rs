@@ -64,7 +64,7 @@ impl<H: Handler> Server<H> {
                     Verdict::Cut => Turn::Cut(Cutoff::Resets),
                 },
                 () = too_old.as_mut(), if !closing => Turn::Retire,
-                () = self.stop.requested(), if !closing => Turn::Retire,
+                () = self.stop.leaving(), if !closing => Turn::Retire,
                 () = self.stop.now() => Turn::Cut(Cutoff::Stop),
             };
             match turn {
