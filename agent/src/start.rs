@@ -7,7 +7,10 @@ use std::{
 
 use prometheus::Registry;
 use sluice_process::{
-    Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, metrics::registry,
+    Readiness, RunError, Shutdown, TokenFile,
+    admin::{Access, AdminServer},
+    control::OwnThread,
+    metrics::registry,
     run_on_own_thread, shutdown, supervisor,
 };
 use sluice_proto::{BootId, InstanceName, Measured, Target};
@@ -96,8 +99,11 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
         Some(listener) => Some(listener.local_addr().map_err(RunError::failed)?),
         None => None,
     };
-    let admin = AdminServer::bind(config.admin).map_err(RunError::failed)?;
     let registry = registry(PROGRAM, env!("CARGO_PKG_VERSION"));
+    let admin = AdminServer::bind(config.admin.addr, &registry).map_err(RunError::failed)?;
+    let admin = admin.over_tls(config.admin.tls.as_ref()).map_err(RunError::failed)?;
+    let access = Access::register(&registry, token.clone(), config.admin.asks_for_certificates());
+    let client = Sender::client(config.balancer_tls.clone()).map_err(RunError::failed)?;
     let readiness = Arc::new(Readiness::new());
     let shared = share(config, data_addr, &registry, readiness.clone())?;
     let followers = followers(&shared, &registry)?;
@@ -111,7 +117,6 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     let (ended, ended_seen) = watch::channel(0);
     let threads = listeners.len();
     let data_stop = stop.watch();
-    let client = Sender::client().map_err(RunError::failed)?;
     let sender = |link: &Arc<Link>| {
         let reports = shared.published.subscribe();
         Sender::new(client.clone(), link.clone(), token.clone(), shared.config.interval, reports)
@@ -123,7 +128,7 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
         clocks,
         senders: shared.links.iter().map(sender).collect(),
         followers,
-        router: api::router(shared.clone(), registry, readiness, token.clone()),
+        router: api::router(shared.clone(), registry, readiness, access),
         admin,
         data: DataPath { stop, threads, ended: ended_seen },
         shared: shared.clone(),

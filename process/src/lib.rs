@@ -3,7 +3,7 @@
 //! ```text
 //!  flags + environment + file ──config──► options ──► the program's own checked types
 //!  SIGTERM, SIGINT ──shutdown──► every runtime
-//!  control thread:  admin (metrics, readiness, token) ◄── operators, agents, scrapers
+//!  control thread:  admin (metrics, readiness, token, TLS) ◄── operators, agents, scrapers
 //!  main: Result<(), RunError> ──exit──► 0, 1 or 2 and one line on stderr
 //! ```
 //!
@@ -22,6 +22,7 @@ pub mod progress;
 pub mod readiness;
 pub mod shutdown;
 pub mod supervisor;
+pub mod tls;
 pub mod token;
 
 pub use config::{ByteSize, ConfigError, Span};

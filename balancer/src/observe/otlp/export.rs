@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::{Client, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sluice_process::tls::http_client;
 use sluice_process::{RunError, Watch};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -89,7 +90,7 @@ impl Exporter {
         stop: Watch,
     ) -> Result<Self, RunError> {
         // Whatever proxy the environment names is not for this: a collector is near, or nowhere.
-        let client = Client::builder().timeout(TIMEOUT).no_proxy().build().map_err(RunError::failed)?;
+        let client = http_client().timeout(TIMEOUT).build().map_err(RunError::failed)?;
         let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
         Ok(Self { url, client, spans, batch: Vec::new(), metrics, stop, failing: false })
     }
