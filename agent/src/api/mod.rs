@@ -28,12 +28,7 @@ const PATHS: &[&str] =
     &["GET /metrics", "GET /healthz", "GET /readyz", "GET /v1/status", "POST /v1/drain", "POST /v1/observe"];
 
 /// All of them, behind what is asked of those who change something.
-pub fn router(
-    shared: Arc<Shared>,
-    registry: Registry,
-    readiness: Arc<Readiness>,
-    access: Access,
-) -> Router {
+pub fn router(shared: Arc<Shared>, registry: Registry, readiness: Arc<Readiness>, access: Access) -> Router {
     let own = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/drain", post(drain))

@@ -147,7 +147,9 @@ fn balancer_tls(options: &Options, balancers: &[BalancerUrl]) -> Result<Option<C
         (Some(cert), Some(key)) => Some(CertFiles { cert: cert.clone(), key: key.clone() }),
         (None, None) => None,
         (Some(_), None) => return Err(ConfigError::missing("--client-key", "give the key of --client-cert")),
-        (None, Some(_)) => return Err(ConfigError::missing("--client-cert", "give the certificate of --client-key")),
+        (None, Some(_)) => {
+            return Err(ConfigError::missing("--client-cert", "give the certificate of --client-key"));
+        }
     };
     let given = options.balancer_ca.as_ref().or(options.client_cert.as_ref());
     if !balancers.iter().any(BalancerUrl::is_https) {

@@ -121,7 +121,9 @@ pub(super) async fn count_turned_away(
     let is_report = request.uri().path() == PATH;
     let response = next.run(request).await;
     let outcome = match response.status() {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::UNSUPPORTED_MEDIA_TYPE => "unauthorized",
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            "unauthorized"
+        }
         StatusCode::PAYLOAD_TOO_LARGE => "too_large",
         _ => return response,
     };

@@ -183,7 +183,8 @@ impl Membership {
             member.agent.as_ref().is_some_and(|agent| {
                 // What answers there now is another instance.
                 let succeeded = !member.is_spoken_for(now) && addresses.contains(&member.target);
-                succeeded || !lease::is_alive(agent.received, last_success(key, member.id), agent.interval, now)
+                succeeded
+                    || !lease::is_alive(agent.received, last_success(key, member.id), agent.interval, now)
             })
         };
         let gone: Vec<_> = self.members.iter().filter(|(k, m)| ended(k, m)).map(|(k, _)| k.clone()).collect();

@@ -136,7 +136,9 @@ mod tests {
     fn a_clock_that_stands_still_gives_nothing_and_one_that_jumps_no_more_than_the_burst() {
         let start = Instant::now();
         let mut throttle = Throttle::new(PARAMS, start);
-        let passed = |throttle: &mut Throttle<u8>, now| (0..100).filter(|_| throttle.take(0, 1.0, now).is_ok()).count();
+        let passed = |throttle: &mut Throttle<u8>, now| {
+            (0..100).filter(|_| throttle.take(0, 1.0, now).is_ok()).count()
+        };
         assert_eq!(passed(&mut throttle, start), 4);
         assert_eq!(passed(&mut throttle, start), 0);
         assert_eq!(passed(&mut throttle, start + Duration::from_secs(1_000_000)), 4);

@@ -34,7 +34,8 @@ pub(super) enum News {
 
 impl Source {
     pub(super) fn new(admin: &str, ca: Option<PathBuf>, token_file: Option<&Path>) -> Result<Self, RunError> {
-        let url = Url::parse(admin).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let url =
+            Url::parse(admin).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let Some(url) = url else {
             let accepted = "an address such as http://127.0.0.1:9900 or https://lb.example:9900";
             return Err(ConfigError::value("--admin", admin, accepted).into());

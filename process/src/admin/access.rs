@@ -117,7 +117,8 @@ fn not_embedded(headers: &HeaderMap) -> Result<(), Refusal> {
 fn no_form(headers: &HeaderMap) -> Result<(), Refusal> {
     let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    let is_form = [&b"text/plain"[..], b"multipart/form-data"].iter().any(|form| kind.eq_ignore_ascii_case(form));
+    let is_form =
+        [&b"text/plain"[..], b"multipart/form-data"].iter().any(|form| kind.eq_ignore_ascii_case(form));
     if is_form { Err(Refusal::Form) } else { Ok(()) }
 }
 
@@ -288,7 +289,11 @@ mod tests {
         assert_eq!(open.judge(&Method::POST, &program, false), Ok(()), "an agent is no browser");
         let (_dir, token) = token();
         let named = headers(&[("host", "lb.example"), ("sec-fetch-site", "same-origin")]);
-        assert_eq!(access(Some(token), false).judge(&Method::GET, &named, false), Ok(()), "an operator's name");
+        assert_eq!(
+            access(Some(token), false).judge(&Method::GET, &named, false),
+            Ok(()),
+            "an operator's name"
+        );
     }
 
     #[test]

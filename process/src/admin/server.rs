@@ -122,7 +122,8 @@ impl AdminServer {
         let listener =
             TcpListener::from_std(self.listener).map_err(|source| AdminError::Bind { addr, source })?;
         let closing = watch::Sender::new(false);
-        let door = Arc::new(Door { tls: self.tls, failed: self.failed, router, closing: closing.subscribe() });
+        let door =
+            Arc::new(Door { tls: self.tls, failed: self.failed, router, closing: closing.subscribe() });
         let mut connections = JoinSet::new();
         tokio::select! {
             () = shutdown => {}

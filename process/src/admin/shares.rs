@@ -109,7 +109,8 @@ mod tests {
             ("2001:db8:1:2::9", "2001:db8:1:2::"),
             ("2001:db8:1:3::9", "2001:db8:1:3::"),
         ] {
-            let [address, counted] = [address, counted].map(|text| text.parse::<IpAddr>().expect("an address"));
+            let [address, counted] =
+                [address, counted].map(|text| text.parse::<IpAddr>().expect("an address"));
             assert_eq!(source(address), counted, "{address}");
         }
     }

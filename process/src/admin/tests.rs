@@ -210,7 +210,8 @@ async fn handlers_see_the_client() {
 #[tokio::test]
 async fn a_taken_address_is_named() {
     let fixture = started(false);
-    let message = AdminServer::bind(fixture.addr, &metrics::registry("test", "0")).err().expect("taken").to_string();
+    let message =
+        AdminServer::bind(fixture.addr, &metrics::registry("test", "0")).err().expect("taken").to_string();
     assert!(message.contains(&fixture.addr.to_string()) && message.contains("--admin"), "{message}");
 }
 

@@ -22,7 +22,9 @@ pub enum AdminSpecError {
     Option(String),
     #[error("{0:?}: give two files, the certificate and its key, once, as tls=CERT:KEY")]
     Tls(String),
-    #[error("{0:?}: client certificates are shown over TLS: give tls=CERT:KEY before client-ca=FILE, each once")]
+    #[error(
+        "{0:?}: client certificates are shown over TLS: give tls=CERT:KEY before client-ca=FILE, each once"
+    )]
     ClientCa(String),
 }
 
@@ -88,7 +90,9 @@ impl FromStr for AdminSpec {
 impl fmt::Display for AdminSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.addr.fmt(f)?;
-        let Some(ServerTlsFiles { cert: CertFiles { cert, key }, client_ca }) = &self.tls else { return Ok(()) };
+        let Some(ServerTlsFiles { cert: CertFiles { cert, key }, client_ca }) = &self.tls else {
+            return Ok(());
+        };
         write!(f, ",tls={}:{}", cert.display(), key.display())?;
         client_ca.as_ref().map_or(Ok(()), |file| write!(f, ",client-ca={}", file.display()))
     }

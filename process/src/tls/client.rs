@@ -1,13 +1,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use reqwest::{Client, ClientBuilder, redirect::Policy};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, client::ResolvesClientCert, crypto::ring, sign::SingleCertAndKey, version};
-
-use super::{
-    CertError, CertFiles,
-    files::authorities,
-    watched::Watched,
+use tokio_rustls::rustls::{
+    ClientConfig, RootCertStore, client::ResolvesClientCert, crypto::ring, sign::SingleCertAndKey, version,
 };
+
+use super::{CertError, CertFiles, files::authorities, watched::Watched};
 
 /// Whom a client believes that a server is who it says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

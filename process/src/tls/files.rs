@@ -51,7 +51,9 @@ pub enum CertError {
     Authority { file: PathBuf, source: TlsError },
     #[error("the authorities in {file} can not vouch for clients: {source}", file = .file.display())]
     Clients { file: PathBuf, source: VerifierBuilderError },
-    #[error("this system has no certificates of authorities (package ca-certificates): give a file with the authority's")]
+    #[error(
+        "this system has no certificates of authorities (package ca-certificates): give a file with the authority's"
+    )]
     NoSystemAuthorities,
 }
 

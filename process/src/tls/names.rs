@@ -51,5 +51,8 @@ fn name(general: &GeneralName) -> Option<String> {
 
 fn ip(octets: &OctetString) -> Option<IpAddr> {
     let octets = octets.as_bytes();
-    <[u8; 4]>::try_from(octets).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
+    <[u8; 4]>::try_from(octets)
+        .map(IpAddr::from)
+        .or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
+        .ok()
 }

@@ -14,11 +14,7 @@ use tokio_rustls::{
     },
 };
 
-use super::{
-    CertError, CertFiles,
-    files::authorities,
-    watched::Watched,
-};
+use super::{CertError, CertFiles, files::authorities, watched::Watched};
 
 /// What an admin server needs for TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +42,8 @@ impl ServerTlsFiles {
         let builder = match clients {
             None => builder.with_no_client_auth(),
             Some((file, roots)) => {
-                let unusable = |source: VerifierBuilderError| CertError::Clients { file: file.clone(), source };
+                let unusable =
+                    |source: VerifierBuilderError| CertError::Clients { file: file.clone(), source };
                 builder.with_client_cert_verifier(optional(roots).map_err(unusable)?)
             }
         };
@@ -73,7 +70,8 @@ impl ServerTls {
     /// # Errors
     /// What is wrong with which file.
     pub fn open(files: &ServerTlsFiles) -> Result<Self, CertError> {
-        let paths = [&files.cert.cert, &files.cert.key].into_iter().chain(&files.client_ca).cloned().collect();
+        let paths =
+            [&files.cert.cert, &files.cert.key].into_iter().chain(&files.client_ca).cloned().collect();
         let files = files.clone();
         Watched::new(paths, move || files.config()).map(Self)
     }

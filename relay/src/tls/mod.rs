@@ -15,6 +15,6 @@ mod handshake;
 mod metrics;
 
 pub use certificates::Certificates;
-pub use sluice_process::tls::{CertError, CertFiles};
 pub(crate) use handshake::{Secured, secure};
 pub use metrics::{HandshakeFailure, TlsMetrics};
+pub use sluice_process::tls::{CertError, CertFiles};

@@ -10,7 +10,13 @@ use crate::decide::sender::{Misplaced, Sender};
 
 impl Membership {
     /// Whether the name is the sender's, and the address nobody else's.
-    pub(super) fn admit(&self, key: &Key, report: &Report, sender: &Sender, now: Instant) -> Result<(), Misplaced> {
+    pub(super) fn admit(
+        &self,
+        key: &Key,
+        report: &Report,
+        sender: &Sender,
+        now: Instant,
+    ) -> Result<(), Misplaced> {
         sender.may_be(&report.name)?;
         let member = self.members.get(key);
         if let Some(member) = member {
@@ -21,7 +27,8 @@ impl Membership {
             return Ok(());
         }
         let others = self.members.iter().filter(|(other, _)| *other != key);
-        match others.into_iter().find(|(_, other)| other.target == report.address && other.is_spoken_for(now)) {
+        match others.into_iter().find(|(_, other)| other.target == report.address && other.is_spoken_for(now))
+        {
             Some((owner, _)) => {
                 Err(Misplaced::OtherInstance { address: report.address.clone(), owner: owner.1.clone() })
             }
@@ -41,7 +48,8 @@ impl Member {
     ///
     /// Answered requests do not count here as they do for the lease: they do not tell who answers.
     pub(super) fn is_spoken_for(&self, now: Instant) -> bool {
-        let speaks = |agent: &AgentWord| agent.state != State::Down && self.knowledge(now) != Knowledge::Unknown;
+        let speaks =
+            |agent: &AgentWord| agent.state != State::Down && self.knowledge(now) != Knowledge::Unknown;
         self.agent.as_ref().is_none_or(speaks)
     }
 
@@ -67,8 +75,8 @@ impl Member {
 mod tests {
     use std::time::Duration;
 
-    use sluice_proto::report::ReleasePoint;
     use sluice_proto::ServiceName;
+    use sluice_proto::report::ReleasePoint;
 
     use super::*;
     use crate::decide::membership::{Accepted, Rejected};
