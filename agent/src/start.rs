@@ -4,9 +4,11 @@ use std::{net::SocketAddr, sync::Arc};
 
 use prometheus::Registry;
 use sluice_process::{
-    Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, descriptors,
-    metrics::registry, run_on_own_thread, shutdown, supervisor,
-    Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, metrics::registry,
+    Readiness, RunError, Shutdown, TokenFile,
+    admin::{Access, AdminServer},
+    control::OwnThread,
+    descriptors,
+    metrics::registry,
     run_on_own_thread, shutdown, supervisor,
     upgrade::{Heritage, Predecessor, Sockets, UpgradeMetrics, Upgrades},
 };
@@ -98,7 +100,6 @@ impl Running {
 /// [`RunError::Config`] for a token file or a directory that can not be used, or a name that can not be made;
 /// [`RunError::Failed`] if an address is taken or a thread can not be started.
 pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
-    descriptors::raise();
     start_after(None, config, shutdown).map(|(running, _nobody_inherits)| running)
 }
 
@@ -112,15 +113,20 @@ pub fn start_after(
     config: Config,
     shutdown: Shutdown,
 ) -> Result<(Running, Heritage<Succession>), RunError> {
+    descriptors::raise();
     let generation = predecessor.as_ref().map_or(0, Predecessor::generation);
     let former = predecessor.as_ref().map_or_else(Sockets::default, |old| old.sockets().clone());
     let sockets = Sockets::default();
     let inheritance = predecessor.map(Inheritance::of);
     let token = config.token_file.as_ref().map(TokenFile::open).transpose()?.map(Arc::new);
     let (data_addr, listeners) = listeners(&config, &former, &sockets)?;
-    let admin = AdminServer::inherit(config.admin, &former, &sockets).map_err(RunError::failed)?;
     let registry = registry(PROGRAM, env!("CARGO_PKG_VERSION"));
     let upgrades = UpgradeMetrics::register(&registry, generation);
+    let admin = AdminServer::inherit(config.admin.addr, &registry, &former, &sockets);
+    let admin = admin.map_err(RunError::failed)?;
+    let admin = admin.over_tls(config.admin.tls.as_ref()).map_err(RunError::failed)?;
+    let access = Access::register(&registry, token.clone(), config.admin.asks_for_certificates());
+    let client = Sender::client(config.balancer_tls.clone()).map_err(RunError::failed)?;
     let readiness = Arc::new(Readiness::new());
     let mut gate = Gate::new(config.workers, config.queue_length, config.queue_timeout);
     if inheritance.is_some() {
@@ -138,7 +144,6 @@ pub fn start_after(
     let (ended, ended_seen) = watch::channel(0);
     let threads = listeners.len();
     let data_stop = stop.watch();
-    let client = Sender::client().map_err(RunError::failed)?;
     let sender = |(balancer, link): (usize, &Arc<Link>)| {
         let reports = shared.published.subscribe();
         let grant = GrantTo { balancer, grants: shared.grants.clone() };
@@ -151,7 +156,7 @@ pub fn start_after(
         clocks,
         senders: shared.links.iter().enumerate().map(sender).collect(),
         followers,
-        router: api::router(shared.clone(), registry, readiness, token.clone()),
+        router: api::router(shared.clone(), registry, readiness, access),
         admin,
         data: DataPath { stop, threads, ended: ended_seen },
         shared: shared.clone(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use prometheus::Registry;
-use sluice_process::admin::AdminServer;
+use sluice_process::admin::{Access, AdminServer};
 use sluice_process::control::OwnThread;
 use sluice_process::descriptors;
 use sluice_process::openmetrics::{Exemplars, Exposition};
@@ -81,8 +81,15 @@ pub fn start_after(
         let (params, file) = (config.service_limits.plan, config.decision_log.clone());
         DecisionLog::new(params, unix_ms(), file, metrics.decision_failures.clone())
     };
-    let state =
-        ControlState::new(directory.clone(), &config.instances, words, &registry, readiness.clone(), log);
+    let state = ControlState::new(
+        directory.clone(),
+        &config.instances,
+        words,
+        &registry,
+        readiness.clone(),
+        config.report_rate,
+        log,
+    );
     state.take_over(inheritance.reports());
     let keeper = config.state_dir.clone().map(|dir| Keeper::new(state.clone(), dir));
     PoolCollector::register(&registry, &state);
@@ -102,12 +109,17 @@ pub fn start_after(
     });
 
     // All that can be refused comes before the first thread.
-    let admin_server = AdminServer::inherit(config.admin, &former, &sockets).map_err(RunError::failed)?;
+    let admin_server =
+        AdminServer::inherit(config.admin, &registry, &former, &sockets).map_err(RunError::failed)?;
+    let admin_server = admin_server.over_tls(config.admin_tls.as_ref()).map_err(RunError::failed)?;
+    let certificates_asked = config.admin_tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let access = Access::register(&registry, token, certificates_asked);
+    let admin_url = admin_server.url();
     let admin = admin_server.local_addr();
-    let Listeners { addresses: listen, per_thread, certificates } = 
+    let Listeners { addresses: listen, per_thread, certificates } =
         Listeners::open(config, &registry, &former, &sockets)?;
     let metrics = UpgradeMetrics::register(&registry, generation);
-    let router = control::router(&state, Exposition { registry, exemplars }, readiness, token);
+    let router = control::router(&state, Exposition { registry, exemplars }, readiness, access);
     let control = ControlPlane {
         state: state.clone(),
         keeper: keeper.clone(),
@@ -123,11 +135,11 @@ pub fn start_after(
     let serve = move |listeners| data::run_thread(path.clone(), listeners);
     let data = DataThreads::start("data", per_thread, serve).map_err(RunError::failed)?;
     tracing::info!(
-        "dashboard and metrics at http://{admin}/, in a terminal: sluice-balancer top --admin http://{admin}"
+        "dashboard and metrics at {admin_url}/, in a terminal: sluice-balancer top --admin {admin_url}"
     );
     if config.instances.is_empty() {
         tracing::info!(
-            "instances are yet to come: beside each one run sluice-agent --balancer http://{admin} --instance ADDR --listen ADDR"
+            "instances are yet to come: beside each one run sluice-agent --balancer {admin_url} --instance ADDR --listen ADDR"
         );
     }
     if let Some(predecessor) = predecessor {

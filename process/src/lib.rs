@@ -4,7 +4,7 @@
 //!  flags + environment + file ──config──► options ──► the program's own checked types
 //!  SIGTERM, SIGINT ──shutdown──► every runtime
 //!  SIGUSR2 ──upgrade──► a new process gets the sockets and what is known
-//!  control thread:  admin (metrics, readiness, token) ◄── operators, agents, scrapers
+//!  control thread:  admin (metrics, readiness, token, TLS) ◄── operators, agents, scrapers
 //!  main: Result<(), RunError> ──exit──► 0, 1 or 2 and one line on stderr
 //! ```
 //!
@@ -24,6 +24,7 @@ pub mod progress;
 pub mod readiness;
 pub mod shutdown;
 pub mod supervisor;
+pub mod tls;
 pub mod token;
 pub mod upgrade;
 

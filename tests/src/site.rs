@@ -37,9 +37,10 @@ impl Balancer {
     /// # Errors
     /// As [`sluice_balancer::run::start`], or what is wrong with the flags.
     pub fn try_start(flags: &str) -> Result<Self, String> {
-        let own = "balancer --threads 1 --admin 127.0.0.1:0";
+        let own = "balancer --threads 1";
+        let admin = if flags.contains("--admin") { "" } else { "--admin 127.0.0.1:0" };
         let listen = if flags.contains("--listen") { "" } else { "--listen 127.0.0.1:0" };
-        let line = [own, listen, flags].join(" ");
+        let line = [own, admin, listen, flags].join(" ");
         let options =
             BalancerLine::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?.options;
         let file = options.config.clone();
@@ -89,8 +90,13 @@ pub struct Agent {
 impl Agent {
     /// Starts beside `instance` with `flags`, reporting to `balancer` ten times a second.
     pub fn start(balancer: SocketAddr, instance: SocketAddr, flags: &str) -> Self {
+        Self::reporting_to(&format!("http://{balancer}"), instance, flags)
+    }
+
+    /// As [`start`](Self::start), to a balancer at any URL.
+    pub fn reporting_to(balancer: &str, instance: SocketAddr, flags: &str) -> Self {
         let own = format!(
-            "agent --balancer http://{balancer} --instance {instance} --listen 127.0.0.1:0 --admin 127.0.0.1:0 \
+            "agent --balancer {balancer} --instance {instance} --listen 127.0.0.1:0 --admin 127.0.0.1:0 \
              --interval 100ms {flags}"
         );
         let options = AgentLine::parse_from(own.split_whitespace()).options;

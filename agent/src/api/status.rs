@@ -145,9 +145,18 @@ impl Window {
             age_ms: millis_since(published.at),
             window_ms: report.window_ms,
             classes: report.classes.iter().map(Class::of).collect(),
-            heavy_urls: report.heavy_urls.clone(),
+            heavy_urls: report.heavy_urls.iter().cloned().map(without_query).collect(),
         }
     }
+}
+
+/// Who may look here need not see what clients write behind the `?`: it can be a key.
+fn without_query(mut heavy: HeavyUrl) -> HeavyUrl {
+    if let Some(at) = heavy.url.find('?') {
+        heavy.url.truncate(at);
+        heavy.url.push_str("?...");
+    }
+    heavy
 }
 
 impl Class {

@@ -1,10 +1,13 @@
 //! The command line, the environment and the file, as given: nothing is filled in or checked yet.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use sluice_process::{ByteSize, LogFormat, Span, config::one_or_many};
+use sluice_process::{
+    ByteSize, LogFormat, Span,
+    config::{AdminSpec, one_or_many},
+};
 use sluice_proto::{InstanceName, Mode, ServiceName, Target};
 use sluice_relay::listen::ListenSpec;
 
@@ -16,10 +19,24 @@ use crate::follow::Format;
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Options {
-    /// Admin URL of a balancer to report to, such as http://10.0.0.1:9900; may be repeated
+    /// Admin URL of a balancer to report to, such as http://10.0.0.1:9900 or https://lb.example:9900; may be repeated
     #[arg(long, value_name = "URL", env = "SLUICE_BALANCER", value_delimiter = ' ')]
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub balancer: Vec<BalancerUrl>,
+
+    /// PEM file with the authorities that vouch for https:// balancers, and no others [default: those of this system]
+    #[arg(long, value_name = "FILE", env = "SLUICE_BALANCER_CA")]
+    pub balancer_ca: Option<PathBuf>,
+
+    /// PEM file with the certificate that this agent shows to https:// balancers: for the name of its instance
+    ///
+    /// Read again when it changes, as all certificates are.
+    #[arg(long, value_name = "FILE", env = "SLUICE_CLIENT_CERT")]
+    pub client_cert: Option<PathBuf>,
+
+    /// PEM file with the key of --client-cert
+    #[arg(long, value_name = "FILE", env = "SLUICE_CLIENT_KEY")]
+    pub client_key: Option<PathBuf>,
 
     /// Address of the application server beside this agent, such as 127.0.0.1:8000
     #[arg(long, value_name = "ADDR", env = "SLUICE_INSTANCE")]
@@ -68,9 +85,12 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "SLUICE_INTERVAL")]
     pub interval: Option<Span>,
 
-    /// Address of the admin server: metrics, status, drain [default: 127.0.0.1:9901]
+    /// Address of the admin server (metrics, status, drain): ADDR[,tls=CERT:KEY[,client-ca=FILE]] [default: 127.0.0.1:9901]
+    ///
+    /// tls: HTTPS. client-ca: POST requests need a client certificate of an authority in this file. An address that is
+    /// not loopback needs client-ca or --token-file; with both, both are needed.
     #[arg(long, value_name = "ADDR", env = "SLUICE_ADMIN")]
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<AdminSpec>,
 
     /// File with the token that reports carry, and that POST requests to the admin server must carry
     #[arg(long, value_name = "FILE", env = "SLUICE_TOKEN_FILE")]
@@ -317,6 +337,9 @@ const PASSIVE: &str = "Mode passive";
 
 sluice_process::layered!(Options {
     balancer,
+    balancer_ca,
+    client_cert,
+    client_key,
     instance,
     listen,
     advertise,

@@ -10,12 +10,13 @@ mod rule;
 mod service;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sluice_process::config::{ConfigError, check_admin};
+use sluice_process::config::ConfigError;
+use sluice_process::tls::ServerTlsFiles;
 use sluice_process::{ByteSize, Span};
 use sluice_relay::Limits;
 use sluice_relay::limits::{ClientLimits, Http2Limits, UpstreamLimits};
@@ -41,7 +42,11 @@ use crate::saved::StateDir;
 pub struct Config {
     pub listen: Vec<ListenSpec>,
     pub admin: SocketAddr,
+    /// `None`: the admin server speaks plain HTTP.
+    pub admin_tls: Option<ServerTlsFiles>,
     pub token_file: Option<PathBuf>,
+    /// Per second and address.
+    pub report_rate: NonZeroU32,
     pub instances: Vec<InstanceSpec>,
     pub services: Vec<ServiceSpec>,
     /// Data threads.
@@ -67,20 +72,22 @@ impl TryFrom<Options> for Config {
         let options = options.with_defaults();
         let span = |span: Option<Span>| span.expect("set by with_defaults").duration();
         refuse_zero(&options)?;
-        let admin = options.admin.expect("set by with_defaults");
+        let admin = options.admin.clone().expect("set by with_defaults");
         let plan = planner(&options)?;
         let observers = observe::observers(&options)?;
         let outlier = outlier(&options)?;
         let (line, head, fields) = head_limits(&options)?;
         let streams = streams(&options)?;
-        check_admin(admin, options.token_file.is_some())?;
+        admin.check(options.token_file.is_some())?;
         check_certificates(&options.listen)?;
         let services = service::check(&options.service, &options.rule)?;
         instance::check(&options.instance, &services)?;
         Ok(Self {
             listen: options.listen,
-            admin,
+            admin: admin.addr,
+            admin_tls: admin.tls,
             token_file: options.token_file,
+            report_rate: options.report_rate.unwrap_or(NonZeroU32::MIN),
             instances: options.instance,
             services,
             threads: options.threads.map_or(1, NonZeroUsize::get),

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use sluice_process::config::one_or_many;
+use sluice_process::config::{AdminSpec, one_or_many};
 use sluice_process::{ByteSize, LogFormat, Span, descriptors, layered};
 use sluice_relay::limits::{ClientLimits, UpstreamLimits, connections_within};
 use sluice_relay::listen::ListenSpec;
@@ -36,17 +36,25 @@ pub struct Options {
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<ListenSpec>,
 
-    /// Where agents report, Prometheus scrapes and the dashboard is [default: 127.0.0.1:9900]
+    /// Where agents report, Prometheus scrapes and the dashboard is: ADDR[,tls=CERT:KEY[,client-ca=FILE]] [default: 127.0.0.1:9900]
     ///
-    /// An address that is not loopback needs --token-file.
+    /// tls: HTTPS; PEM files, read again when they change. client-ca: reports and operator's actions need a client
+    /// certificate of an authority in this file, and an agent's must be for its name. An address that is not loopback
+    /// needs client-ca or --token-file; with both, both are needed.
     #[arg(long, value_name = "ADDR", env = "SLUICE_ADMIN")]
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<AdminSpec>,
 
     /// A file with the token that reports and operator's actions must carry
     ///
     /// Read again when it changes. Agents get the same file.
     #[arg(long, value_name = "FILE", env = "SLUICE_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
+
+    /// Reports per second that are taken from one address; further ones get 429 [default: 500]
+    ///
+    /// Twice as many at once. A report of 1 MiB counts as seventeen.
+    #[arg(long, value_name = "N", env = "SLUICE_REPORT_RATE")]
+    pub report_rate: Option<NonZeroU32>,
 
     /// A TOML file with the same keys as these flags, and [[rule]] and [service.NAME] tables
     #[arg(long, value_name = "FILE", env = "SLUICE_CONFIG")]
@@ -282,6 +290,7 @@ layered!(Options {
     listen,
     admin,
     token_file,
+    report_rate,
     config,
     instance,
     threads,
@@ -346,7 +355,9 @@ impl Options {
         let head = self.max_head_size.map_or(client.head_bytes, ByteSize::as_usize);
         Self {
             listen: or_one(self.listen, || SocketAddr::from(([127, 0, 0, 1], 8080)).into()),
-            admin: self.admin.or(Some(([127, 0, 0, 1], 9900).into())),
+            admin: self.admin.or_else(|| Some(SocketAddr::from(([127, 0, 0, 1], 9900)).into())),
+            // As many agents behind one address as report once a second.
+            report_rate: self.report_rate.or(NonZeroU32::new(500)),
             threads: self.threads.or_else(|| Some(cores())),
             // A queue longer than what a few hundred workers serve within the timeout only delays
             // the 503.

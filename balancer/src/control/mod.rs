@@ -3,6 +3,7 @@
 //! On a runtime of its own: no report, scrape or dashboard can slow a request.
 
 mod actions;
+mod admission;
 mod api;
 mod dashboard;
 mod decision_metrics;
@@ -28,9 +29,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use sluice_process::admin::{common_routes, list_paths, protect};
+use sluice_process::Readiness;
+use sluice_process::admin::{Access, common_routes, list_paths, protect};
 use sluice_process::openmetrics::Exposition;
-use sluice_process::{Readiness, TokenFile};
 
 pub use decision_metrics::DecisionCollector;
 pub use decisions::{DecisionFile, DecisionLog};
@@ -56,6 +57,7 @@ const PATHS: &[&str] = &[
     "POST /v1/instances/NAME/drain",
     "POST /v1/instances/NAME/ready",
     "POST /v1/instances/NAME/maintenance",
+    "POST /v1/instances/NAME/unbind",
 ];
 
 /// The admin endpoints of design.md, section 4.
@@ -63,10 +65,10 @@ pub fn router(
     state: &Arc<ControlState>,
     exported: Exposition,
     readiness: Arc<Readiness>,
-    token: Option<Arc<TokenFile>>,
+    access: Access,
 ) -> Router {
     let own = Router::new()
-        .merge(ingest::routes())
+        .merge(ingest::routes(state))
         .merge(api::routes())
         .merge(actions::routes())
         .merge(explain::routes())
@@ -75,6 +77,6 @@ pub fn router(
         .merge(decisions::routes())
         .merge(dashboard::routes())
         .with_state(state.clone());
-    let all = protect(list_paths(common_routes(exported, readiness).merge(own), PATHS), token);
+    let all = protect(list_paths(common_routes(exported, readiness).merge(own), PATHS), access);
     all.layer(from_fn_with_state(state.clone(), ingest::count_turned_away))
 }

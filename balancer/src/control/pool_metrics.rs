@@ -12,13 +12,17 @@ use crate::decide::membership::Routing;
 use crate::pool::now;
 
 /// What can become of a report, see `ingest`.
-const REPORT_OUTCOMES: [&str; 8] = [
+const REPORT_OUTCOMES: [&str; 12] = [
     "accepted",
     "malformed",
     "invalid_field",
     "unknown_service",
     "old_sequence",
     "earlier_boot",
+    "other_sender",
+    "other_instance",
+    "too_many",
+    "busy",
     "unauthorized",
     "too_large",
 ];
@@ -38,7 +42,7 @@ impl ControlMetrics {
         let reports = counters(
             registry,
             "sluice_reports_total",
-            "Reports from agents by what became of them. Anything but accepted: see the agent's log.",
+            "Reports from agents by what became of them. Anything but accepted: see the agent's log. other_sender, other_instance: two agents have one name or address, or somebody forges reports.",
             &["outcome"],
         );
         for outcome in REPORT_OUTCOMES {

@@ -1,6 +1,7 @@
 //! What the control plane knows, and how it reaches the pool.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -11,6 +12,7 @@ use sluice_proto::{Classification, InstanceName, Mode, PlanReply, Report, Role, 
 use tokio::sync::Notify;
 
 use crate::config::InstanceSpec;
+use crate::control::admission::Admission;
 use crate::control::decisions::DecisionLog;
 use crate::control::events::{Event, Events};
 use crate::control::history::History;
@@ -19,9 +21,10 @@ use crate::control::planning::{Plan, unix_ms};
 use crate::control::pool_metrics::ControlMetrics;
 use crate::decide::dispatch::{InstanceId, Workers};
 use crate::decide::lease::Knowledge;
-use crate::decide::membership::{Accepted, Key, Member, Membership, Routing, Stale, Word};
+use crate::decide::membership::{Accepted, Key, Member, Membership, Rejected, Routing, Word};
 use crate::decide::notices::Notices;
 use crate::decide::schedule::Named;
+use crate::decide::sender::Sender;
 use crate::pool::{Directory, Instance, Service, now};
 
 /// Shared by the admin endpoints and the ticker.
@@ -30,6 +33,7 @@ pub struct ControlState {
     pub events: Events,
     pub metrics: ControlMetrics,
     pub decisions: DecisionLog,
+    pub(super) admission: Admission,
     /// Whoever watches the dashboard.
     pub(super) live: Live,
     /// By service: its last hour.
@@ -51,17 +55,19 @@ pub enum Unwanted {
     #[error("service: {0:?} is not a service of this balancer; it has {1}")]
     UnknownService(ServiceName, String),
     #[error(transparent)]
-    Stale(#[from] Stale),
+    Rejected(#[from] Rejected),
 }
 
 impl ControlState {
-    /// Starts with the instances of the configuration. `words`: the operator's, to an earlier process.
+    /// Starts with the instances of the configuration. `words`: the operator's, to an earlier process. `report_rate`:
+    /// reports per second that one address may send.
     pub fn new(
         directory: Arc<Directory>,
         instances: &[InstanceSpec],
         words: Vec<(Key, Word)>,
         registry: &Registry,
         readiness: Arc<Readiness>,
+        report_rate: NonZeroU32,
         decisions: impl FnOnce(&ControlMetrics) -> DecisionLog,
     ) -> Arc<Self> {
         let metrics = ControlMetrics::register(registry);
@@ -71,6 +77,7 @@ impl ControlState {
             events: Events::default(),
             metrics,
             decisions,
+            admission: Admission::new(report_rate, now()),
             live: Live::default(),
             histories: Mutex::default(),
             save_soon: Notify::new(),
@@ -96,7 +103,7 @@ impl ControlState {
     ///
     /// # Errors
     /// [`Unwanted`]; nothing is changed then.
-    pub fn report(&self, report: &Report) -> Result<PlanReply, Unwanted> {
+    pub fn report(&self, report: &Report, sender: &Sender) -> Result<PlanReply, Unwanted> {
         let Some(service) = self.directory.get(&report.service) else {
             let names = self.directory.names().join(", ");
             return Err(Unwanted::UnknownService(report.service.clone(), names));
@@ -104,7 +111,7 @@ impl ControlState {
         let key = (report.service.clone(), report.name.clone());
         let mut membership = self.membership();
         let before = membership.get(&key).map(Member::routing);
-        let accepted = membership.report(report, now())?;
+        let accepted = membership.report(report, sender, now())?;
         let member = membership.get(&key).expect("it was just taken in");
         self.apply(&key, member);
         let after = member.routing();
@@ -145,6 +152,15 @@ impl ControlState {
         self.replan();
         self.save_soon();
         Some(routing)
+    }
+
+    /// Lets go of an instance's name, so that an agent elsewhere can have it at once. Whether there was an agent.
+    pub fn unbind(&self, key: &Key) -> bool {
+        let had_one = self.membership().unbind(key);
+        if had_one {
+            self.events.publish(Event::new("operator", key, "the operator frees the name".to_owned()));
+        }
+        had_one
     }
 
     /// The operator's words on a service's instances, the absent ones included.

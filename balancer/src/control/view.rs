@@ -16,6 +16,7 @@ use crate::decide::membership::{Key, Member};
 use crate::decide::plan::dedicate::Mode;
 use crate::decide::schedule::explain::LaneState;
 use crate::decide::schedule::figures as decide;
+use crate::decide::sender::Sender;
 use crate::decide::treatment::LanePin;
 use crate::pool::{ClassEntry, Service, now};
 
@@ -71,6 +72,9 @@ pub struct InstanceView {
     /// `fresh`, `stale` or `unknown`.
     pub knowledge: String,
     pub report_age_ms: Option<u64>,
+    /// Whose the name is: the names in its agent's certificate, or the address that its reports come from.
+    #[serde(default)]
+    pub bound_to: Option<String>,
     pub last_success_age_ms: Option<u64>,
     /// What its agent reads there now; `None` if it does not know.
     pub agent: Option<sluice_proto::Now>,
@@ -205,6 +209,7 @@ fn instance(state: &ControlState, key: &Key, member: &Member, now: Instant) -> I
         version_label: agent.and_then(|agent| agent.version_label.clone()),
         knowledge: word(&member.knowledge(now)),
         report_age_ms: agent.map(|agent| age(agent.received)),
+        bound_to: agent.and_then(|agent| agent.sender.as_ref()).map(Sender::to_string),
         last_success_age_ms: last_success.map(age),
         agent: agent.and_then(|agent| agent.now.clone()),
         measured: agent.map(|agent| agent.measured.clone()),

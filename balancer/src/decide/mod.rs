@@ -22,6 +22,8 @@ pub mod queueing;
 pub mod retry;
 pub mod route;
 pub mod schedule;
+pub mod sender;
 pub mod sticky;
+pub mod throttle;
 pub mod treatment;
 pub mod window;

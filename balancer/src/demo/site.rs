@@ -81,7 +81,7 @@ impl Site {
 
 fn balancer_config(listen: Option<SocketAddr>, admin: Option<SocketAddr>) -> Result<Config, RunError> {
     let listen = listen.unwrap_or_else(|| free_or_any(8080)).into();
-    let admin = Some(admin.unwrap_or_else(|| free_or_any(9900)));
+    let admin = Some(admin.unwrap_or_else(|| free_or_any(9900)).into());
     Ok(Config::try_from(Options { listen: vec![listen], admin, ..Options::default() })?)
 }
 
@@ -96,7 +96,7 @@ fn agent_options(balancer: SocketAddr) -> Result<sluice_agent::Options, RunError
     Ok(sluice_agent::Options {
         balancer: vec![format!("http://{balancer}").parse().map_err(RunError::failed)?],
         listen: Some(any.into()),
-        admin: Some(any),
+        admin: Some(any.into()),
         ..sluice_agent::Options::default()
     })
 }
