@@ -8,6 +8,7 @@ use sluice_process::upgrade::{Incumbent, Predecessor, Wire};
 use sluice_proto::{Report, ServiceName};
 
 use crate::control::{ControlState, saved};
+use crate::decide::sender::Sender;
 use crate::saved::SavedService;
 
 /// As JSON between processes that may be of different versions.
@@ -18,7 +19,30 @@ struct Handed {
     learned: BTreeMap<ServiceName, String>,
     /// By the agents' last reports the successor knows the instances before it serves.
     #[serde(default)]
-    reports: Vec<serde_json::Value>,
+    reports: Vec<LastReport>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct LastReport {
+    report: serde_json::Value,
+    /// Whose the instance's name is.
+    sender: Sender,
+}
+
+impl LastReport {
+    fn of(report: &Report, sender: &Sender) -> serde_json::Result<Self> {
+        Ok(Self { report: serde_json::to_value(report)?, sender: sender.clone() })
+    }
+
+    fn parse(self) -> Option<(Report, Sender)> {
+        match Report::parse(self.report.to_string().as_bytes()) {
+            Ok(report) => Some((report, self.sender)),
+            Err(error) => {
+                tracing::warn!("an agent's last report is not taken over: {error}");
+                None
+            }
+        }
+    }
 }
 
 /// What the process before this one knew; of the first process, nothing.
@@ -44,12 +68,8 @@ impl Inheritance {
     }
 
     /// The agents' last reports.
-    pub(crate) fn reports(self) -> impl Iterator<Item = Report> {
-        self.0.reports.into_iter().filter_map(|report| {
-            Report::parse(report.to_string().as_bytes())
-                .inspect_err(|error| tracing::warn!("an agent's last report is not taken over: {error}"))
-                .ok()
-        })
+    pub(crate) fn reports(self) -> impl Iterator<Item = (Report, Sender)> {
+        self.0.reports.into_iter().filter_map(LastReport::parse)
     }
 }
 
@@ -71,7 +91,7 @@ impl Succession {
         let reports = members.iter().filter_map(|(key, member)| member.last_report(key));
         Ok(Handed {
             learned: learned.collect::<Result<_, _>>()?,
-            reports: reports.map(serde_json::to_value).collect::<Result<_, _>>()?,
+            reports: reports.map(|(report, sender)| LastReport::of(&report, sender)).collect::<Result<_, _>>()?,
         })
     }
 }

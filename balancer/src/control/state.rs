@@ -129,9 +129,9 @@ impl ControlState {
     }
 
     /// Takes in what agents reported last to the process before this one.
-    pub fn take_over(&self, reports: impl Iterator<Item = Report>) {
-        for report in reports {
-            if let Err(unwanted) = self.report(&report) {
+    pub fn take_over(&self, reports: impl Iterator<Item = (Report, Sender)>) {
+        for (report, sender) in reports {
+            if let Err(unwanted) = self.report(&report, &sender) {
                 tracing::info!(instance = %report.name, "no longer of use: {unwanted}");
             }
         }

@@ -3,14 +3,17 @@
 use sluice_proto::{Report, SCHEMA};
 
 use super::{Key, Member};
+use crate::decide::sender::Sender;
 
 impl Member {
-    /// What its agent said last, without the figures of the window, which are learned already. `None`: it has no agent.
-    pub fn last_report(&self, key: &Key) -> Option<Report> {
+    /// What its agent said last, without the figures of the window, which are learned already, and whose its name is.
+    /// `None`: it has no agent, or one whose name the operator has just freed.
+    pub fn last_report(&self, key: &Key) -> Option<(Report, &Sender)> {
         let agent = self.agent.as_ref()?;
+        let sender = agent.sender.as_ref()?;
         let (service, name) = key.clone();
         let interval_ms = u32::try_from(agent.interval.as_millis()).unwrap_or(u32::MAX);
-        Some(Report {
+        let report = Report {
             schema: SCHEMA,
             name,
             service,
@@ -31,7 +34,9 @@ impl Member {
             classifications: Vec::new(),
             releases: agent.releases.clone(),
             measured: Some(agent.measured.clone()),
-        })
+            grant: agent.grant,
+        };
+        Some((report, sender))
     }
 }
 
@@ -56,14 +61,16 @@ mod tests {
         };
         let key: Key = ("shop".parse().expect("a name"), "zope-1".parse().expect("a name"));
         let (mut old, mut new) = (Membership::default(), Membership::default());
-        old.report(&report(7), now).expect("the first");
-        let last = old.get(&key).expect("reported").last_report(&key).expect("it has an agent");
+        let host = Sender::at([10, 0, 0, 1].into());
+        old.report(&report(7), &host, now).expect("the first");
+        let (last, sender) = old.get(&key).expect("reported").last_report(&key).expect("it has an agent");
         let again = Report::parse(&serde_json::to_vec(&last).expect("plain data")).expect("valid");
-        new.report(&again, now).expect("the first");
+        new.report(&again, sender, now).expect("the first");
         let (known, expected) = (new.get(&key).expect("known"), old.get(&key).expect("known"));
         assert_eq!(known.routing(), expected.routing());
         assert_eq!((known.workers, &known.target), (expected.workers, &expected.target));
-        new.report(&report(7), now).expect_err("it was taken in already");
-        new.report(&report(8), now).expect("the next of the same boot");
+        new.report(&report(7), &host, now).expect_err("it was taken in already");
+        new.report(&report(8), &host, now).expect("the next of the same boot");
+        new.report(&report(9), &Sender::at([10, 0, 0, 2].into()), now).expect_err("the name is the first one's");
     }
 }
