@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use prometheus::Registry;
 use sluice_process::{
-    Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, metrics::registry,
+    Readiness, RunError, Shutdown, TokenFile,
+    admin::AdminServer,
+    control::OwnThread,
+    metrics::registry,
     run_on_own_thread, shutdown, supervisor,
     upgrade::{Heritage, Predecessor, Sockets, UpgradeMetrics, Upgrades},
 };

@@ -100,7 +100,7 @@ pub fn start_after(
     // All that can be refused comes before the first thread.
     let admin_server = AdminServer::inherit(config.admin, &former, &sockets).map_err(RunError::failed)?;
     let admin = admin_server.local_addr();
-    let Listeners { addresses: listen, per_thread, certificates } = 
+    let Listeners { addresses: listen, per_thread, certificates } =
         Listeners::open(config, &registry, &former, &sockets)?;
     let metrics = UpgradeMetrics::register(&registry, generation);
     let router = control::router(&state, Exposition { registry, exemplars }, readiness, token);

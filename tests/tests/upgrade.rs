@@ -163,7 +163,9 @@ async fn a_balancer_is_upgraded_three_times_under_load_and_nothing_is_lost() {
     until_it_answers(admin_address).await;
     let instances = [instance(2).await, instance(2).await];
     let agents: Vec<_> = (instances.iter().enumerate())
-        .map(|(n, at)| Agent::start(admin_address, at.addr(), &format!("--workers 2 --name i{n} --release end")))
+        .map(|(n, at)| {
+            Agent::start(admin_address, at.addr(), &format!("--workers 2 --name i{n} --release end"))
+        })
         .collect();
     admin::until_routed(admin_address, 2, PATIENCE).await;
 
@@ -223,7 +225,8 @@ async fn an_agent_is_upgraded_three_times_under_load_and_nothing_is_lost() {
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
-const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+const SWITCHED: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
 
 /// A balancer before an instance that the test plays.
 async fn before_a_raw_instance(flags: &str) -> (Lineage, RawInstance, SocketAddr, SocketAddr) {

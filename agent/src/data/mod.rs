@@ -19,7 +19,9 @@ mod handler;
 use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use sluice_process::Watch;
-use sluice_relay::{Upstreams, listen::Listener, metrics::RelayMetrics, server::Server, threads::DataThreads};
+use sluice_relay::{
+    Upstreams, listen::Listener, metrics::RelayMetrics, server::Server, threads::DataThreads,
+};
 use tokio::{
     sync::watch,
     task::{JoinSet, spawn_local},
