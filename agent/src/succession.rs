@@ -115,7 +115,9 @@ impl Lent {
     pub(crate) async fn share(self, gate: &Gate) {
         match self.wire.into_stream() {
             Ok(stream) => lend(gate, stream, self.held).await,
-            Err(error) => tracing::error!(%error, "workers can not be shared with the process before this one"),
+            Err(error) => {
+                tracing::error!(%error, "workers can not be shared with the process before this one")
+            }
         }
     }
 }

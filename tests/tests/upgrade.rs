@@ -163,7 +163,9 @@ async fn a_balancer_is_upgraded_three_times_under_load_and_nothing_is_lost() {
     until_it_answers(admin_address).await;
     let instances = [instance(2).await, instance(2).await];
     let agents: Vec<_> = (instances.iter().enumerate())
-        .map(|(n, at)| Agent::start(admin_address, at.addr(), &format!("--workers 2 --name i{n} --release end")))
+        .map(|(n, at)| {
+            Agent::start(admin_address, at.addr(), &format!("--workers 2 --name i{n} --release end"))
+        })
         .collect();
     admin::until_routed(admin_address, 2, PATIENCE).await;
 
@@ -201,6 +203,9 @@ async fn an_agent_is_upgraded_three_times_under_load_and_nothing_is_lost() {
         ),
     );
     admin::until_routed(balancer.admin, 1, PATIENCE).await;
+    let mut events = Conn::open(balancer.admin).await;
+    events.send(get("/v1/events")).await;
+    events.head().await;
     let load = Load::start(balancer.address, 5, [20.0, 0.6, 5.0]);
     for generation in [1, 2, 3] {
         load.more(10).await;
@@ -211,13 +216,17 @@ async fn an_agent_is_upgraded_three_times_under_load_and_nothing_is_lost() {
     agent.until_left(1).await;
     admin::until_agent_holds(admin_address, 0).await;
     admin::until_routed(balancer.admin, 1, PATIENCE).await;
-    let events = admin::json(balancer.admin, "/v1/events").await.to_string();
-    assert!(!events.contains("draining") && !events.contains("not checked"), "{events}");
+    // The last of the events is told apart, all before it are of the upgrades.
+    assert_eq!(admin::post(balancer.admin, "/v1/instances/only/drain", "", "").await.status(), 200);
+    let told = events.until("the operator says drain").await;
+    assert!(told.contains("agent-restarted"), "{told}");
+    assert!(!told.contains("gets no requests"), "{told}");
 }
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
-const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+const SWITCHED: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
 
 /// A balancer before an instance that the test plays.
 async fn before_a_raw_instance(flags: &str) -> (Lineage, RawInstance, SocketAddr, SocketAddr) {
@@ -257,7 +266,7 @@ async fn what_is_under_way_is_finished_by_the_process_that_began_it() {
     download.send(get("/download")).await;
     let mut at_download = instance.accept().await;
     at_download.request().await;
-    at_download.send("HTTP/1.1 200 OK\r\ncontent-length: 200000\r\n\r\n").await;
+    at_download.send("HTTP/1.1 200 OK\r\ncontent-length: 200000\r\nconnection: close\r\n\r\n").await;
     at_download.send(vec![b'a'; 100_000]).await;
     let head = download.head().await;
     download.exactly(50_000).await;
@@ -275,14 +284,14 @@ async fn what_is_under_way_is_finished_by_the_process_that_began_it() {
     let old = balancer.upgrade(admin_address, 1).await;
     assert_ne!(balancer.newest(), old);
 
-    at_stream.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone").await;
+    at_stream.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\ndone").await;
     let answer = http2::collect(soon("a response", streamed).await.expect("not refused")).await;
     assert_eq!(answer.expect("whole").text(), "done");
     drop(stream);
 
     upload.send("world").await;
     at_upload.until("world").await;
-    at_upload.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\ntaken").await;
+    at_upload.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\ntaken").await;
     let answer = upload.response().await;
     assert_eq!((answer.text().as_str(), answer.head.get("connection")), ("taken", Some("close")));
 

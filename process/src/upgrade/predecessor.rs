@@ -1,7 +1,8 @@
 //! The side of the new process.
 
 use std::{
-    env, fs::File,
+    env,
+    fs::File,
     io::{self, stdin},
     os::{
         fd::AsFd,

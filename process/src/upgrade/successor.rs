@@ -241,8 +241,9 @@ mod tests {
             [("other", PROTOCOL, "p can not succeed other"), ("p", PROTOCOL + 1, "protocol")]
         {
             let (old, new) = UnixStream::pair().expect("sockets");
-            let offering =
-                thread::spawn(move || offer(program, protocol).converse(old).map(drop).map_err(|e| e.to_string()));
+            let offering = thread::spawn(move || {
+                offer(program, protocol).converse(old).map(drop).map_err(|e| e.to_string())
+            });
             let refused = Predecessor::meet(new, "p", "2").expect_err(part).to_string();
             let told = offering.join().expect("no panic").expect_err(part);
             assert!(refused.contains(part) && told.contains(part), "{refused}; {told}");

@@ -111,9 +111,8 @@ impl Wire {
         if !borrowed.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {
             return Err(io::Error::other("too many descriptors for one message"));
         }
-        let sent = uninterrupted(|| {
-            sendmsg(&self.0, &[IoSlice::new(&header)], &mut control, SendFlags::NOSIGNAL)
-        })?;
+        let sent =
+            uninterrupted(|| sendmsg(&self.0, &[IoSlice::new(&header)], &mut control, SendFlags::NOSIGNAL))?;
         self.0.write_all(&header[sent..])?;
         self.0.write_all(text)
     }

@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
-use socket2::{Domain, SockRef};
 use sluice_process::upgrade::Sockets;
+use socket2::{Domain, SockRef};
 
 use super::{ListenError, Place, Socket};
 
