@@ -82,6 +82,7 @@ class Site:
 
 def show(times, secs, run):
     """Prints a run; returns the pages' goodput per second."""
+    print(f"{times:>4}x: the generator itself was late by {run['lag_p99_ms']:.1f} ms (p99): above 10, the machine was too busy to measure")
     for index, of in enumerate(run["classes"]):
         mine = [request for request in run["requests"] if request["class"] == index]
         served = [request["total_ms"] for request in mine if request["failed"] is None]

@@ -46,7 +46,11 @@ const MOST_HALVINGS: u32 = 5;
 const PRIOR: f64 = 4.0;
 /// Memory of the rate at which a lane with a queue is served.
 const MEMORY_SMALL: Duration = Duration::from_secs(5);
+/// Of large ones, at least; to see that they starve it must be as long as they may wait.
 const MEMORY_LARGE: Duration = Duration::from_secs(20);
+const MEMORY_MOST: Duration = Duration::from_secs(60);
+/// The most that a request's own time counts for, as a share of its lane's deadline.
+const MARGIN: u32 = 10;
 /// What a client is told at most and at least, in seconds.
 const RETRY_AFTER: (f64, f64) = (1.0, 60.0);
 
@@ -98,6 +102,7 @@ impl Door {
     /// A request came while a worker was free for it.
     pub(super) fn idle(&mut self) {
         self.least = Some(Duration::ZERO);
+        self.drain.forget();
     }
 
     /// A request begins to wait.
@@ -116,7 +121,7 @@ impl Door {
     /// Ends the interval if it is over. `oldest`: the wait of the first in the queue.
     fn look(&mut self, now: Instant, waiting: usize, oldest: Duration, held: Duration) {
         if waiting == 0 {
-            self.idle();
+            self.least = Some(Duration::ZERO);
             self.drain.empty(now);
         }
         if now.saturating_duration_since(self.interval_began) < interval(self.deadline, held) {
@@ -168,7 +173,7 @@ impl Drain {
         let idle = self.emptied.map(|emptied| now.saturating_duration_since(emptied));
         if idle.is_some_and(|idle| idle > self.memory) {
             // Another queue at another time: how that one went says nothing.
-            (self.grants, self.seconds) = (0.0, 0.0);
+            self.forget();
         }
     }
 
@@ -197,11 +202,26 @@ impl Drain {
         self.seconds = self.seconds * kept + passed;
     }
 
+    /// Whether nobody was served in half of `longest`, though somebody waited all the time: smaller requests have taken
+    /// every worker.
+    fn starves(&self, longest: Duration, now: Instant) -> bool {
+        self.grants < 0.5 && self.seen(now) >= longest.as_secs_f64() / 2.0
+    }
+
+    /// Seconds with a queue.
+    fn seen(&self, now: Instant) -> f64 {
+        let open = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        self.seconds + open.as_secs_f64()
+    }
+
+    fn forget(&mut self) {
+        (self.grants, self.seconds) = (0.0, 0.0);
+    }
+
     /// Requests per second. `expected`: as many as the workers should serve, which counts as long as little was
     /// seen; `None`: nothing is known of that.
     fn rate(&self, expected: Option<f64>, now: Instant) -> f64 {
-        let open = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        let seen = self.seconds + open.as_secs_f64();
+        let seen = self.seen(now);
         (PRIOR + self.grants) / (expected.map_or(0.0, |expected| PRIOR / expected) + seen)
     }
 }
@@ -211,6 +231,8 @@ impl<W> Dispatcher<W> {
     pub fn set_longest_waits(&mut self, small: Duration, large: Duration) {
         for (lane, door) in Lane::all().zip(&mut self.doors) {
             door.deadline = if lane.is_large() { large } else { small };
+            door.drain.memory =
+                if lane.is_large() { MEMORY_LARGE.max(large.min(MEMORY_MOST)) } else { MEMORY_SMALL };
         }
     }
 
@@ -247,9 +269,12 @@ impl<W> Dispatcher<W> {
         let longest = self.longest_wait(demand.lane);
         let ahead = self.lanes[demand.lane.index()].ahead_of(Order::rank_of(demand.priority), demand.due);
         let wait = self.wait_behind(demand.lane, ahead, now);
-        // A lane's deadline is for the answer, as far as that is known; a rule's for the sending.
-        let answered = wait.saturating_add(self.lane_held(demand.lane));
-        (ahead > 0 && (wait > own || answered > longest)).then_some(Refusal::TooLate)
+        // A lane's deadline is that of the answer, unless the work alone takes much of it; a rule's that of the sending.
+        let margin = self.lane_held(demand.lane).min(longest / MARGIN);
+        let late = wait > own || wait.saturating_add(margin) > longest;
+        let starves = || self.doors[demand.lane.index()].drain.starves(longest.min(own), now);
+        let refused = if ahead > 0 { late } else { starves() };
+        refused.then_some(Refusal::TooLate)
     }
 
     /// Requests that the operator puts before others find room when there is none for the others. Large requests

@@ -162,6 +162,23 @@ fn clients_are_told_to_come_when_there_is_room_and_not_all_together() {
     assert!(told.iter().collect::<std::collections::HashSet<_>>().len() >= 5, "{told:?}");
 }
 
+/// Small requests take every worker: one large one finds out, and the others are told at once.
+#[test]
+fn who_would_starve_is_told_at_once() {
+    let mut site = Site::new(1000);
+    site.comes(demand(Lane::SMALL)).expect("a free worker");
+    let Arrival::Waiting(ticket) = site.dispatcher.arrive(site.now, demand(Lane::LARGE), &[], || 0) else {
+        panic!("no worker is free");
+    };
+    site.now += ms(20_000);
+    site.dispatcher.leave(ticket);
+    site.dispatcher.tick(site.now);
+    assert_eq!(site.comes(demand(Lane::LARGE)), Err(Refusal::TooLate));
+    site.serve(ms(100));
+    site.comes(demand(Lane::LARGE)).expect("a free worker");
+    site.comes(demand(Lane::LARGE)).expect("it does not starve any more");
+}
+
 /// Whatever happens, nobody is turned away for whom a worker is free.
 #[test]
 fn nobody_is_turned_away_beside_a_free_worker() {
