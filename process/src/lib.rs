@@ -3,6 +3,7 @@
 //! ```text
 //!  flags + environment + file ──config──► options ──► the program's own checked types
 //!  SIGTERM, SIGINT ──shutdown──► every runtime
+//!  SIGHUP, a changed file ──reload──► the options once more
 //!  control thread:  admin (metrics, readiness, token) ◄── operators, agents, scrapers
 //!  main: Result<(), RunError> ──exit──► 0, 1 or 2 and one line on stderr
 //! ```
@@ -20,6 +21,7 @@ pub mod metrics;
 pub mod openmetrics;
 pub mod progress;
 pub mod readiness;
+pub mod reload;
 pub mod shutdown;
 pub mod supervisor;
 pub mod token;

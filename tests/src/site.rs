@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Parser;
 use sluice_process::Shutdown;
+use sluice_process::reload::Source;
 
 use crate::PATIENCE;
 use crate::admin;
@@ -43,11 +44,11 @@ impl Balancer {
         let options =
             BalancerLine::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?.options;
         let file = options.config.clone();
-        let options =
-            sluice_process::config::over_file(options, file.as_deref()).map_err(|e| e.to_string())?;
-        let config = sluice_balancer::config::Config::try_from(options).map_err(|e| e.to_string())?;
+        let source = Source::new(options, file);
+        let options = source.read().map_err(|e| e.to_string())?;
         let shutdown = Shutdown::new();
-        let running = sluice_balancer::run::start(&config, &shutdown).map_err(|e| e.to_string())?;
+        let running =
+            sluice_balancer::run::start(source, options, &shutdown).map_err(|e| e.to_string())?;
         // A balancer on Unix sockets alone has none.
         let address = running.listen.first().copied().unwrap_or(running.admin);
         Ok(Self { address, admin: running.admin, running: Some(running), shutdown })
@@ -56,6 +57,11 @@ impl Balancer {
     /// The address of its listener of that number.
     pub fn listening(&self, index: usize) -> SocketAddr {
         self.running.as_ref().expect("it has not ended").listen[index]
+    }
+
+    /// Reads its configuration again, as on SIGHUP.
+    pub fn reload(&self) {
+        self.running.as_ref().expect("it has not ended").reload();
     }
 
     /// Asks it to stop gracefully.

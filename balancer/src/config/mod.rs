@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use sluice_process::config::{ConfigError, check_admin};
+use sluice_process::reload::WatchConfig;
 use sluice_process::{ByteSize, Span};
 use sluice_relay::Limits;
 use sluice_relay::limits::{ClientLimits, Http2Limits, UpstreamLimits};
@@ -42,6 +43,8 @@ pub struct Config {
     pub listen: Vec<ListenSpec>,
     pub admin: SocketAddr,
     pub token_file: Option<PathBuf>,
+    /// Whether the file is read again when it changes.
+    pub watch: WatchConfig,
     pub instances: Vec<InstanceSpec>,
     pub services: Vec<ServiceSpec>,
     /// Data threads.
@@ -80,6 +83,7 @@ impl TryFrom<Options> for Config {
             listen: options.listen,
             admin,
             token_file: options.token_file,
+            watch: options.watch_config.unwrap_or_default(),
             instances: options.instance,
             services,
             threads: options.threads.map_or(1, NonZeroUsize::get),

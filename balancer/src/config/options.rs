@@ -13,6 +13,7 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sluice_process::config::one_or_many;
+use sluice_process::reload::WatchConfig;
 use sluice_process::{ByteSize, LogFormat, Span, layered};
 use sluice_relay::limits::{ClientLimits, UpstreamLimits};
 use sluice_relay::listen::ListenSpec;
@@ -52,6 +53,12 @@ pub struct Options {
     #[arg(long, value_name = "FILE", env = "SLUICE_CONFIG")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
+
+    /// Whether that file is read again when it changes; on SIGHUP it always is [default: on]
+    ///
+    /// A file that can not be used changes nothing, and the log says why.
+    #[arg(long, value_name = "ON|OFF", env = "SLUICE_WATCH_CONFIG")]
+    pub watch_config: Option<WatchConfig>,
 
     /// An instance that has no agent: ADDR[,workers=N][,release=first-byte|end][,service=NAME][,name=NAME]
     ///
@@ -246,6 +253,7 @@ layered!(Options {
     admin,
     token_file,
     config,
+    watch_config,
     instance,
     threads,
     queue_length,
@@ -301,6 +309,7 @@ impl Options {
         Self {
             listen: or_one(self.listen, || SocketAddr::from(([127, 0, 0, 1], 8080)).into()),
             admin: self.admin.or(Some(([127, 0, 0, 1], 9900).into())),
+            watch_config: self.watch_config.or(Some(WatchConfig::default())),
             threads: self.threads.or_else(|| Some(cores())),
             // A queue longer than what a few hundred workers serve within the timeout only delays
             // the 503.

@@ -46,7 +46,7 @@ impl Keeper {
     /// Saves every service. What can not be written is logged and counted.
     pub fn save(&self) {
         let _one_at_a_time = self.saving.lock().expect("no code panics while holding it");
-        for service in self.state.directory.iter() {
+        for service in self.state.directory().iter() {
             if let Err(error) = self.dir.save(&self.saved(service)) {
                 let file = self.dir.file(&service.name);
                 tracing::warn!("{} can not be written: {error}", file.display());

@@ -18,7 +18,9 @@ mod live;
 pub mod planning;
 mod pool_metrics;
 mod pulse;
+mod reconfigure;
 mod release;
+mod reloads;
 mod snapshot;
 mod state;
 mod ticker;
@@ -37,6 +39,7 @@ pub use decisions::{DecisionFile, DecisionLog};
 pub use events::{Event, Events};
 pub use keeper::Keeper;
 pub use pool_metrics::{ControlMetrics, PoolCollector};
+pub use reloads::Reloads;
 pub use state::{ControlState, Unwanted};
 pub use ticker::run as run_ticker;
 
@@ -53,6 +56,7 @@ const PATHS: &[&str] = &[
     "GET /v1/events",
     "GET /v1/live",
     "GET /v1/decisions?service=&n=",
+    "GET /v1/reloads",
     "POST /v1/instances/NAME/drain",
     "POST /v1/instances/NAME/ready",
     "POST /v1/instances/NAME/maintenance",
@@ -73,6 +77,7 @@ pub fn router(
         .merge(events::routes())
         .merge(live::routes())
         .merge(decisions::routes())
+        .merge(reloads::routes())
         .merge(dashboard::routes())
         .with_state(state.clone());
     let all = protect(list_paths(common_routes(exported, readiness).merge(own), PATHS), token);

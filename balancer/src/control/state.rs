@@ -16,6 +16,7 @@ use crate::control::history::History;
 use crate::control::live::Live;
 use crate::control::planning::{Plan, unix_ms};
 use crate::control::pool_metrics::ControlMetrics;
+use crate::control::reloads::Reloads;
 use crate::decide::dispatch::{InstanceId, Workers};
 use crate::decide::lease::Knowledge;
 use crate::decide::membership::{Accepted, Key, Member, Membership, Routing, Stale, Word};
@@ -25,10 +26,12 @@ use crate::pool::{Directory, Instance, Service, now};
 
 /// Shared by the admin endpoints and the ticker.
 pub struct ControlState {
-    pub directory: Arc<Directory>,
+    directory: ArcSwap<Directory>,
     pub events: Events,
     pub metrics: ControlMetrics,
     pub decisions: DecisionLog,
+    /// What became of reading the configuration again.
+    pub reloads: Reloads,
     /// Whoever watches the dashboard.
     pub(super) live: Live,
     /// By service: its last hour.
@@ -63,11 +66,13 @@ impl ControlState {
     ) -> Arc<Self> {
         let metrics = ControlMetrics::register(registry);
         let decisions = decisions(&metrics);
+        let reloads = Reloads::register(registry);
         let state = Arc::new(Self {
-            directory,
+            directory: ArcSwap::new(directory),
             events: Events::default(),
             metrics,
             decisions,
+            reloads,
             live: Live::default(),
             histories: Mutex::default(),
             save_soon: Notify::new(),
@@ -93,8 +98,9 @@ impl ControlState {
     /// # Errors
     /// [`Unwanted`]; nothing is changed then.
     pub fn report(&self, report: &Report) -> Result<PlanReply, Unwanted> {
-        let Some(service) = self.directory.get(&report.service) else {
-            let names = self.directory.names().join(", ");
+        let directory = self.directory();
+        let Some(service) = directory.get(&report.service) else {
+            let names = directory.names().join(", ");
             return Err(Unwanted::UnknownService(report.service.clone(), names));
         };
         let key = (report.service.clone(), report.name.clone());
@@ -149,22 +155,24 @@ impl ControlState {
 
     /// Requests that wait, hold a worker or are being answered.
     pub fn under_way(&self) -> u64 {
-        let queued: usize = self.directory.iter().map(|service| service.queued()).sum();
+        let directory = self.directory();
+        let queued: usize = directory.iter().map(|service| service.queued()).sum();
         let members = self.members();
         let loads = members.iter().filter_map(|(key, member)| {
-            self.directory.get(&key.0)?.occupancy(member.id).map(|occupancy| occupancy.load)
+            directory.get(&key.0)?.occupancy(member.id).map(|occupancy| occupancy.load)
         });
         queued as u64 + loads.map(|load| u64::from(load.working) + u64::from(load.streaming)).sum::<u64>()
     }
 
     /// Forgets instances whose lease has ended.
     pub fn expire(&self) {
+        let directory = self.directory();
         let last_success = |key: &Key, id: InstanceId| {
-            self.directory.get(&key.0).and_then(|service| service.instance(id)).and_then(|i| i.last_success())
+            directory.get(&key.0).and_then(|service| service.instance(id)).and_then(|i| i.last_success())
         };
         let gone = self.membership().expire(now(), last_success);
         for (key, member) in gone {
-            if let Some(service) = self.directory.get(&key.0) {
+            if let Some(service) = directory.get(&key.0) {
                 service.remove_instance(member.id);
             }
             let text = "forgotten: no report and no answer for 10 intervals";
@@ -192,8 +200,9 @@ impl ControlState {
 
     /// Shows the services' plans, and tells what they changed.
     fn publish(&self) {
+        let directory = self.directory();
         let mut plans: Vec<_> =
-            self.directory.iter().map(|s| (s.name.clone(), s.plan(), s.figures())).collect();
+            directory.iter().map(|s| (s.name.clone(), s.plan(), s.figures())).collect();
         plans.sort_by(|a, b| a.0.cmp(&b.0));
         let (previous, next) = (self.plan.load(), Plan::of(plans));
         self.update_readiness();
@@ -212,7 +221,7 @@ impl ControlState {
     /// Tells what was learned and is worth a line.
     fn tell(&self) {
         let mut notices = self.notices.lock().expect("no code panics while holding it");
-        for service in self.directory.iter() {
+        for service in self.directory().iter() {
             let learned = self.learned(service);
             for notice in notices.entry(service.name.clone()).or_default().look(learned) {
                 self.events.publish(match notice.instance {
@@ -225,7 +234,7 @@ impl ControlState {
 
     /// Learns of classes from what was seen, and keeps their tables small.
     pub fn tend_classes(&self) {
-        for service in self.directory.iter() {
+        for service in self.directory().iter() {
             let tended = service.classes.tend(now());
             if tended.learned {
                 let places = service.classes.templates().len();
@@ -253,7 +262,7 @@ impl ControlState {
     }
 
     /// What the services' planners are told of names.
-    fn named_by_service(&self) -> Vec<(&Arc<Service>, Named)> {
+    fn named_by_service(&self) -> Vec<(Arc<Service>, Named)> {
         let members = self.members();
         let named = |service: &Arc<Service>| {
             let own = members.iter().filter(|(key, _)| key.0 == service.name);
@@ -266,7 +275,7 @@ impl ControlState {
             };
             Named { instances: own.map(instance).collect(), classes: service.classes.ids() }
         };
-        self.directory.iter().map(|service| (service, named(service))).collect()
+        self.directory().iter().map(|service| (service.clone(), named(service))).collect()
     }
 
     /// Workers that others hold are not counted upon.
@@ -277,10 +286,10 @@ impl ControlState {
 
     /// Where reports have stopped, nothing is known of others, nor of when workers are free.
     fn forget_what_is_old(&self) {
-        let now = now();
+        let (now, directory) = (now(), self.directory());
         for (key, member) in self.members() {
             if member.knowledge(now) != Knowledge::Fresh
-                && let Some(service) = self.directory.get(&key.0)
+                && let Some(service) = directory.get(&key.0)
             {
                 service.set_foreign(member.id, 0);
                 if let Some(instance) = service.instance(member.id) {
@@ -291,8 +300,9 @@ impl ControlState {
     }
 
     /// Brings the pool to what membership says.
-    fn apply(&self, key: &Key, member: &Member) {
-        let Some(service) = self.directory.get(&key.0) else { return };
+    pub(super) fn apply(&self, key: &Key, member: &Member) {
+        let directory = self.directory();
+        let Some(service) = directory.get(&key.0) else { return };
         let known = service.instance(member.id).filter(|instance| instance.target == member.target);
         let instance = known.unwrap_or_else(|| {
             let (name, target) = (key.1.clone(), member.target.clone());
@@ -341,7 +351,7 @@ impl ControlState {
 
     fn update_readiness(&self) {
         let now = now();
-        if self.directory.iter().any(|service| service.has_instance(now)) {
+        if self.directory().iter().any(|service| service.has_instance(now)) {
             self.readiness.clear("instances");
         } else {
             self.readiness
@@ -349,7 +359,15 @@ impl ControlState {
         }
     }
 
-    fn membership(&self) -> MutexGuard<'_, Membership> {
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.load_full()
+    }
+
+    pub(super) fn set_directory(&self, directory: Arc<Directory>) {
+        self.directory.store(directory);
+    }
+
+    pub(super) fn membership(&self) -> MutexGuard<'_, Membership> {
         self.membership.lock().expect("no code panics while holding it")
     }
 }

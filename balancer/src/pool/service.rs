@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use sluice_proto::ServiceName;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -21,7 +22,7 @@ use crate::decide::schedule::{
     Ask, Explanation, Judgement, Knowledge, Named, Outcome, Planned, Scheduler, SchedulerState,
 };
 use crate::decide::sticky::Preference;
-use crate::decide::treatment::{LanePin, Treatment};
+use crate::decide::treatment::{LanePin, ServiceRules, Treatment};
 use crate::pool::{ClassTable, Instance, ServiceLimits, Slot, now};
 use sluice_relay::Failure;
 
@@ -29,7 +30,8 @@ use sluice_relay::Failure;
 pub struct Service {
     pub name: ServiceName,
     pub classes: ClassTable,
-    limits: ServiceLimits,
+    /// Replaced when the configuration is read again. Read only by requests that wait.
+    limits: ArcSwap<ServiceLimits>,
     url_seed: UrlSeed,
     live: Mutex<Live>,
 }
@@ -60,7 +62,15 @@ impl Service {
         };
         let url_seed = scheduler.url_seed();
         let live = Live { scheduler, instances: HashMap::new(), retries: RetryBudget::new(start) };
+        let limits = ArcSwap::from_pointee(limits);
         Arc::new(Self { name, classes, limits, url_seed, live: Mutex::new(live) })
+    }
+
+    /// Other bounds and other rules, from the next request on. What was learned stays, and so does what waits.
+    pub fn reconfigure(&self, limits: ServiceLimits, rules: &Arc<ServiceRules>) {
+        self.classes.set_rules(rules.clone(), now());
+        self.limits.store(Arc::new(limits));
+        self.live().scheduler.set_settings(limits.settings());
     }
 
     /// What URLs of this service are hashed with.
@@ -100,7 +110,7 @@ impl Service {
         longest: Duration,
     ) -> Result<Slot, Failure> {
         if self.awaits_first_instance() {
-            match timeout(self.limits.startup_hold, &mut granted).await {
+            match timeout(self.limits.load().startup_hold, &mut granted).await {
                 Ok(granted) => return granted.map_err(|_| Failure::QueueTimeout),
                 Err(_) if self.awaits_first_instance() => return Err(Failure::NoInstance),
                 Err(_) => {}
@@ -112,7 +122,7 @@ impl Service {
     }
 
     fn longest_wait(&self, ask: &Ask, lane: Lane) -> Duration {
-        let limits = &self.limits;
+        let limits = self.limits.load();
         let most = if lane.is_large() { limits.large_queue_timeout } else { limits.queue_timeout };
         ask.deadline.map_or(most, |deadline| deadline.min(most))
     }

@@ -169,6 +169,11 @@ impl<W> Dispatcher<W> {
         }
     }
 
+    /// Other bounds from now on. Whoever waits stays, even if there are more than may wait.
+    pub fn set_bounds(&mut self, queue_length: usize, params: PickParams) {
+        (self.queue_length, self.params) = (queue_length, params);
+    }
+
     /// The head of its response came.
     pub fn head(&mut self, id: RunId, now: Instant) {
         if let Some(run) = self.running.get_mut(id) {

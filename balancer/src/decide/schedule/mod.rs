@@ -98,6 +98,12 @@ impl<W> Scheduler<W> {
         }
     }
 
+    /// Other bounds from now on, but for how long requests are held after the start and how many URLs are remembered.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = Settings { urls: self.settings.urls, ..settings };
+        self.dispatcher.set_bounds(settings.queue_length, settings.pick);
+    }
+
     /// The seed that every URL key must be made with.
     pub fn url_seed(&self) -> UrlSeed {
         self.predictor.seed()
