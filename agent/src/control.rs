@@ -19,6 +19,7 @@ use crate::{
     follow::{LogFollower, Scraper},
     health::{self, Probe},
     release,
+    reload::{self, Reloader},
     report::{Collector, Sender},
     shared::Shared,
 };
@@ -35,6 +36,8 @@ pub struct Control {
     pub router: Router,
     pub data: DataPath,
     pub asked: Watch,
+    /// `None`: nobody knows where the configuration came from.
+    pub reloader: Option<Arc<Reloader>>,
 }
 
 /// Those who learn of requests in mode passive.
@@ -49,7 +52,7 @@ pub struct Followers {
 /// # Errors
 /// If a part ends that should not: an agent that no longer reports or no longer serves must not look alive.
 pub async fn run(control: Control) -> Result<(), RunError> {
-    let Control { shared, probe, collector, senders, clocks, followers, admin, router, data, asked } =
+    let Control { shared, probe, collector, senders, clocks, followers, admin, router, data, asked, reloader } =
         control;
     let (leave_admin, admin_leaves) = oneshot::channel::<()>();
     let mut admin = tokio::spawn(admin.serve(router, async move {
@@ -60,6 +63,9 @@ pub async fn run(control: Control) -> Result<(), RunError> {
     tasks.spawn(release::watch_over(shared.clone(), probe.clone()));
     tasks.spawn(health::watch_over(shared.clone(), probe));
     tasks.spawn(collector.run());
+    if let Some(reloader) = reloader {
+        tasks.spawn(reload::run(reloader));
+    }
     let informing = tokio::spawn(supervisor::keep_informed(asked.clone()));
     for sender in senders {
         tasks.spawn(sender.run());

@@ -42,13 +42,14 @@ pub mod health;
 pub mod measure;
 pub mod metrics;
 pub mod release;
+pub mod reload;
 pub mod report;
 pub mod shared;
 mod start;
 pub mod state;
 
 pub use config::{Config, Options};
-pub use start::{Running, run, start};
+pub use start::{Running, run, start, start_from};
 
 /// The name that metrics and log lines know this program by.
 pub const PROGRAM: &str = "sluice-agent";

@@ -5,9 +5,11 @@ use std::{
     sync::Arc,
 };
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::Registry;
 use sluice_process::{
     Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, metrics::registry,
+    reload::{Cause, Reloads, Source},
     run_on_own_thread, shutdown, supervisor,
 };
 use sluice_proto::{BootId, InstanceName, Measured, Target};
@@ -23,7 +25,7 @@ use crate::{
     api,
     clock::Clock,
     compress::Compressor,
-    config::{Config, Path, ReleaseOption},
+    config::{Config, Options, Path, ReleaseOption},
     control::{self, Control, Followers},
     data,
     drain::DataPath,
@@ -35,6 +37,7 @@ use crate::{
     measure::Recorder,
     metrics::AgentMetrics,
     release::{self, Releases},
+    reload::Reloader,
     report::{Collector, Identity, Link, Sender},
     shared::{Shared, register_gauges},
     state::StateCell,
@@ -46,6 +49,7 @@ pub struct Running {
     data_addr: Option<SocketAddr>,
     admin_addr: SocketAddr,
     address: Target,
+    reloader: Option<Arc<Reloader>>,
     control: OwnThread<Result<(), RunError>>,
     data: Option<DataThreads>,
     _shutdown: Shutdown,
@@ -64,6 +68,13 @@ impl Running {
     /// Where balancers are told to send requests.
     pub fn address(&self) -> &Target {
         &self.address
+    }
+
+    /// Reads the configuration again, as on SIGHUP, if it is known where it came from.
+    pub fn reload(&self) {
+        if let Some(reloader) = &self.reloader {
+            reloader.reload(Cause::Hangup);
+        }
     }
 
     /// Waits, without blocking the runtime, until the agent is about to end; [`join`](Self::join) then returns at once.
@@ -90,6 +101,18 @@ impl Running {
 /// [`RunError::Config`] for a token file or a directory that can not be used, or a name that can not be made;
 /// [`RunError::Failed`] if an address is taken or a thread can not be started.
 pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
+    start_from(None, config, shutdown)
+}
+
+/// [`start`], where `source` is what `config` came from: it is read again on SIGHUP, and when its file changes.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_from(
+    source: Option<Source<Options>>,
+    config: Config,
+    shutdown: Shutdown,
+) -> Result<Running, RunError> {
     let token = config.token_file.as_ref().map(TokenFile::open).transpose()?.map(Arc::new);
     let listeners = listeners(&config)?;
     let data_addr = match listeners.first() {
@@ -117,6 +140,7 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
         Sender::new(client.clone(), link.clone(), token.clone(), shared.config.interval, reports)
     };
     let admin_addr = admin.local_addr();
+    let reloader = source.map(|source| Arc::new(Reloader::new(source, shared.clone())));
     let control = Control {
         probe: Probe::new(shared.config.instance.clone(), &shared.config.health).map_err(RunError::failed)?,
         collector: Collector::new(shared.clone(), fastrand::Rng::new()),
@@ -128,6 +152,7 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
         data: DataPath { stop, threads, ended: ended_seen },
         shared: shared.clone(),
         asked: shutdown.watch(),
+        reloader: reloader.clone(),
     };
     // Before the control thread, which takes an end of theirs for a failure. If that thread can not be started, the
     // last hold on `stop` goes with it, and these end by themselves.
@@ -141,14 +166,14 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     let control =
         run_on_own_thread("agent-control", move || control::run(control)).map_err(RunError::failed)?;
     let address = shared.identity.address.clone();
-    Ok(Running { data_addr, admin_addr, address, control, data, _shutdown: shutdown })
+    Ok(Running { data_addr, admin_addr, address, reloader, control, data, _shutdown: shutdown })
 }
 
 /// [`start`], then SIGTERM and SIGINT until the end: what the program does.
 ///
 /// # Errors
 /// As [`start`] and [`Running::join`].
-pub fn run(config: Config) -> Result<(), RunError> {
+pub fn run(source: Source<Options>, config: Config) -> Result<(), RunError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::failed)?;
     runtime.block_on(async {
@@ -156,7 +181,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
         let signals = tokio::spawn(shutdown::signals(shutdown.clone()));
         // Lets the handlers be installed, or an early signal would kill a half-started agent.
         tokio::task::yield_now().await;
-        let mut running = start(config, shutdown)?;
+        let mut running = start_from(Some(source), config, shutdown)?;
         supervisor::ready();
         running.ended().await;
         signals.abort();
@@ -222,7 +247,11 @@ fn share(
         gate: Gate::new(config.workers, config.queue_length, config.queue_timeout),
         activity: Arc::new(Activity::default()),
         recorder: Recorder::new(started),
-        compressor: Compressor::start(&config.compress, registry).map_err(RunError::failed)?,
+        compressor: ArcSwapOption::from(
+            Compressor::start(&config.compress, registry).map_err(RunError::failed)?.map(Arc::new),
+        ),
+        in_force: ArcSwap::from_pointee(config.clone()),
+        reloads: Reloads::register(registry),
         figures: figures(&config),
         own: Arc::default(),
         spool,

@@ -41,6 +41,9 @@ impl ServiceMaker {
             classes.adopt(templates);
             learned
         });
-        Service::new(spec.name.clone(), config.service_limits, classes, known, fastrand::Rng::new())
+        let service =
+            Service::new(spec.name.clone(), config.service_limits, classes, known, fastrand::Rng::new());
+        service.reconfigure(config.service_limits, &spec.class_rules, &spec.versions);
+        service
     }
 }

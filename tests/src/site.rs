@@ -38,9 +38,17 @@ impl Balancer {
     /// # Errors
     /// As [`sluice_balancer::run::start`], or what is wrong with the flags.
     pub fn try_start(flags: &str) -> Result<Self, String> {
-        let own = "balancer --threads 1 --admin 127.0.0.1:0";
         let listen = if flags.contains("--listen") { "" } else { "--listen 127.0.0.1:0" };
-        let line = [own, listen, flags].join(" ");
+        Self::of_line(&[listen, flags].join(" "))
+    }
+
+    /// Starts with a configuration file that says where to listen.
+    pub fn of_file(file: &std::path::Path) -> Self {
+        Self::of_line(&format!("--config {}", file.display())).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn of_line(flags: &str) -> Result<Self, String> {
+        let line = format!("balancer --threads 1 --admin 127.0.0.1:0 {flags}");
         let options =
             BalancerLine::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?.options;
         let file = options.config.clone();

@@ -18,6 +18,7 @@ mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use sluice_process::reload::WatchConfig;
 use sluice_process::{ByteSize, ConfigError, LogFormat, Span, config::over_file};
 use sluice_proto::{InstanceName, Mode, Release, ReleaseFound, ReleasePoint, ServiceName, Target};
 use sluice_relay::Limits;
@@ -66,6 +67,8 @@ pub struct Config {
     /// Each prefix once.
     pub xsendfile_uri: Vec<UriRoot>,
     pub log_format: LogFormat,
+    /// Whether the file is read again when it changes.
+    pub watch: WatchConfig,
     pub follow: FollowConfig,
 }
 
@@ -187,6 +190,7 @@ impl Config {
             spool_total: Some(ByteSize::bytes(spool.files.total)),
             buffering: buffering.rules.clone(),
             config: None,
+            watch_config: Some(self.watch),
             clock: self.clock.iter().map(ClockConfig::effective).collect(),
         }
     }

@@ -77,7 +77,7 @@ impl TryFrom<Options> for Config {
         let (line, head, fields) = head_limits(&options)?;
         check_admin(admin, options.token_file.is_some())?;
         check_certificates(&options.listen)?;
-        let services = service::check(&options.service, &options.rule)?;
+        let services = service::check(&options.service, &options.rule, options.versions.as_ref())?;
         instance::check(&options.instance, &services)?;
         Ok(Self {
             listen: options.listen,

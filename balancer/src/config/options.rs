@@ -21,6 +21,7 @@ use sluice_relay::listen::ListenSpec;
 use crate::config::{InstanceSpec, RuleOptions, ServiceOptions};
 use crate::decide::outlier::OutlierParams;
 use crate::decide::plan::PlanParams;
+use crate::decide::versions::VersionPolicy;
 use crate::observe::AccessFormat;
 
 /// What can be asked of the balancer. Flag beats environment beats file.
@@ -89,6 +90,13 @@ pub struct Options {
     /// How long after the start requests wait for a first instance instead of getting 503 [default: 3s]
     #[arg(long, value_name = "TIME", env = "SLUICE_STARTUP_HOLD")]
     pub startup_hold: Option<Span>,
+
+    /// Which versions of the application get the default service's requests: any, majority, or shares as in 2.1=90,2.2=10 [default: any]
+    ///
+    /// Versions are what agents call them by --version-label. majority: only the one that most instances
+    /// have. Other services: `versions` in their tables of the file.
+    #[arg(long, value_name = "POLICY", env = "SLUICE_VERSIONS")]
+    pub versions: Option<VersionPolicy>,
 
     /// How long a stop waits for requests that are under way [default: 30s]
     #[arg(long, value_name = "TIME", env = "SLUICE_DRAIN_TIMEOUT")]
@@ -260,6 +268,7 @@ layered!(Options {
     queue_timeout,
     large_queue_timeout,
     startup_hold,
+    versions,
     drain_timeout,
     trusted_proxy,
     reveal,

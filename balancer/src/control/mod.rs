@@ -24,6 +24,7 @@ mod reloads;
 mod snapshot;
 mod state;
 mod ticker;
+pub mod versions;
 pub mod view;
 
 use std::sync::Arc;
@@ -39,7 +40,6 @@ pub use decisions::{DecisionFile, DecisionLog};
 pub use events::{Event, Events};
 pub use keeper::Keeper;
 pub use pool_metrics::{ControlMetrics, PoolCollector};
-pub use reloads::Reloads;
 pub use state::{ControlState, Unwanted};
 pub use ticker::run as run_ticker;
 

@@ -154,7 +154,7 @@ impl Gauges {
             let labels = [key.0.as_str(), key.1.as_str()];
             let occupancy = state.directory().get(&key.0).and_then(|service| service.occupancy(member.id));
             let up = member.routing() == Routing::Routed
-                && occupancy.is_some_and(|o| o.breaker.is_closed() && o.ejection.is_none());
+                && occupancy.is_some_and(|o| o.breaker.is_closed() && o.ejection.is_none() && !o.withheld);
             self.up.with_label_values(&labels).set(i64::from(up));
             self.workers.with_label_values(&labels).set(member.workers.into());
             if let Some(agent) = &member.agent {

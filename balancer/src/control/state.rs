@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arc_swap::ArcSwap;
 use prometheus::Registry;
 use sluice_process::Readiness;
+use sluice_process::reload::Reloads;
 use sluice_proto::{Classification, InstanceName, Mode, PlanReply, Report, Role, SCHEMA, ServiceName};
 use tokio::sync::Notify;
 
@@ -16,7 +17,7 @@ use crate::control::history::History;
 use crate::control::live::Live;
 use crate::control::planning::{Plan, unix_ms};
 use crate::control::pool_metrics::ControlMetrics;
-use crate::control::reloads::Reloads;
+use crate::control::versions::{self, VersionMetrics, VersionsView};
 use crate::decide::dispatch::{InstanceId, Workers};
 use crate::decide::lease::Knowledge;
 use crate::decide::membership::{Accepted, Key, Member, Membership, Routing, Stale, Word};
@@ -32,6 +33,7 @@ pub struct ControlState {
     pub decisions: DecisionLog,
     /// What became of reading the configuration again.
     pub reloads: Reloads,
+    pub(super) versions: VersionMetrics,
     /// Whoever watches the dashboard.
     pub(super) live: Live,
     /// By service: its last hour.
@@ -73,6 +75,7 @@ impl ControlState {
             metrics,
             decisions,
             reloads,
+            versions: VersionMetrics::register(registry),
             live: Live::default(),
             histories: Mutex::default(),
             save_soon: Notify::new(),
@@ -106,16 +109,20 @@ impl ControlState {
         let key = (report.service.clone(), report.name.clone());
         let mut membership = self.membership();
         let before = membership.get(&key).map(Member::routing);
+        let version = membership.get(&key).map(|member| member.version().to_owned());
         let accepted = membership.report(report, now())?;
         let member = membership.get(&key).expect("it was just taken in");
         self.apply(&key, member);
         let after = member.routing();
+        let same_version = version.as_deref() == Some(member.version());
         drop(membership);
         self.announce(&key, accepted, before.as_ref(), &after);
         self.heed_foreign(service, &key, accepted.id());
         merge_classes(service, report);
         if before.as_ref() != Some(&after) {
             self.reached(service, accepted.id());
+            self.replan();
+        } else if !same_version {
             self.replan();
         }
         let classification = missing_classification(service, report);
@@ -183,6 +190,8 @@ impl ControlState {
     /// Ends a second: what was learned in it is planned with.
     pub fn tick(&self) {
         self.forget_what_is_old();
+        self.decide_versions();
+        self.count_versions();
         for (service, named) in self.named_by_service() {
             self.decisions.record(&service.name, service.tick(unix_ms(), named));
         }
@@ -192,6 +201,7 @@ impl ControlState {
 
     /// Makes new plans at once, because an instance came, went or changed.
     pub fn replan(&self) {
+        self.decide_versions();
         for (service, named) in self.named_by_service() {
             self.decisions.record(&service.name, service.replan(unix_ms(), named));
         }
@@ -204,7 +214,11 @@ impl ControlState {
         let mut plans: Vec<_> =
             directory.iter().map(|s| (s.name.clone(), s.plan(), s.figures())).collect();
         plans.sort_by(|a, b| a.0.cmp(&b.0));
-        let (previous, next) = (self.plan.load(), Plan::of(plans));
+        let (previous, mut next) = (self.plan.load(), Plan::of(plans));
+        for service in directory.iter() {
+            let (policy, assignment) = service.versions();
+            next.set_versions(&service.name, VersionsView::new(&policy, &assignment));
+        }
         self.update_readiness();
         if next.version != previous.version {
             self.metrics.plan_changes.inc();
@@ -267,8 +281,9 @@ impl ControlState {
         let named = |service: &Arc<Service>| {
             let own = members.iter().filter(|(key, _)| key.0 == service.name);
             let instance = |(key, member): &(Key, Member)| {
+                let withheld = service.occupancy(member.id).is_some_and(|occupancy| occupancy.withheld);
                 let excluded = match member.routing() {
-                    Routing::Routed => None,
+                    Routing::Routed => withheld.then(|| versions::withheld(member)),
                     Routing::Excluded(reason) => Some(reason),
                 };
                 (member.id, key.1.clone(), excluded)

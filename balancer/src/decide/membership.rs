@@ -299,6 +299,11 @@ impl Member {
         lease::knowledge(agent.map(|agent| agent.received), interval, now)
     }
 
+    /// What its agent calls the version of the application; empty if nobody says.
+    pub fn version(&self) -> &str {
+        self.agent.as_ref().and_then(|agent| agent.version_label.as_deref()).unwrap_or_default()
+    }
+
     /// Whether requests reach it through its agent.
     pub fn is_behind_agent(&self) -> bool {
         self.agent.as_ref().is_some_and(|agent| agent.mode == Mode::Inline)

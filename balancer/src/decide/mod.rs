@@ -24,4 +24,5 @@ pub mod route;
 pub mod schedule;
 pub mod sticky;
 pub mod treatment;
+pub mod versions;
 pub mod window;

@@ -91,7 +91,7 @@ impl Reloader {
     }
 
     /// Returns what needs a restart.
-    fn try_reload(&self) -> Result<Vec<&'static str>, RunError> {
+    fn try_reload(&self) -> Result<Vec<String>, RunError> {
         let mut current = self.current.lock().expect("no code panics while holding it");
         let read = self.source.read()?.with_defaults();
         // The whole file is checked, also for what a restart would use.
@@ -100,7 +100,7 @@ impl Reloader {
         let config = Config::try_from(options.clone())?;
         self.apply(&mut current, &config)?;
         (current.options, current.config) = (options, config);
-        Ok(fixed)
+        Ok(fixed.into_iter().map(str::to_owned).collect())
     }
 
     fn apply(&self, current: &mut Current, config: &Config) -> Result<(), RunError> {
@@ -116,7 +116,7 @@ impl Reloader {
         let directory = Arc::new(directory);
         for spec in &config.services {
             if let Some(service) = directory.get(&spec.name) {
-                service.reconfigure(config.service_limits, &spec.class_rules);
+                service.reconfigure(config.service_limits, &spec.class_rules, &spec.versions);
             }
         }
         self.state.decisions.set_params(config.service_limits.plan);

@@ -32,10 +32,14 @@ mod place;
 mod queue;
 pub mod rules;
 mod running;
+mod shares;
 mod table;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod versions;
+#[cfg(test)]
+mod versions_tests;
 mod why;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
@@ -55,6 +59,7 @@ use choose::View;
 use homes::Homes;
 use queue::LaneQueue;
 use running::{Run, Running};
+use shares::Shares;
 use table::Table;
 
 /// Slots and queues of one service. `W` is whatever the caller wakes a waiter by.
@@ -87,6 +92,10 @@ pub struct Dispatcher<W> {
     /// Positions of instances that requests wait for because they are at home there.
     awaited: BTreeSet<usize>,
     counts: Counts,
+    /// How requests are divided between versions of the application.
+    versions: Shares,
+    /// Not every version gets requests.
+    versioned: bool,
     rng: fastrand::Rng,
 }
 
@@ -100,6 +109,10 @@ pub struct Occupancy {
     /// Takes new requests, as far as membership goes.
     pub routable: bool,
     pub breaker: Breaker,
+    /// Its version of the application gets no requests.
+    pub withheld: bool,
+    /// Requests that were sent there, ever.
+    pub sent: u64,
     /// It fails, and gets no requests for a while.
     pub ejection: Option<Ejection>,
     /// Worker-held time here over that elsewhere.
@@ -165,6 +178,8 @@ impl<W> Dispatcher<W> {
             freed: Vec::new(),
             awaited: BTreeSet::new(),
             counts: Counts::default(),
+            versions: Shares::default(),
+            versioned: false,
             rng,
         }
     }
@@ -298,6 +313,6 @@ impl<W> Dispatcher<W> {
     }
 
     fn view(&self, now: Instant) -> View<'_> {
-        View { table: &self.table, rules: &self.rules, params: &self.params, now }
+        View { table: &self.table, rules: &self.rules, params: &self.params, now, cohort: 0 }
     }
 }

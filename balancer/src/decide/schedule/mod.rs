@@ -36,6 +36,7 @@ use crate::decide::dispatch::{
 use crate::decide::learn::Learner;
 use crate::decide::plan::{PlanParams, ServicePlan};
 use crate::decide::predict::{Counted, Predictor, UrlSeed};
+use crate::decide::versions::Assignment;
 use saved::Awaited;
 
 /// Bounds and tuning of one service.
@@ -156,6 +157,16 @@ impl<W> Scheduler<W> {
         now: Instant,
     ) {
         self.dispatcher.set_instance(id, workers, routable, now);
+    }
+
+    /// See [`Dispatcher::set_versions`].
+    pub fn set_versions(&mut self, assignment: &Assignment) {
+        self.dispatcher.set_versions(assignment);
+    }
+
+    /// See [`Dispatcher::session_weight`].
+    pub fn session_weight(&self, id: InstanceId) -> f64 {
+        self.dispatcher.session_weight(id)
     }
 
     pub fn set_foreign(&mut self, id: InstanceId, workers: u32) {

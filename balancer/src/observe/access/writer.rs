@@ -242,7 +242,7 @@ mod tests {
 
     fn writer(path: &Path) -> Writer {
         let destination = Destination::File(path.to_owned());
-        Writer::start(destination, &Registry::new()).expect("a file that can be made")
+        Writer::start(destination, Metrics::register(&Registry::new())).expect("a file that can be made")
     }
 
     fn dropped(writer: &Writer, reason: &str) -> u64 {

@@ -1,4 +1,7 @@
-//! When a configuration is read again, and from where: on SIGHUP, and when its file has changed and settled.
+//! When a configuration is read again, and from where: on SIGHUP, and when its file has changed and settled; and what
+//! became of it.
+
+mod outcome;
 
 use std::{
     io,
@@ -13,6 +16,8 @@ use tokio::{
     task::spawn_blocking,
     time::sleep,
 };
+
+pub use outcome::{Attempt, ReloadState, Reloads};
 
 use crate::{
     ConfigError,
