@@ -52,8 +52,19 @@ pub struct Followers {
 /// # Errors
 /// If a part ends that should not: an agent that no longer reports or no longer serves must not look alive.
 pub async fn run(control: Control) -> Result<(), RunError> {
-    let Control { shared, probe, collector, senders, clocks, followers, admin, router, data, asked, reloader } =
-        control;
+    let Control {
+        shared,
+        probe,
+        collector,
+        senders,
+        clocks,
+        followers,
+        admin,
+        router,
+        data,
+        asked,
+        reloader,
+    } = control;
     let (leave_admin, admin_leaves) = oneshot::channel::<()>();
     let mut admin = tokio::spawn(admin.serve(router, async move {
         // Told, or whoever would tell is gone: the same.

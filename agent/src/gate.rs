@@ -157,7 +157,8 @@ impl Gate {
         Occupancy {
             workers,
             // Read one after the other: all may change between.
-            busy: (workers + self.permits.owed.load(Relaxed)).saturating_sub(self.permits.free.available_permits()),
+            busy: (workers + self.permits.owed.load(Relaxed))
+                .saturating_sub(self.permits.free.available_permits()),
             queued: self.queued.load(Relaxed),
         }
     }

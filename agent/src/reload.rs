@@ -69,7 +69,8 @@ impl Reloader {
         let read = Config::try_from(self.source.read()?)?;
         let roots = Files::roots(&read)?;
         let running = self.shared.in_force.load_full();
-        let (can_compress, wants) = (self.shared.compressor.load().is_some(), !read.compress.encodings.is_empty());
+        let (can_compress, wants) =
+            (self.shared.compressor.load().is_some(), !read.compress.encodings.is_empty());
         let fixed = fixed(&running, &read, can_compress == wants);
         self.apply(&running, &read, roots, can_compress && wants);
         Ok(fixed)

@@ -8,7 +8,10 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::Registry;
 use sluice_process::{
-    Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, metrics::registry,
+    Readiness, RunError, Shutdown, TokenFile,
+    admin::AdminServer,
+    control::OwnThread,
+    metrics::registry,
     reload::{Cause, Reloads, Source},
     run_on_own_thread, shutdown, supervisor,
 };

@@ -82,7 +82,8 @@ impl Listeners {
     fn prepare_one(&self, spec: &ListenSpec) -> Result<Next, RunError> {
         if let Some(index) = self.opened.iter().position(|one| is_same_place(&one.spec.place, &spec.place)) {
             let changed = self.opened[index].spec != *spec;
-            let renewed = changed.then(|| Ok::<_, RunError>((spec.clone(), self.protocol(spec)?))).transpose()?;
+            let renewed =
+                changed.then(|| Ok::<_, RunError>((spec.clone(), self.protocol(spec)?))).transpose()?;
             return Ok(Next::Kept(index, renewed));
         }
         let sockets = listen::open(&spec.place, self.threads, &self.inherited).map_err(RunError::failed)?;
@@ -112,7 +113,8 @@ impl Listeners {
     ) -> Result<Vec<Vec<Stand>>, RunError> {
         let Prepared(next) = prepared;
         // All that can fail comes first.
-        let sockets: Vec<_> = next.iter().map(|next| self.sockets_for(next, anew)).collect::<Result<_, _>>()?;
+        let sockets: Vec<_> =
+            next.iter().map(|next| self.sockets_for(next, anew)).collect::<Result<_, _>>()?;
         let mut before: Vec<_> = std::mem::take(&mut self.opened).into_iter().map(Some).collect();
         let mut stands: Vec<Vec<Stand>> = (0..self.threads).map(|_| Vec::new()).collect();
         for (next, sockets) in next.into_iter().zip(sockets) {

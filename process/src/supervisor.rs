@@ -16,7 +16,8 @@ pub fn ready() {
 /// The configuration is being read again; [`ready`] ends that. What systemd waits for with `Type=notify-reload`, which
 /// tells an answer to its own SIGHUP from an older one by the time.
 pub fn reloading() {
-    let told = NotifyState::monotonic_usec_now().and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]));
+    let told =
+        NotifyState::monotonic_usec_now().and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]));
     if let Err(error) = told {
         tracing::warn!(%error, "the service manager can not be told of a reload");
     }

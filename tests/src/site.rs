@@ -55,8 +55,7 @@ impl Balancer {
         let source = Source::new(options, file);
         let options = source.read().map_err(|e| e.to_string())?;
         let shutdown = Shutdown::new();
-        let running =
-            sluice_balancer::run::start(source, options, &shutdown).map_err(|e| e.to_string())?;
+        let running = sluice_balancer::run::start(source, options, &shutdown).map_err(|e| e.to_string())?;
         // A balancer on Unix sockets alone has none.
         let address = running.listen.first().copied().unwrap_or(running.admin);
         Ok(Self { address, admin: running.admin, running: Some(running), shutdown })
@@ -108,16 +107,22 @@ impl Agent {
              --interval 100ms {flags}"
         );
         let options = AgentLine::parse_from(own.split_whitespace()).options;
+        let source = Source::new(options.clone(), options.config.clone());
         let config = sluice_agent::Config::load(options).unwrap_or_else(|error| panic!("{flags}: {error}"));
         let shutdown = Shutdown::new();
-        let running =
-            sluice_agent::start(config, shutdown.clone()).unwrap_or_else(|e| panic!("{flags}: {e}"));
+        let running = sluice_agent::start_from(Some(source), config, shutdown.clone())
+            .unwrap_or_else(|e| panic!("{flags}: {e}"));
         Self {
             address: running.data_addr().unwrap_or(instance),
             admin: running.admin_addr(),
             running: Some(running),
             shutdown,
         }
+    }
+
+    /// Reads its configuration again, as on SIGHUP.
+    pub fn reload(&self) {
+        self.running.as_ref().expect("it has not ended").reload();
     }
 
     /// Asks it to leave gracefully, as SIGTERM does.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use serde_json::Value;
+use sluice_tests::http2::{self, Http2};
 use sluice_tests::process::{Process, free_addresses};
 use sluice_tests::script::{Answering, RawInstance};
 use sluice_tests::site::{Agent, Balancer};
@@ -157,8 +158,16 @@ async fn a_bad_file_changes_nothing_and_says_why() {
         ("unknown key", format!("{good}lissten = 1"), vec!["lissten", "`listen`"]),
         ("value", format!("{good}queue-timeout = '0s'"), vec!["queue-timeout", "0s", "30s"]),
         ("a certificate", format!("{good}listen = '127.0.0.1:0,tls=/no/cert:/no/key'"), vec!["/no/cert"]),
-        ("an address that is taken", format!("listen = ['127.0.0.1:0', '{}']", balancer.admin), vec!["can not listen"]),
-        ("an instance of no service", "instance = '127.0.0.1:1,service=shop'".to_owned(), vec!["shop", "default"]),
+        (
+            "an address that is taken",
+            format!("listen = ['127.0.0.1:0', '{}']", balancer.admin),
+            vec!["can not listen"],
+        ),
+        (
+            "an instance of no service",
+            "instance = '127.0.0.1:1,service=shop'".to_owned(),
+            vec!["shop", "default"],
+        ),
     ];
     for (n, (case, text, parts)) in cases.iter().enumerate() {
         file.write(text);
@@ -169,13 +178,18 @@ async fn a_bad_file_changes_nothing_and_says_why() {
             assert!(error.contains(part), "{case}: {part:?} is not in: {error}");
         }
         assert_eq!(ask(balancer.address, get("/")).await.text(), "a", "{case}");
-        let refused = admin::metric(balancer.admin, "sluice_config_reloads_total", &["outcome=\"refused\""]).await;
+        let refused =
+            admin::metric(balancer.admin, "sluice_config_reloads_total", &["outcome=\"refused\""]).await;
         assert_eq!(refused, (n + 1) as f64, "{case}");
     }
     fs::remove_file(file.path()).expect("removed");
     balancer.reload();
     assert!(last(&balancer).await.1.contains("No such file"));
-    assert_eq!(reloads(balancer.admin).await["in_force_since_ms"], since, "it is the first configuration still");
+    assert_eq!(
+        reloads(balancer.admin).await["in_force_since_ms"],
+        since,
+        "it is the first configuration still"
+    );
     apply(&balancer, &file, &good).await;
 }
 
@@ -224,7 +238,8 @@ async fn a_listener_is_added_and_one_is_removed_with_a_download_going_on() {
 async fn options_of_an_address_change_for_new_connections() {
     let instance = Answering::named("a").await;
     let [address] = free_addresses::<1>();
-    let text = |options: &str| format!("listen = '{address}{options}'\ninstance = '{}'\n", instance.address());
+    let text =
+        |options: &str| format!("listen = '{address}{options}'\ninstance = '{}'\n", instance.address());
     let file = File::new(&text(""));
     let balancer = file.balancer();
     let mut before = Conn::open(address).await;
@@ -307,10 +322,13 @@ async fn rules_and_services_change_and_instances_stay() {
     let instances =
         format!("instance = ['{},name=m', '{},name=s,service=shop']\n", main.address(), shop.address());
     let plain = format!("instance = '{},name=m'\n", main.address());
-    let ruled = format!("{instances}[[rule]]\nname = 'reports'\npath = '/r/*'\nlane = 'large'\n[service.shop]\nhosts = 'shop'\n");
+    let ruled = format!(
+        "{instances}[[rule]]\nname = 'reports'\npath = '/r/*'\nlane = 'large'\n[service.shop]\nhosts = 'shop'\n"
+    );
     let file = File::new(&plain);
     let balancer = file.balancer();
-    let explain = async |path: &str| admin::json(balancer.admin, &format!("/v1/explain?host=h&path={path}")).await;
+    let explain =
+        async |path: &str| admin::json(balancer.admin, &format!("/v1/explain?host=h&path={path}")).await;
     assert_eq!(ask(balancer.address, get("/r/1")).await.text(), "main");
     assert_eq!(explain("/r/1").await["lane"]["name"], "small");
 
@@ -338,7 +356,8 @@ async fn flags_beat_the_file_each_time_and_what_needs_a_restart_is_named() {
     let file = File::new("queue-length = 5\n");
     let flags = format!("--config {} --instance {},name=flag", file.path().display(), instance.address());
     let balancer = Balancer::start(&flags);
-    let text = "instance = '127.0.0.1:1,name=file'\nmax-classes = 50\nadmin = '127.0.0.1:1'\nlog-format = 'json'\n";
+    let text =
+        "instance = '127.0.0.1:1,name=file'\nmax-classes = 50\nadmin = '127.0.0.1:1'\nlog-format = 'json'\n";
     apply(&balancer, &file, text).await;
     let known = admin::instances(balancer.admin).await;
     assert_eq!(known.iter().map(|i| i["name"].clone()).collect::<Vec<_>>(), ["flag"]);
@@ -389,8 +408,7 @@ async fn the_program_reads_again_on_sighup_and_when_the_file_changes() {
     let [listen, admin, quiet_listen, quiet_admin] = free_addresses::<4>();
     let file = File::new(&text(1));
     let flags = format!("--config {}", file.path().display());
-    let balancer =
-        Process::start("sluice-balancer", &format!("{flags} --listen {listen} --admin {admin}"));
+    let balancer = Process::start("sluice-balancer", &format!("{flags} --listen {listen} --admin {admin}"));
     let quiet = Process::start(
         "sluice-balancer",
         &format!("{flags} --watch-config off --listen {quiet_listen} --admin {quiet_admin}"),
@@ -412,4 +430,65 @@ async fn the_program_reads_again_on_sighup_and_when_the_file_changes() {
     applied(admin, 2.0).await;
     assert_eq!(ask(listen, get("/")).await.text(), "a");
     assert_eq!(ask(quiet_listen, get("/")).await.text(), "a");
+}
+
+/// The agent: workers and queue change under way, a bad file changes nothing, the rest is named.
+#[tokio::test]
+async fn an_agent_reads_its_configuration_again() {
+    let mut instance = RawInstance::start().await;
+    let balancer = Balancer::start("");
+    let file = File::new("workers = 1\n");
+    let config = file.path();
+    let agent =
+        Agent::start(balancer.admin, instance.address(), &format!("--name a --config {}", config.display()));
+    admin::until_routed(balancer.admin, 1, PATIENCE).await;
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut client = Conn::open(balancer.address).await;
+        client.send(get("/")).await;
+        clients.push(client);
+    }
+    let mut first = instance.accept().await;
+    first.request().await;
+    fs::write(&config, "workers = 0\n").expect("written");
+    agent.reload();
+    let told = admin::json(agent.admin, "/v1/status").await;
+    assert_eq!((&told["configuration"]["last"]["outcome"], &told["workers"]), (&"refused".into(), &1.into()));
+    assert!(told["configuration"]["last"]["error"].to_string().contains("--workers"), "{told}");
+
+    fs::write(&config, "workers = 2\ninterval = '7s'\nconnect-timeout = '9s'\n").expect("written");
+    agent.reload();
+    let told = admin::json(agent.admin, "/v1/status").await;
+    assert_eq!((&told["configuration"]["last"]["outcome"], &told["workers"]), (&"applied".into(), &2.into()));
+    let fixed = &told["configuration"]["last"]["needs_restart"];
+    assert_eq!(*fixed, serde_json::json!(["connect-timeout"]), "the interval is a flag's");
+    let mut second = instance.accept().await;
+    second.request().await;
+    for (mut served, mut client) in [first, second].into_iter().zip(clients) {
+        served.send(ok("done")).await;
+        assert_eq!(client.response().await.text(), "done");
+    }
+    admin::until_idle(balancer.admin).await;
+}
+
+/// What is not finished by the drain timeout is cut, and HTTP/2 clients are told before.
+#[tokio::test]
+async fn a_stop_has_a_deadline() {
+    let mut instance = RawInstance::start().await;
+    let flags =
+        format!("--listen 127.0.0.1:0,h2c --instance {},workers=4 --drain-timeout 300ms", instance.address());
+    let balancer = Balancer::start(&flags);
+    let mut client = Conn::open(balancer.address).await;
+    client.send(get("/")).await;
+    let mut held = instance.accept().await;
+    held.request().await;
+    let mut other = Http2::open(balancer.address).await;
+    let (response, _) = other.send(http2::get("/"), true).await;
+    let mut held = (held, instance.accept().await);
+    held.1.request().await;
+    balancer.stop();
+    soon("the cut", response).await.expect_err("nobody answered");
+    assert!(client.try_head().await.is_err(), "nobody answered");
+    balancer.ended().await;
+    soon("the end of the connection", other.ended()).await.expect_err("it was cut");
 }

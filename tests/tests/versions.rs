@@ -78,8 +78,10 @@ impl Clients {
 
     async fn more(&self, count: usize) {
         let wanted = self.answered.load(Relaxed) + count;
-        eventually("further answers", PATIENCE, async || expect(self.answered.load(Relaxed), |n| *n >= wanted))
-            .await;
+        eventually("further answers", PATIENCE, async || {
+            expect(self.answered.load(Relaxed), |n| *n >= wanted)
+        })
+        .await;
     }
 
     async fn end(self) -> Vec<Vec<String>> {

@@ -12,7 +12,12 @@ use crate::pool::Directory;
 impl ControlState {
     /// Puts other services and instances in force. What requests hold of those that are gone stays theirs: it is let
     /// go with the last of them. `words`: the operator's, to an earlier process, on instances of new services.
-    pub fn reconfigure(&self, directory: Arc<Directory>, instances: &[InstanceSpec], words: Vec<(Key, Word)>) {
+    pub fn reconfigure(
+        &self,
+        directory: Arc<Directory>,
+        instances: &[InstanceSpec],
+        words: Vec<(Key, Word)>,
+    ) {
         words.into_iter().for_each(|(key, word)| self.membership().remember(key, word));
         self.leave_services(&directory);
         self.set_directory(directory);
@@ -49,7 +54,8 @@ impl ControlState {
     fn drop_instances(&self, wanted: &HashMap<Key, &InstanceSpec>) {
         let directory = self.directory();
         let mut membership = self.membership();
-        let unwanted = membership.iter().filter(|(key, m)| m.configured.is_some() && !wanted.contains_key(*key));
+        let unwanted =
+            membership.iter().filter(|(key, m)| m.configured.is_some() && !wanted.contains_key(*key));
         let unwanted: Vec<_> = unwanted.map(|(key, _)| key.clone()).collect();
         for key in unwanted {
             let Some(member) = membership.forget_configured(&key) else { continue };

@@ -211,8 +211,7 @@ impl ControlState {
     /// Shows the services' plans, and tells what they changed.
     fn publish(&self) {
         let directory = self.directory();
-        let mut plans: Vec<_> =
-            directory.iter().map(|s| (s.name.clone(), s.plan(), s.figures())).collect();
+        let mut plans: Vec<_> = directory.iter().map(|s| (s.name.clone(), s.plan(), s.figures())).collect();
         plans.sort_by(|a, b| a.0.cmp(&b.0));
         let (previous, mut next) = (self.plan.load(), Plan::of(plans));
         for service in directory.iter() {

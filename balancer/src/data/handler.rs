@@ -13,10 +13,10 @@ use sluice_relay::limits::UpstreamLimits;
 use sluice_relay::{Client, ClientBody, Failure, Refusal, ReplyBody, Upstreams};
 use tokio::task::AbortHandle;
 
-use crate::data::{DataPath, Settings};
 use crate::data::exchange::{Exchange, Record};
 use crate::data::forward::{Forwarding, forward};
 use crate::data::sticky::Session;
+use crate::data::{DataPath, Settings};
 use crate::decide::classify;
 use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
 use crate::decide::schedule::Ask;
@@ -88,12 +88,7 @@ impl Handler {
         (service.clone(), class, Ask::new(key))
     }
 
-    fn police(
-        &self,
-        settings: &Settings,
-        parts: &mut request::Parts,
-        origin: Origin,
-    ) -> Result<(), Refusal> {
+    fn police(&self, settings: &Settings, parts: &mut request::Parts, origin: Origin) -> Result<(), Refusal> {
         prepare_request(parts, &settings.position, origin, &mut self.scratch.borrow_mut().rng)
     }
 }

@@ -100,7 +100,9 @@ impl Preference {
             Self::Token { salt, token } => eligible.find(|(name, _)| Token::of(salt, name) == token),
             Self::Session(session) => eligible
                 .map(|(name, weight)| (score(session, name, weight), (name, weight)))
-                .max_by(|(a, (one, _)), (b, (other, _))| a.total_cmp(b).then(one.as_str().cmp(other.as_str())))
+                .max_by(|(a, (one, _)), (b, (other, _))| {
+                    a.total_cmp(b).then(one.as_str().cmp(other.as_str()))
+                })
                 .map(|(_, found)| found),
         };
         found.map(|(name, _)| name)

@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn what_needs_a_restart_keeps_its_value_and_is_named() {
-        let running = Options { queue_timeout: Some(Span::from_secs(1)), ..Options::default() }.with_defaults();
+        let running =
+            Options { queue_timeout: Some(Span::from_secs(1)), ..Options::default() }.with_defaults();
         let read = Options {
             admin: Some(([127, 0, 0, 1], 7).into()),
             otlp_sample: Some(0.5),

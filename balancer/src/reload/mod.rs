@@ -69,7 +69,10 @@ impl Reloader {
         let result = self.try_reload().map_err(|error| error.to_string());
         match &result {
             Ok(unchanged) if unchanged.is_empty() => {
-                self.tell("configuration-applied", "the configuration was read again and is in force".to_owned());
+                self.tell(
+                    "configuration-applied",
+                    "the configuration was read again and is in force".to_owned(),
+                );
             }
             Ok(fixed) => {
                 let text = format!(

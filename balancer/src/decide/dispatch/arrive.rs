@@ -252,7 +252,8 @@ impl<W> Dispatcher<W> {
         let seen = self.table.change(position, |entry| {
             let restricted = avoids || demand.only.is_some();
             let why = Why::of(entry, demand, restricted, homes.contains(&entry.id));
-            let before = (entry.id, entry.load.has_slot(), entry.load.large, entry.slowness, why, entry.cohort);
+            let before =
+                (entry.id, entry.load.has_slot(), entry.load.large, entry.slowness, why, entry.cohort);
             entry.load.working += 1;
             if !entry.load.has_slot() {
                 entry.trust.full();

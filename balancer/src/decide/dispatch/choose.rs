@@ -127,7 +127,8 @@ impl View<'_> {
     /// The most large requests first: they have spoiled it for small ones already.
     fn packed(&self, zones: &[Zone], rng: &mut fastrand::Rng) -> Option<usize> {
         let counts = (0..LARGE).rev().flat_map(|large| zones.iter().map(move |zone| (*zone, large)));
-        let mut lists = counts.filter_map(|(zone, large)| self.table.index(self.cohort).least_busy(zone, large));
+        let mut lists =
+            counts.filter_map(|(zone, large)| self.table.index(self.cohort).least_busy(zone, large));
         lists.next().map(|list| self.draw(list, rng))
     }
 
@@ -137,7 +138,8 @@ impl View<'_> {
             self.table.get(*position).is_some_and(|e| e.load.large + 1 < e.load.limit().max(2))
         };
         let counts = (0..LARGE).flat_map(|large| Zone::ALL.map(|zone| (zone, large)));
-        let mut lists = counts.filter_map(|(zone, large)| self.table.index(self.cohort).least_busy(zone, large));
+        let mut lists =
+            counts.filter_map(|(zone, large)| self.table.index(self.cohort).least_busy(zone, large));
         lists.find_map(|list| Some(self.draw(list, rng)).filter(leaves_one))
     }
 

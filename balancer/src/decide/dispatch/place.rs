@@ -46,7 +46,9 @@ impl<W> Dispatcher<W> {
         homes: &[InstanceId],
         may_spill: bool,
     ) -> Placement {
-        let Some(penalty) = penalty(self.rules.homes).filter(|_| seeks_home(demand, avoid) && !self.versions.is_split()) else {
+        let Some(penalty) =
+            penalty(self.rules.homes).filter(|_| seeks_home(demand, avoid) && !self.versions.is_split())
+        else {
             return Placement::Anywhere;
         };
         match self.idle_home(homes) {

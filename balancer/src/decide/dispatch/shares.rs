@@ -59,7 +59,8 @@ impl Shares {
     /// not. `late`: whoever can is to have it.
     pub(super) fn order(&self, is_open: impl Fn(usize) -> bool, late: bool) -> impl Iterator<Item = usize> {
         let mut order: Vec<_> = (0..self.cohorts.len()).filter(|cohort| is_open(*cohort)).collect();
-        let due = |cohort: &usize| self.cohorts[*cohort].due;
+        // With what the next request brings, or a small share would begin with one that it is not owed.
+        let due = |cohort: &usize| self.cohorts[*cohort].due + self.cohorts[*cohort].share;
         order.sort_by(|a, b| due(b).total_cmp(&due(a)).then(a.cmp(b)));
         let least = order.first().map_or(f64::MIN, |first| due(first) - AHEAD);
         order.retain(|cohort| late || due(cohort) > least);
@@ -115,7 +116,11 @@ mod tests {
         let mut shares = Shares::new(&[0.9, 0.1]);
         let ahead = std::iter::from_fn(|| give(&mut shares, |cohort| cohort == 1, false)).count();
         assert!((3..=8).contains(&ahead), "the canary takes {ahead} more than its share, and no more");
-        assert_eq!(give(&mut shares, |cohort| cohort == 1, true), Some(1), "but for those that wait for long");
+        assert_eq!(
+            give(&mut shares, |cohort| cohort == 1, true),
+            Some(1),
+            "but for those that wait for long"
+        );
         let next: Vec<_> = (0..20).filter_map(|_| give(&mut shares, |_| true, false)).collect();
         assert!(next.iter().all(|cohort| *cohort == 0), "{next:?}");
     }
@@ -132,7 +137,11 @@ mod tests {
         }
         assert_eq!(counts, [0, 50, 50]);
         let first: Vec<_> = (0..4).filter_map(|_| give(&mut shares, |_| true, false)).collect();
-        assert_eq!(first.iter().filter(|cohort| **cohort == 0).count(), 2, "nothing is made up for: {first:?}");
+        assert_eq!(
+            first.iter().filter(|cohort| **cohort == 0).count(),
+            2,
+            "nothing is made up for: {first:?}"
+        );
     }
 
     #[test]

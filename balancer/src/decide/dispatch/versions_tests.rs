@@ -11,7 +11,8 @@ fn id(n: usize) -> InstanceId {
 }
 
 fn dispatcher(now: Instant, instances: usize, workers: u32) -> Dispatcher<u32> {
-    let params = PickParams { ahead_from: f64::INFINITY, slow_start: Duration::ZERO, ..PickParams::default() };
+    let params =
+        PickParams { ahead_from: f64::INFINITY, slow_start: Duration::ZERO, ..PickParams::default() };
     let mut d = Dispatcher::new(now, 100, now, params, fastrand::Rng::with_seed(3));
     (0..instances).for_each(|n| d.set_instance(id(n), workers, true, now));
     d
@@ -43,7 +44,9 @@ fn a_version_that_is_withheld_gets_nothing_and_finishes_what_it_has() {
     let under_way: Vec<_> = (0..2).filter_map(|_| sent(&mut d, now)).collect();
     d.set_versions(&assigned(&[1.0], &[Some(0), None]));
     assert_eq!(d.occupancy(id(1)).map(|o| (o.load.working, o.withheld)), Some((1, true)));
-    under_way.iter().for_each(|granted| drop(d.end(granted.run, now)));
+    for granted in under_way {
+        d.end(granted.run, now);
+    }
     assert_eq!(sent(&mut d, now).map(|granted| granted.instance), Some(id(0)));
     assert_eq!(sent(&mut d, now), None, "the other one's worker is free, and not to be used");
     d.set_versions(&Assignment::default());
@@ -172,7 +175,9 @@ fn whatever_changes_requests_are_served_by_those_that_should() {
         (0..6).for_each(|n| d.set_instance(id(n), 2, true, now));
         (0..6).for_each(|n| d.reached(id(n)));
         for _ in 0..1000 {
-            running.drain(..).for_each(|granted| drop(d.end(granted.run, now)));
+            for granted in running.drain(..) {
+                d.end(granted.run, now);
+            }
             now += Duration::from_millis(500);
             while let Some(grant) = d.next_grant(now) {
                 running.push(grant.granted);
@@ -186,6 +191,9 @@ fn whatever_changes_requests_are_served_by_those_that_should() {
 fn check(d: &Dispatcher<u32>, granted: Granted, now: Instant, seed: u64, step: usize) {
     let at = d.occupancy(granted.instance).expect("known");
     let trial = granted.why == Why::Trial;
-    assert!(!at.withheld || !d.view(now).table.iter().any(|(_, entry)| entry.is_open()), "seed {seed}, step {step}");
+    assert!(
+        !at.withheld || !d.view(now).table.iter().any(|(_, entry)| entry.is_open()),
+        "seed {seed}, step {step}"
+    );
     assert!(at.load.working <= at.limit || trial, "seed {seed}, step {step}: {at:?}");
 }

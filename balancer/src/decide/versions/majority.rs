@@ -28,7 +28,8 @@ impl Majority {
     /// `ready`: instances by label, none of them zero. `None` if there is no instance.
     pub fn choose(&mut self, ready: &BTreeMap<Label, usize>, now: Instant) -> Option<Label> {
         let leader = leader(ready)?;
-        let chosen = self.chosen.get_or_insert_with(|| Chosen { label: leader.clone(), first: now, challenger: None });
+        let chosen =
+            self.chosen.get_or_insert_with(|| Chosen { label: leader.clone(), first: now, challenger: None });
         let count = |label: &Label| ready.get(label).copied().unwrap_or(0);
         if count(&leader) <= count(&chosen.label) {
             chosen.challenger = None;

@@ -67,7 +67,9 @@ impl Versions {
                 *self = Self::default();
                 return (Assignment::default(), None);
             }
-            VersionPolicy::Majority => self.majority.choose(&ready(candidates), now).map(|label| vec![(label, 1.0)]),
+            VersionPolicy::Majority => {
+                self.majority.choose(&ready(candidates), now).map(|label| vec![(label, 1.0)])
+            }
             VersionPolicy::Shares(shares) => present(shares, candidates),
         };
         let Some(shares) = assignment else {

@@ -41,7 +41,10 @@ pub enum PolicyError {
 
 /// As a file has it.
 #[derive(Serialize, Deserialize)]
-#[serde(untagged, expecting = "\"any\", \"majority\", or a table of labels with their shares, { \"2.1\" = 90, \"2.2\" = 10 }")]
+#[serde(
+    untagged,
+    expecting = "\"any\", \"majority\", or a table of labels with their shares, { \"2.1\" = 90, \"2.2\" = 10 }"
+)]
 enum Written {
     Text(String),
     Shares(BTreeMap<String, f64>),

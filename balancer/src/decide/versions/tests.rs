@@ -4,7 +4,11 @@ use super::*;
 
 fn candidates(counts: &[(&str, usize)]) -> Vec<Candidate> {
     let labels = counts.iter().flat_map(|(label, count)| std::iter::repeat_n(*label, *count));
-    let one = |(id, label): (usize, &str)| Candidate { id: InstanceId(id as u64), label: label.into(), ready: true };
+    let one = |(id, label): (usize, &str)| Candidate {
+        id: InstanceId(id as u64),
+        label: label.into(),
+        ready: true,
+    };
     labels.enumerate().map(one).collect()
 }
 
@@ -84,7 +88,7 @@ fn shares_are_of_those_that_are_there() {
         (shares.collect::<Vec<_>>().join(" "), assignment.cohorts.len(), moved.is_some())
     };
     for (policy, counts, expected) in [
-        ("a=90,b=10", &[("a", 3), ("b", 1)] as &[(&str, usize)], ("a:0.90 b:0.10", 4)),
+        ("a=90,b=10", &[("a", 3_usize), ("b", 1)] as &[(&str, usize)], ("a:0.90 b:0.10", 4)),
         ("a=90,b=10", &[("a", 3), ("c", 1)], ("a:1.00", 3)),
         ("a=1,b=1,c=2", &[("a", 1), ("c", 1)], ("a:0.33 c:0.67", 2)),
         ("=3,b=1", &[("", 1), ("b", 1)], (":0.75 b:0.25", 2)),
@@ -148,7 +152,8 @@ fn some_ready_instance_is_always_served() {
             };
             let all: Vec<_> = (0..count).map(one).collect();
             let (assignment, _) = versions.decide(&policy, &all, now);
-            let served = |c: &&Candidate| assignment.shares.is_empty() || assignment.cohorts.contains_key(&c.id);
+            let served =
+                |c: &&Candidate| assignment.shares.is_empty() || assignment.cohorts.contains_key(&c.id);
             let any = all.iter().any(|c| c.ready);
             let any_served = all.iter().filter(|c| c.ready).any(|c| served(&c));
             assert_eq!(any, any_served, "seed {seed}, step {step}, {policy}: {all:?}");
