@@ -12,7 +12,7 @@ use sluice_process::{
     admin::AdminServer,
     control::OwnThread,
     metrics::registry,
-    reload::{Cause, Reloads, Source},
+    reload::{self, Cause, Reloads, Source},
     run_on_own_thread, shutdown, supervisor,
 };
 use sluice_proto::{BootId, InstanceName, Measured, Target};
@@ -184,6 +184,7 @@ pub fn run(source: Source<Options>, config: Config) -> Result<(), RunError> {
         let signals = tokio::spawn(shutdown::signals(shutdown.clone()));
         // Lets the handlers be installed, or an early signal would kill a half-started agent.
         tokio::task::yield_now().await;
+        reload::outlive_hangups().map_err(RunError::failed)?;
         let mut running = start_from(Some(source), config, shutdown)?;
         supervisor::ready();
         running.ended().await;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus::Registry;
-use sluice_process::RunError;
+use sluice_process::{RunError, Shutdown};
 use sluice_relay::limits::ClientLimits;
 use sluice_relay::listen::{self, Inherited, ListenSpec, Listener, Place, Protocol, Socket};
 use sluice_relay::tls::{Certificates, TlsMetrics};
@@ -76,11 +76,17 @@ impl Listeners {
     /// # Errors
     /// A place that can not be listened on, or a certificate that can not be used any more.
     pub fn prepare(&self, specs: &[ListenSpec]) -> Result<Prepared, RunError> {
-        specs.iter().map(|spec| self.prepare_one(spec)).collect::<Result<_, _>>().map(Prepared)
+        let mut kept = vec![false; self.opened.len()];
+        specs.iter().map(|spec| self.prepare_one(spec, &mut kept)).collect::<Result<_, _>>().map(Prepared)
     }
 
-    fn prepare_one(&self, spec: &ListenSpec) -> Result<Next, RunError> {
-        if let Some(index) = self.opened.iter().position(|one| is_same_place(&one.spec.place, &spec.place)) {
+    /// `kept`: which listeners are taken over. None twice: port 0 may be asked for as often as one likes.
+    fn prepare_one(&self, spec: &ListenSpec, kept: &mut [bool]) -> Result<Next, RunError> {
+        let is_it = |(index, one): (usize, &Opened)| {
+            (!kept[index] && is_same_place(&one.spec.place, &spec.place)).then_some(index)
+        };
+        if let Some(index) = self.opened.iter().enumerate().find_map(is_it) {
+            kept[index] = true;
             let changed = self.opened[index].spec != *spec;
             let renewed =
                 changed.then(|| Ok::<_, RunError>((spec.clone(), self.protocol(spec)?))).transpose()?;
@@ -184,8 +190,8 @@ impl Opened {
 
     /// New connections are taken by new stands. Those that were accepted before go on as they are.
     fn stand(&mut self, sockets: Vec<Socket>, limits: &ClientLimits, stands: &mut [Vec<Stand>]) {
-        let before = std::mem::take(&mut self.life);
-        before.closed.trigger();
+        self.life.closed.trigger();
+        self.life.closed = Shutdown::new();
         for (stands, socket) in stands.iter_mut().zip(sockets) {
             let listener = Listener { socket, protocol: self.protocol.clone() };
             stands.push(Stand { listener, limits: limits.clone(), life: self.life.clone() });

@@ -7,7 +7,7 @@ use sluice_balancer::config::{Config, Options};
 use sluice_balancer::{demo, replay, run, top};
 use sluice_process::config::to_toml;
 use sluice_process::exit::report;
-use sluice_process::reload::Source;
+use sluice_process::reload::{self, Source};
 use sluice_process::{RunError, Shutdown, logging, run_on_own_thread, supervisor};
 
 /// Adaptive HTTP load balancer for application servers with few workers
@@ -67,9 +67,11 @@ fn serve(options: Options) -> Result<(), RunError> {
     logging::init(options.log_format.unwrap_or_default())?;
     let shutdown = Shutdown::new();
     let for_signals = shutdown.clone();
-    let _runs_to_the_end =
-        run_on_own_thread("signals", move || sluice_process::shutdown::signals(for_signals))
-            .map_err(RunError::failed)?;
+    let _runs_to_the_end = run_on_own_thread("signals", move || async {
+        reload::outlive_hangups()?;
+        sluice_process::shutdown::signals(for_signals).await
+    })
+    .map_err(RunError::failed)?;
     let running = run::start(source, options, &shutdown)?;
     supervisor::ready();
     running.join()

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use prometheus::{IntCounterVec, IntGaugeVec, Registry};
 use serde::{Deserialize, Serialize};
 use sluice_process::metrics::{counters, gauges};
+use sluice_proto::ServiceName;
 
 use crate::control::ControlState;
 use crate::control::events::Event;
@@ -57,6 +58,8 @@ struct Counted {
     /// Requests of each instance that are in the counters.
     sent: HashMap<InstanceId, u64>,
     labels: HashSet<Label>,
+    /// What there is a number of instances for.
+    shown: HashSet<(ServiceName, Label)>,
 }
 
 impl VersionMetrics {
@@ -82,11 +85,11 @@ impl VersionMetrics {
     /// Brings the counts up to date.
     fn count(&self, seen: &[(Key, Label, InstanceId, u64)]) {
         let mut counted = self.counted.lock().expect("no code panics while holding it");
-        self.instances.reset();
+        let mut instances: HashMap<(ServiceName, Label), i64> = HashMap::new();
         for (key, label, id, sent) in seen {
             let label = counted.label(label);
+            *instances.entry((key.0.clone(), label.clone())).or_default() += 1;
             let names = [key.0.as_str(), &*label];
-            self.instances.with_label_values(&names).inc();
             let before = counted.sent.insert(*id, *sent).unwrap_or(0);
             self.requests.with_label_values(&names).inc_by(sent.saturating_sub(before));
         }
@@ -94,6 +97,13 @@ impl VersionMetrics {
             let present: HashSet<_> = seen.iter().map(|(_, _, id, _)| *id).collect();
             counted.sent.retain(|id, _| present.contains(id));
         }
+        for ((service, label), count) in &instances {
+            self.instances.with_label_values(&[service.as_str(), &**label]).set(*count);
+        }
+        for (service, label) in counted.shown.extract_if(|gone| !instances.contains_key(gone)) {
+            drop(self.instances.remove_label_values(&[service.as_str(), &*label]));
+        }
+        counted.shown = instances.into_keys().collect();
     }
 }
 

@@ -36,7 +36,7 @@ impl Site {
         let (instances_stop, agents_stop, balancer_stop) =
             (Shutdown::new(), Shutdown::new(), Shutdown::new());
         let options = balancer_options(listen, admin);
-        let balancer = run::start(Source::new(options.clone(), None), options, &balancer_stop)?;
+        let balancer = run::start(Source::fixed(options.clone()), options, &balancer_stop)?;
         let (instances, addresses) = start_instances(scenario, &instances_stop)?;
         let mut agents = Vec::new();
         for (number, (address, instance)) in addresses.iter().zip(&scenario.instances).enumerate() {

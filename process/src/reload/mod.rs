@@ -4,6 +4,7 @@
 mod outcome;
 
 use std::{
+    future::pending,
     io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -63,12 +64,19 @@ pub struct Source<T> {
     file: Option<PathBuf>,
     /// The file as it was before it was read first.
     stamp: Option<Stamp>,
+    /// Nothing can change.
+    is_fixed: bool,
 }
 
 impl<T: Layer + DeserializeOwned + Clone> Source<T> {
     pub fn new(args: T, file: Option<PathBuf>) -> Self {
         let stamp = file.as_deref().and_then(|file| Stamp::of(file).ok());
-        Self { args, file, stamp }
+        Self { args, file, stamp, is_fixed: false }
+    }
+
+    /// Options that nobody can change: there is no reason to read them again, and SIGHUP means what it always does.
+    pub fn fixed(args: T) -> Self {
+        Self { args, file: None, stamp: None, is_fixed: true }
     }
 
     /// # Errors
@@ -78,9 +86,18 @@ impl<T: Layer + DeserializeOwned + Clone> Source<T> {
     }
 }
 
+/// From now on SIGHUP does not end the process, though nobody listens yet: a service manager that was told that the
+/// program is ready may ask for a reload at once. To be called within a runtime.
+///
+/// # Errors
+/// If the signal can not be handled.
+pub fn outlive_hangups() -> io::Result<()> {
+    signal(SignalKind::hangup()).map(drop)
+}
+
 /// Says when to read again.
 pub struct Triggers {
-    hangups: Signal,
+    hangups: Option<Signal>,
     file: Option<Watched>,
 }
 
@@ -90,12 +107,12 @@ struct Watched {
 }
 
 impl Triggers {
-    /// To be made within a runtime. From now on SIGHUP does not end the process.
+    /// To be made within a runtime. From now on SIGHUP does not end the process, unless the source is fixed.
     ///
     /// # Errors
     /// If the signal can not be handled.
     pub fn new<T>(source: &Source<T>, watch: WatchConfig) -> io::Result<Self> {
-        let hangups = signal(SignalKind::hangup())?;
+        let hangups = if source.is_fixed { None } else { Some(signal(SignalKind::hangup())?) };
         let file = source.file.clone().filter(|_| watch == WatchConfig::On);
         let file = file.map(|path| Watched { path, settling: Settling::new(source.stamp) });
         Ok(Self { hangups, file })
@@ -103,15 +120,23 @@ impl Triggers {
 
     /// Waits for the next reason to read again; cancel safe.
     pub async fn next(&mut self) -> Cause {
+        let hangup = async {
+            match &mut self.hangups {
+                Some(hangups) => hangups.recv().await,
+                None => pending().await,
+            };
+            Cause::Hangup
+        };
         let changed = async {
             match &mut self.file {
                 Some(watched) => watched.changed().await,
-                None => std::future::pending().await,
+                None => pending().await,
             }
+            Cause::FileChanged
         };
         tokio::select! {
-            Some(()) = self.hangups.recv() => Cause::Hangup,
-            () = changed => Cause::FileChanged,
+            cause = hangup => cause,
+            cause = changed => cause,
         }
     }
 }

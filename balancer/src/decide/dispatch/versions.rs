@@ -22,6 +22,10 @@ impl<W> Dispatcher<W> {
             let cohort = assignment.cohorts.get(&id).copied();
             self.admit(position, !self.versioned || cohort.is_some(), cohort.unwrap_or(0));
         }
+        if self.versions.is_split() {
+            // Whoever waits for a home would overtake, or be overtaken by, the version that is due.
+            std::mem::take(&mut self.awaited).into_iter().for_each(|position| self.abandon_home(position));
+        }
         self.serve_somebody();
     }
 
