@@ -78,7 +78,7 @@ impl Clients {
 
     async fn more(&self, count: usize) {
         let wanted = self.answered.load(Relaxed) + count;
-        eventually("further answers", PATIENCE, async || {
+        eventually("further answers", 6 * PATIENCE, async || {
             expect(self.answered.load(Relaxed), |n| *n >= wanted)
         })
         .await;
@@ -105,7 +105,7 @@ async fn a_rollout_moves_all_requests_at_once_when_it_passes_the_half() {
     let clients = Clients::start(&balancer, 3);
     clients.more(20).await;
     let first = Node::start(&balancer, "d", "2").await;
-    clients.more(50).await;
+    clients.more(30).await;
     let list = admin::instances(balancer.admin).await;
     let own = list.iter().find(|i| i["name"] == first.name).expect("known");
     assert_eq!(own["routed"], false);
@@ -114,7 +114,7 @@ async fn a_rollout_moves_all_requests_at_once_when_it_passes_the_half() {
     assert!(explained["candidates"].to_string().contains("other-version"), "{explained}");
     old.remove(0).leave().await;
     let second = Node::start(&balancer, "e", "2").await;
-    clients.more(50).await;
+    clients.more(30).await;
     assert_eq!(shares(&balancer).await, [("1".to_owned(), 1.0)], "two and two: it stays where it is");
     assert_eq!((first.instance.served(), second.instance.served()), (0, 0));
     old.remove(0).leave().await;
@@ -122,9 +122,9 @@ async fn a_rollout_moves_all_requests_at_once_when_it_passes_the_half() {
         expect(shares(&balancer).await, |shares| *shares == [("2".to_owned(), 1.0)])
     })
     .await;
-    clients.more(50).await;
+    clients.more(30).await;
     old.remove(0).leave().await;
-    clients.more(50).await;
+    clients.more(30).await;
     for versions in clients.end().await {
         let moves = versions.windows(2).filter(|pair| pair[0] != pair[1]).count();
         assert_eq!(moves, 1, "{versions:?}");
@@ -154,9 +154,9 @@ async fn a_canary_gets_its_share_and_is_missed_by_nobody() {
     admin::until_metric(balancer.admin, "sluice_version_instances", &["version=\"1\""], 2.0).await;
 
     let clients = Clients::start(&balancer, 3);
-    clients.more(50).await;
+    clients.more(30).await;
     canary.leave().await;
-    clients.more(50).await;
+    clients.more(30).await;
     for _ in 0..30 {
         assert_eq!(ask(balancer.address, get("/")).await.text(), "1", "it leaves its share to the others");
     }
