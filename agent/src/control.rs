@@ -20,6 +20,7 @@ use crate::{
     follow::{LogFollower, Scraper},
     health::{self, Probe},
     release,
+    reload::{self, Reloader},
     report::{Collector, Sender},
     shared::Shared,
     succession::Lent,
@@ -39,6 +40,8 @@ pub struct Control {
     pub asked: Watch,
     /// What the process before this one still holds.
     pub(crate) lent: Option<Lent>,
+    /// `None`: nobody knows where the configuration came from.
+    pub reloader: Option<Arc<Reloader>>,
 }
 
 /// Those who learn of requests in mode passive.
@@ -53,8 +56,20 @@ pub struct Followers {
 /// # Errors
 /// If a part ends that should not: an agent that no longer reports or no longer serves must not look alive.
 pub async fn run(control: Control) -> Result<(), RunError> {
-    let Control { shared, probe, collector, senders, clocks, followers, admin, router, data, asked, lent } =
-        control;
+    let Control {
+        shared,
+        probe,
+        collector,
+        senders,
+        clocks,
+        followers,
+        admin,
+        router,
+        data,
+        asked,
+        reloader,
+        lent,
+    } = control;
     let (leave_admin, admin_leaves) = oneshot::channel::<()>();
     let mut admin = tokio::spawn(admin.serve(router, async move {
         // Told, or whoever would tell is gone: the same.
@@ -68,6 +83,9 @@ pub async fn run(control: Control) -> Result<(), RunError> {
     tasks.spawn(release::watch_over(shared.clone(), probe.clone()));
     tasks.spawn(health::watch_over(shared.clone(), probe));
     tasks.spawn(collector.run());
+    if let Some(reloader) = reloader {
+        tasks.spawn(reload::run(reloader));
+    }
     let informing = tokio::spawn(supervisor::keep_informed(asked.clone()));
     for sender in senders {
         tasks.spawn(sender.run());

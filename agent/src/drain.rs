@@ -74,7 +74,7 @@ pub async fn see_out(shared: &Arc<Shared>, data: &DataPath, asked: &Watch) {
 }
 
 async fn gracefully(shared: &Arc<Shared>, data: &DataPath) {
-    let deadline = Instant::now() + shared.config.drain_timeout;
+    let deadline = Instant::now() + shared.in_force.load().drain_timeout;
     let version = shared.state.leave(Leaving::Draining("asked to stop"));
     if timeout(TELL, heard(shared, version)).await.is_err() {
         tracing::warn!("some balancer did not hear of the drain in time");

@@ -44,6 +44,7 @@ pub mod health;
 pub mod measure;
 pub mod metrics;
 pub mod release;
+pub mod reload;
 pub mod report;
 pub mod shared;
 mod start;
@@ -51,7 +52,7 @@ pub mod state;
 pub mod succession;
 
 pub use config::{Config, Options};
-pub use start::{Running, run, start, start_after};
+pub use start::{Running, run, start, start_after, start_from};
 
 /// The name that metrics and log lines know this program by.
 pub const PROGRAM: &str = "sluice-agent";

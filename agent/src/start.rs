@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::Registry;
 use sluice_process::{
     Readiness, RunError, Shutdown, TokenFile,
@@ -9,6 +10,7 @@ use sluice_process::{
     control::OwnThread,
     descriptors,
     metrics::registry,
+    reload::{self, Cause, Reloads, Source},
     run_on_own_thread, shutdown, supervisor,
     upgrade::{Heritage, Predecessor, Sockets, UpgradeMetrics, Upgrades},
 };
@@ -31,7 +33,7 @@ use crate::{
     api,
     clock::Clock,
     compress::Compressor,
-    config::{Config, Path, ReleaseOption},
+    config::{Config, Options, Path, ReleaseOption},
     control::{self, Control, Followers},
     data,
     drain::DataPath,
@@ -44,6 +46,7 @@ use crate::{
     measure::Recorder,
     metrics::AgentMetrics,
     release::{self, Releases},
+    reload::Reloader,
     report::{Collector, GrantTo, Identity, Link, Sender},
     shared::{Shared, register_gauges},
     state::StateCell,
@@ -56,6 +59,7 @@ pub struct Running {
     data_addr: Option<SocketAddr>,
     admin_addr: SocketAddr,
     address: Target,
+    reloader: Option<Arc<Reloader>>,
     control: OwnThread<Result<(), RunError>>,
     data: Option<DataThreads>,
     _shutdown: Shutdown,
@@ -74,6 +78,13 @@ impl Running {
     /// Where balancers are told to send requests.
     pub fn address(&self) -> &Target {
         &self.address
+    }
+
+    /// Reads the configuration again, as on SIGHUP, if it is known where it came from.
+    pub fn reload(&self) {
+        if let Some(reloader) = &self.reloader {
+            reloader.reload(Cause::Hangup);
+        }
     }
 
     /// Waits, without blocking the runtime, until the agent is about to end; [`join`](Self::join) then returns at once.
@@ -100,16 +111,29 @@ impl Running {
 /// [`RunError::Config`] for a token file or a directory that can not be used, or a name that can not be made;
 /// [`RunError::Failed`] if an address is taken or a thread can not be started.
 pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
-    start_after(None, config, shutdown).map(|(running, _nobody_inherits)| running)
+    start_from(None, config, shutdown)
 }
 
-/// As [`start`], with the sockets and the knowledge of `predecessor` if there is one, which is relieved once all runs.
+/// [`start`], where `source` is what `config` came from: it is read again on SIGHUP, and when its file changes.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_from(
+    source: Option<Source<Options>>,
+    config: Config,
+    shutdown: Shutdown,
+) -> Result<Running, RunError> {
+    start_after(None, source, config, shutdown).map(|(running, _nobody_inherits)| running)
+}
+
+/// As [`start_from`], with the sockets and the knowledge of `predecessor` if there is one, which is relieved once all runs.
 /// Also what there is to hand over in turn: as long as that is held, its addresses are listened on.
 ///
 /// # Errors
 /// As [`start`], or if the predecessor goes on after all.
 pub fn start_after(
     predecessor: Option<Predecessor>,
+    source: Option<Source<Options>>,
     config: Config,
     shutdown: Shutdown,
 ) -> Result<(Running, Heritage<Succession>), RunError> {
@@ -150,6 +174,7 @@ pub fn start_after(
         Sender::new(client.clone(), link.clone(), grant, token.clone(), shared.config.interval, reports)
     };
     let admin_addr = admin.local_addr();
+    let reloader = source.map(|source| Arc::new(Reloader::new(source, shared.clone())));
     let mut control = Control {
         probe: Probe::new(shared.config.instance.clone(), &shared.config.health).map_err(RunError::failed)?,
         collector: Collector::new(shared.clone(), fastrand::Rng::new()),
@@ -161,6 +186,7 @@ pub fn start_after(
         data: DataPath { stop, threads, ended: ended_seen },
         shared: shared.clone(),
         asked: shutdown.watch(),
+        reloader: reloader.clone(),
         lent: None,
     };
     // Before the control thread, which takes an end of theirs for a failure. If that thread can not be started, the
@@ -180,14 +206,15 @@ pub fn start_after(
     let address = shared.identity.address.clone();
     let incumbent = Succession::new(shared);
     let heritage = Heritage { sockets, generation, metrics: upgrades, incumbent };
-    Ok((Running { data_addr, admin_addr, address, control, data, _shutdown: shutdown }, heritage))
+    let running = Running { data_addr, admin_addr, address, reloader, control, data, _shutdown: shutdown };
+    Ok((running, heritage))
 }
 
 /// [`start`], then SIGTERM, SIGINT and SIGUSR2 until the end: what the program does.
 ///
 /// # Errors
 /// As [`start`] and [`Running::join`].
-pub fn run(config: Config) -> Result<(), RunError> {
+pub fn run(source: Source<Options>, config: Config) -> Result<(), RunError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::failed)?;
     runtime.block_on(async {
@@ -197,7 +224,8 @@ pub fn run(config: Config) -> Result<(), RunError> {
         tokio::task::yield_now().await;
         let upgrades = Upgrades::watch(&shutdown)?;
         let predecessor = Predecessor::find(PROGRAM, env!("CARGO_PKG_VERSION")).map_err(RunError::failed)?;
-        let (mut running, heritage) = start_after(predecessor, config, shutdown)?;
+        reload::outlive_hangups().map_err(RunError::failed)?;
+        let (mut running, heritage) = start_after(predecessor, Some(source), config, shutdown)?;
         supervisor::ready();
         upgrades.offer(heritage)?;
         running.ended().await;
@@ -273,7 +301,11 @@ fn share(
         gate,
         activity: Arc::new(Activity::default()),
         recorder: Recorder::new(started),
-        compressor: Compressor::start(&config.compress, registry).map_err(RunError::failed)?,
+        compressor: ArcSwapOption::from(
+            Compressor::start(&config.compress, registry).map_err(RunError::failed)?.map(Arc::new),
+        ),
+        in_force: ArcSwap::from_pointee(config.clone()),
+        reloads: Reloads::register(registry),
         figures: figures(&config),
         own: Arc::default(),
         spool,

@@ -5,6 +5,7 @@
 //!  SIGTERM, SIGINT ──shutdown──► every runtime
 //!  SIGUSR2 ──upgrade──► a new process gets the sockets and what is known
 //!  control thread:  admin (metrics, readiness, token, TLS) ◄── operators, agents, scrapers
+//!  SIGHUP, a changed file ──reload──► the options once more
 //!  main: Result<(), RunError> ──exit──► 0, 1 or 2 and one line on stderr
 //! ```
 //!
@@ -22,6 +23,7 @@ pub mod metrics;
 pub mod openmetrics;
 pub mod progress;
 pub mod readiness;
+pub mod reload;
 pub mod shutdown;
 pub mod supervisor;
 pub mod tls;

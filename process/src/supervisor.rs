@@ -13,6 +13,16 @@ pub fn ready() {
     tell(NotifyState::Ready);
 }
 
+/// The configuration is being read again; [`ready`] ends that. What systemd waits for with `Type=notify-reload`, which
+/// tells an answer to its own SIGHUP from an older one by the time.
+pub fn reloading() {
+    let told =
+        NotifyState::monotonic_usec_now().and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]));
+    if let Err(error) = told {
+        tracing::warn!(%error, "the service manager can not be told of a reload");
+    }
+}
+
 /// It is about to end. To be said at the end as well: who has nothing to finish may end before
 /// [`keep_informed`] has its turn.
 pub fn stopping() {

@@ -85,20 +85,22 @@ impl<H: Handler> Server<H> {
         Rc::new(Self { handler, limits, metrics, stop, doors, residents, complained })
     }
 
-    /// Serves a listener in the clear or as its protocol says; see [`run`](Self::run).
-    pub async fn listen(self: Rc<Self>, listener: Listener) {
+    /// Serves a listener in the clear or as its protocol says, until a stop is requested or `closed` is: the latter
+    /// ends the accepting alone. Then waits for the connections to end.
+    pub async fn listen(self: Rc<Self>, listener: Listener, closed: Watch) {
         match Acceptor::new(listener) {
-            Ok(acceptor) => self.accept(acceptor).await,
+            Ok(acceptor) => self.accept(acceptor, closed).await,
             Err(error) => tracing::error!(%error, "a listener can not be served"),
         }
     }
 
     /// Accepts until a stop is requested or a successor has taken over, then waits for the connections to end.
     pub async fn run(self: Rc<Self>, listener: tokio::net::TcpListener) {
-        self.accept(listener.into()).await;
+        let closed = self.stop.clone();
+        self.accept(listener.into(), closed).await;
     }
 
-    async fn accept(self: Rc<Self>, acceptor: Acceptor) {
+    async fn accept(self: Rc<Self>, acceptor: Acceptor, closed: Watch) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -111,6 +113,7 @@ impl<H: Handler> Server<H> {
                 },
                 Some(_ended) = connections.join_next() => {}
                 () = self.stop.leaving() => break,
+                () = closed.requested() => break,
             }
         }
         drop(acceptor);

@@ -93,6 +93,7 @@ impl TryFrom<Options> for Config {
             drain_timeout: time("--drain-timeout", options.drain_timeout, DRAIN_TIMEOUT, 0, DAY)?,
             threads: within("--threads", options.threads.unwrap_or(THREADS), 1, 64)?,
             log_format: options.log_format.unwrap_or_default(),
+            watch: options.watch_config.unwrap_or_default(),
         })
     }
 }

@@ -21,6 +21,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use sluice_process::{
     ByteSize, ConfigError, LogFormat, Span,
     config::{AdminSpec, over_file},
+    reload::WatchConfig,
     tls::{ClientTls, Trust},
 };
 use sluice_proto::{InstanceName, Mode, Release, ReleaseFound, ReleasePoint, ServiceName, Target};
@@ -72,6 +73,8 @@ pub struct Config {
     /// Each prefix once.
     pub xsendfile_uri: Vec<UriRoot>,
     pub log_format: LogFormat,
+    /// Whether the file is read again when it changes.
+    pub watch: WatchConfig,
     pub follow: FollowConfig,
 }
 
@@ -206,6 +209,7 @@ impl Config {
             spool_total: Some(ByteSize::bytes(spool.files.total)),
             buffering: buffering.rules.clone(),
             config: None,
+            watch_config: Some(self.watch),
             clock: self.clock.iter().map(ClockConfig::effective).collect(),
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sluice_process::{
     ByteSize, LogFormat, Span,
     config::{AdminSpec, one_or_many},
+    reload::WatchConfig,
 };
 use sluice_proto::{InstanceName, Mode, ServiceName, Target};
 use sluice_relay::listen::ListenSpec;
@@ -319,6 +320,10 @@ pub struct Options {
     #[serde(skip)] // a file does not name itself
     pub config: Option<PathBuf>,
 
+    /// Whether that file is read again when it changes; on SIGHUP it always is [default: on]
+    #[arg(long, value_name = "ON|OFF", env = "SLUICE_WATCH_CONFIG")]
+    pub watch_config: Option<WatchConfig>,
+
     /// How log lines look on stderr; SLUICE_LOG says which there are [default: text]
     #[arg(long, value_name = "FORMAT", env = "SLUICE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -401,6 +406,7 @@ sluice_process::layered!(Options {
     unsafe_reuse_timeout,
     tunnel_timeout,
     config,
+    watch_config,
     log_format,
     clock,
 });

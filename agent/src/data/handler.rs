@@ -78,7 +78,7 @@ impl Handler for AgentHandler {
         for name in headers::ALL {
             parts.headers.remove(name);
         }
-        let form = self.shared.compressor.as_ref().map(|compressor| compressor.ask(&parts));
+        let form = self.shared.compressor.load().as_ref().map(|compressor| compressor.ask(&parts));
         offload::hide_from_instance(&mut parts.headers);
         let asked_of_file = Asked::of(&parts);
         let may_be_let_in = is_safe_to_let_in(&parts, &body);

@@ -21,22 +21,23 @@ const WANTED: u8 = b'?';
 impl Gate {
     /// Until something was [received](Self::receive), nobody is let in.
     pub fn without_permits(self) -> Self {
-        self.permits.free.forget_permits(self.workers);
+        self.permits.free.forget_permits(self.workers.load(Relaxed));
         self
     }
 
     /// Permits that come from the other process; `held`: those that it still has. They may be more than there are workers
     /// now, if it had more of them.
     pub fn receive_but(&self, held: usize) {
-        self.permits.owed.fetch_add(held.saturating_sub(self.workers), Relaxed);
-        self.permits.free.add_permits(self.workers.saturating_sub(held));
+        let workers = self.workers.load(Relaxed);
+        self.permits.owed.fetch_add(held.saturating_sub(workers), Relaxed);
+        self.permits.free.add_permits(workers.saturating_sub(held));
     }
 
     /// From now on permits are shared with a successor. Gives up those that are free; how many are kept.
     pub fn hand_over(&self) -> usize {
         self.permits.is_lent.store(true, SeqCst);
         while self.give_up() {}
-        self.workers.saturating_sub(self.permits.away.load(SeqCst))
+        self.workers.load(Relaxed).saturating_sub(self.permits.away.load(SeqCst))
     }
 
     /// Gives up a permit that is free.

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Moment, build, encode};
+use super::{Identity, Moment, build, encode};
 use crate::{shared::Shared, state::Standing};
 
 /// A report as it goes to every balancer.
@@ -78,7 +78,8 @@ impl Collector {
         let releases = self.shared.releases.claims();
         let moment = Moment { seq: self.seq, standing, now, measured, classifications, releases };
         let window = self.shared.recorder.cut(at);
-        let (report, body) = encode(build(&self.shared.identity, moment, window));
+        let identity = Identity { workers: self.shared.workers(), ..self.shared.identity.clone() };
+        let (report, body) = encode(build(&identity, moment, window));
         let grants = self.shared.grants.next();
         let published = Published { report, body: body.into(), grants, version, at };
         self.shared.published.send_replace(Some(Arc::new(published)));

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use sluice_process::config::ConfigError;
+use sluice_process::reload::WatchConfig;
 use sluice_process::tls::ServerTlsFiles;
 use sluice_process::{ByteSize, Span};
 use sluice_relay::Limits;
@@ -47,6 +48,8 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// Per second and address.
     pub report_rate: NonZeroU32,
+    /// Whether the file is read again when it changes.
+    pub watch: WatchConfig,
     pub instances: Vec<InstanceSpec>,
     pub services: Vec<ServiceSpec>,
     /// Data threads.
@@ -80,7 +83,7 @@ impl TryFrom<Options> for Config {
         let streams = streams(&options)?;
         admin.check(options.token_file.is_some())?;
         check_certificates(&options.listen)?;
-        let services = service::check(&options.service, &options.rule)?;
+        let services = service::check(&options.service, &options.rule, options.versions.as_ref())?;
         instance::check(&options.instance, &services)?;
         Ok(Self {
             listen: options.listen,
@@ -88,6 +91,7 @@ impl TryFrom<Options> for Config {
             admin_tls: admin.tls,
             token_file: options.token_file,
             report_rate: options.report_rate.unwrap_or(NonZeroU32::MIN),
+            watch: options.watch_config.unwrap_or_default(),
             instances: options.instance,
             services,
             threads: options.threads.map_or(1, NonZeroUsize::get),

@@ -13,6 +13,7 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sluice_process::config::{AdminSpec, one_or_many};
+use sluice_process::reload::WatchConfig;
 use sluice_process::{ByteSize, LogFormat, Span, descriptors, layered};
 use sluice_relay::limits::{ClientLimits, UpstreamLimits, connections_within};
 use sluice_relay::listen::ListenSpec;
@@ -20,6 +21,7 @@ use sluice_relay::listen::ListenSpec;
 use crate::config::{InstanceSpec, RuleOptions, ServiceOptions};
 use crate::decide::outlier::OutlierParams;
 use crate::decide::plan::PlanParams;
+use crate::decide::versions::VersionPolicy;
 use crate::observe::AccessFormat;
 
 /// What can be asked of the balancer. Flag beats environment beats file.
@@ -61,6 +63,12 @@ pub struct Options {
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
+    /// Whether that file is read again when it changes; on SIGHUP it always is [default: on]
+    ///
+    /// A file that can not be used changes nothing, and the log says why.
+    #[arg(long, value_name = "ON|OFF", env = "SLUICE_WATCH_CONFIG")]
+    pub watch_config: Option<WatchConfig>,
+
     /// An instance that has no agent: ADDR[,workers=N][,release=first-byte|end][,service=NAME][,name=NAME]
     ///
     /// workers: requests that it works on at the same time [default: 1]. release: when its worker
@@ -90,6 +98,13 @@ pub struct Options {
     /// How long after the start requests wait for a first instance instead of getting 503 [default: 3s]
     #[arg(long, value_name = "TIME", env = "SLUICE_STARTUP_HOLD")]
     pub startup_hold: Option<Span>,
+
+    /// Which versions of the application get the default service's requests: any, majority, or shares as in 2.1=90,2.2=10 [default: any]
+    ///
+    /// Versions are what agents call them by --version-label. majority: only the one that most instances
+    /// have. Other services: `versions` in their tables of the file.
+    #[arg(long, value_name = "POLICY", env = "SLUICE_VERSIONS")]
+    pub versions: Option<VersionPolicy>,
 
     /// How long a stop waits for requests that are under way [default: 30s]
     #[arg(long, value_name = "TIME", env = "SLUICE_DRAIN_TIMEOUT")]
@@ -292,12 +307,14 @@ layered!(Options {
     token_file,
     report_rate,
     config,
+    watch_config,
     instance,
     threads,
     queue_length,
     queue_timeout,
     large_queue_timeout,
     startup_hold,
+    versions,
     drain_timeout,
     trusted_proxy,
     reveal,
@@ -358,6 +375,7 @@ impl Options {
             admin: self.admin.or_else(|| Some(SocketAddr::from(([127, 0, 0, 1], 9900)).into())),
             // As many agents behind one address as report once a second.
             report_rate: self.report_rate.or(NonZeroU32::new(500)),
+            watch_config: self.watch_config.or(Some(WatchConfig::default())),
             threads: self.threads.or_else(|| Some(cores())),
             // A queue longer than what a few hundred workers serve within the timeout only delays
             // the 503.

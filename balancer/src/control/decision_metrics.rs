@@ -187,9 +187,9 @@ impl Families {
         self.ints().into_iter().for_each(|family| family.reset());
         self.floats().into_iter().for_each(|family| family.reset());
         self.counts().into_iter().for_each(|family| family.reset());
-        state.directory.iter().for_each(|service| self.service(service));
+        state.directory().iter().for_each(|service| self.service(service));
         for (key, member) in state.members() {
-            let occupancy = state.directory.get(&key.0).and_then(|service| service.occupancy(member.id));
+            let occupancy = state.directory().get(&key.0).and_then(|service| service.occupancy(member.id));
             let Some(occupancy) = occupancy else { continue };
             let labels = [key.0.as_str(), key.1.as_str()];
             self.dedicated.with_label_values(&labels).set(occupancy.dedicated.into());

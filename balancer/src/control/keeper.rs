@@ -49,7 +49,7 @@ impl Keeper {
             return;
         }
         let _one_at_a_time = self.saving.lock().expect("no code panics while holding it");
-        for service in self.state.directory.iter() {
+        for service in self.state.directory().iter() {
             if let Err(error) = self.dir.save(&saved(&self.state, service)) {
                 let file = self.dir.file(&service.name);
                 tracing::warn!("{} can not be written: {error}", file.display());

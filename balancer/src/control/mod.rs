@@ -19,10 +19,13 @@ mod live;
 pub mod planning;
 mod pool_metrics;
 mod pulse;
+mod reconfigure;
 mod release;
+mod reloads;
 mod snapshot;
 mod state;
 mod ticker;
+pub mod versions;
 pub mod view;
 
 use std::sync::Arc;
@@ -54,6 +57,7 @@ const PATHS: &[&str] = &[
     "GET /v1/events",
     "GET /v1/live",
     "GET /v1/decisions?service=&n=",
+    "GET /v1/reloads",
     "POST /v1/instances/NAME/drain",
     "POST /v1/instances/NAME/ready",
     "POST /v1/instances/NAME/maintenance",
@@ -75,6 +79,7 @@ pub fn router(
         .merge(events::routes())
         .merge(live::routes())
         .merge(decisions::routes())
+        .merge(reloads::routes())
         .merge(dashboard::routes())
         .with_state(state.clone());
     let all = protect(list_paths(common_routes(exported, readiness).merge(own), PATHS), access);

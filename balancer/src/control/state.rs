@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arc_swap::ArcSwap;
 use prometheus::Registry;
 use sluice_process::Readiness;
+use sluice_process::reload::Reloads;
 use sluice_proto::{Classification, InstanceName, Mode, PlanReply, Report, Role, SCHEMA, ServiceName};
 use tokio::sync::Notify;
 
@@ -19,6 +20,7 @@ use crate::control::history::History;
 use crate::control::live::Live;
 use crate::control::planning::{Plan, unix_ms};
 use crate::control::pool_metrics::ControlMetrics;
+use crate::control::versions::{self, VersionMetrics, VersionsView};
 use crate::decide::dispatch::{InstanceId, Workers};
 use crate::decide::lease::Knowledge;
 use crate::decide::membership::{Accepted, Key, Member, Membership, Rejected, Routing, Word};
@@ -29,11 +31,14 @@ use crate::pool::{Directory, Instance, Service, now};
 
 /// Shared by the admin endpoints and the ticker.
 pub struct ControlState {
-    pub directory: Arc<Directory>,
+    directory: ArcSwap<Directory>,
     pub events: Events,
     pub metrics: ControlMetrics,
     pub decisions: DecisionLog,
     pub(super) admission: Admission,
+    /// What became of reading the configuration again.
+    pub reloads: Reloads,
+    pub(super) versions: VersionMetrics,
     /// Whoever watches the dashboard.
     pub(super) live: Live,
     /// By service: its last hour.
@@ -72,12 +77,15 @@ impl ControlState {
     ) -> Arc<Self> {
         let metrics = ControlMetrics::register(registry);
         let decisions = decisions(&metrics);
+        let reloads = Reloads::register(registry);
         let state = Arc::new(Self {
-            directory,
+            directory: ArcSwap::new(directory),
             events: Events::default(),
             metrics,
             decisions,
             admission: Admission::new(report_rate, now()),
+            reloads,
+            versions: VersionMetrics::register(registry),
             live: Live::default(),
             histories: Mutex::default(),
             save_soon: Notify::new(),
@@ -104,23 +112,28 @@ impl ControlState {
     /// # Errors
     /// [`Unwanted`]; nothing is changed then.
     pub fn report(&self, report: &Report, sender: &Sender) -> Result<PlanReply, Unwanted> {
-        let Some(service) = self.directory.get(&report.service) else {
-            let names = self.directory.names().join(", ");
+        let directory = self.directory();
+        let Some(service) = directory.get(&report.service) else {
+            let names = directory.names().join(", ");
             return Err(Unwanted::UnknownService(report.service.clone(), names));
         };
         let key = (report.service.clone(), report.name.clone());
         let mut membership = self.membership();
         let before = membership.get(&key).map(Member::routing);
+        let version = membership.get(&key).map(|member| member.version().to_owned());
         let accepted = membership.report(report, sender, now())?;
         let member = membership.get(&key).expect("it was just taken in");
         self.apply(&key, member);
         let after = member.routing();
+        let same_version = version.as_deref() == Some(member.version());
         drop(membership);
         self.announce(&key, accepted, before.as_ref(), &after);
         self.heed_foreign(service, &key, accepted.id());
         merge_classes(service, report);
         if before.as_ref() != Some(&after) {
             self.reached(service, accepted.id());
+            self.replan();
+        } else if !same_version {
             self.replan();
         }
         let classification = missing_classification(service, report);
@@ -179,10 +192,11 @@ impl ControlState {
 
     /// Requests that wait, hold a worker or are being answered.
     pub fn under_way(&self) -> u64 {
-        let queued: usize = self.directory.iter().map(|service| service.queued()).sum();
+        let directory = self.directory();
+        let queued: usize = directory.iter().map(|service| service.queued()).sum();
         let members = self.members();
         let loads = members.iter().filter_map(|(key, member)| {
-            self.directory.get(&key.0)?.occupancy(member.id).map(|occupancy| occupancy.load)
+            directory.get(&key.0)?.occupancy(member.id).map(|occupancy| occupancy.load)
         });
         queued as u64 + loads.map(|load| u64::from(load.working) + u64::from(load.streaming)).sum::<u64>()
     }
@@ -207,12 +221,13 @@ impl ControlState {
         if self.is_succeeded() {
             return;
         }
+        let directory = self.directory();
         let last_success = |key: &Key, id: InstanceId| {
-            self.directory.get(&key.0).and_then(|service| service.instance(id)).and_then(|i| i.last_success())
+            directory.get(&key.0).and_then(|service| service.instance(id)).and_then(|i| i.last_success())
         };
         let gone = self.membership().expire(now(), last_success);
         for (key, member) in gone {
-            if let Some(service) = self.directory.get(&key.0) {
+            if let Some(service) = directory.get(&key.0) {
                 service.remove_instance(member.id);
             }
             let text = "forgotten: no report and no answer for 10 intervals";
@@ -223,6 +238,8 @@ impl ControlState {
     /// Ends a second: what was learned in it is planned with.
     pub fn tick(&self) {
         self.forget_what_is_old();
+        self.decide_versions();
+        self.count_versions();
         for (service, named) in self.named_by_service() {
             self.decisions.record(&service.name, service.tick(unix_ms(), named));
         }
@@ -232,6 +249,7 @@ impl ControlState {
 
     /// Makes new plans at once, because an instance came, went or changed.
     pub fn replan(&self) {
+        self.decide_versions();
         for (service, named) in self.named_by_service() {
             self.decisions.record(&service.name, service.replan(unix_ms(), named));
         }
@@ -240,10 +258,14 @@ impl ControlState {
 
     /// Shows the services' plans, and tells what they changed.
     fn publish(&self) {
-        let mut plans: Vec<_> =
-            self.directory.iter().map(|s| (s.name.clone(), s.plan(), s.figures())).collect();
+        let directory = self.directory();
+        let mut plans: Vec<_> = directory.iter().map(|s| (s.name.clone(), s.plan(), s.figures())).collect();
         plans.sort_by(|a, b| a.0.cmp(&b.0));
-        let (previous, next) = (self.plan.load(), Plan::of(plans));
+        let (previous, mut next) = (self.plan.load(), Plan::of(plans));
+        for service in directory.iter() {
+            let (policy, assignment) = service.versions();
+            next.set_versions(&service.name, VersionsView::new(&policy, &assignment));
+        }
         self.update_readiness();
         if next.version != previous.version {
             self.metrics.plan_changes.inc();
@@ -260,7 +282,7 @@ impl ControlState {
     /// Tells what was learned and is worth a line.
     fn tell(&self) {
         let mut notices = self.notices.lock().expect("no code panics while holding it");
-        for service in self.directory.iter() {
+        for service in self.directory().iter() {
             let learned = self.learned(service);
             for notice in notices.entry(service.name.clone()).or_default().look(learned) {
                 self.events.publish(match notice.instance {
@@ -273,7 +295,7 @@ impl ControlState {
 
     /// Learns of classes from what was seen, and keeps their tables small.
     pub fn tend_classes(&self) {
-        for service in self.directory.iter() {
+        for service in self.directory().iter() {
             let tended = service.classes.tend(now());
             if tended.learned {
                 let places = service.classes.templates().len();
@@ -301,20 +323,21 @@ impl ControlState {
     }
 
     /// What the services' planners are told of names.
-    fn named_by_service(&self) -> Vec<(&Arc<Service>, Named)> {
+    fn named_by_service(&self) -> Vec<(Arc<Service>, Named)> {
         let members = self.members();
         let named = |service: &Arc<Service>| {
             let own = members.iter().filter(|(key, _)| key.0 == service.name);
             let instance = |(key, member): &(Key, Member)| {
+                let withheld = service.occupancy(member.id).is_some_and(|occupancy| occupancy.withheld);
                 let excluded = match member.routing() {
-                    Routing::Routed => None,
+                    Routing::Routed => withheld.then(|| versions::withheld(member)),
                     Routing::Excluded(reason) => Some(reason),
                 };
                 (member.id, key.1.clone(), excluded)
             };
             Named { instances: own.map(instance).collect(), classes: service.classes.ids() }
         };
-        self.directory.iter().map(|service| (service, named(service))).collect()
+        self.directory().iter().map(|service| (service.clone(), named(service))).collect()
     }
 
     /// Workers that others hold, or may count on, are not counted upon.
@@ -329,10 +352,10 @@ impl ControlState {
 
     /// Where reports have stopped, nothing is known of others, nor of when workers are free.
     fn forget_what_is_old(&self) {
-        let now = now();
+        let (now, directory) = (now(), self.directory());
         for (key, member) in self.members() {
             if member.knowledge(now) != Knowledge::Fresh
-                && let Some(service) = self.directory.get(&key.0)
+                && let Some(service) = directory.get(&key.0)
             {
                 service.set_shares(member.id, 0, None);
                 if let Some(instance) = service.instance(member.id) {
@@ -343,8 +366,9 @@ impl ControlState {
     }
 
     /// Brings the pool to what membership says.
-    fn apply(&self, key: &Key, member: &Member) {
-        let Some(service) = self.directory.get(&key.0) else { return };
+    pub(super) fn apply(&self, key: &Key, member: &Member) {
+        let directory = self.directory();
+        let Some(service) = directory.get(&key.0) else { return };
         let known = service.instance(member.id).filter(|instance| instance.target == member.target);
         let instance = known.unwrap_or_else(|| {
             let (name, target) = (key.1.clone(), member.target.clone());
@@ -395,7 +419,7 @@ impl ControlState {
 
     fn update_readiness(&self) {
         let now = now();
-        if self.directory.iter().any(|service| service.has_instance(now)) {
+        if self.directory().iter().any(|service| service.has_instance(now)) {
             self.readiness.clear("instances");
         } else {
             self.readiness
@@ -403,7 +427,15 @@ impl ControlState {
         }
     }
 
-    fn membership(&self) -> MutexGuard<'_, Membership> {
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.load_full()
+    }
+
+    pub(super) fn set_directory(&self, directory: Arc<Directory>) {
+        self.directory.store(directory);
+    }
+
+    pub(super) fn membership(&self) -> MutexGuard<'_, Membership> {
         self.membership.lock().expect("no code panics while holding it")
     }
 }

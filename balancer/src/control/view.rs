@@ -147,7 +147,7 @@ pub fn instances(state: &ControlState) -> Vec<InstanceView> {
     let members = state.members();
     let views = members.iter().map(|(key, member)| instance(state, key, member, now));
     let mut views: Vec<_> = views.collect();
-    for service in state.directory.iter() {
+    for service in state.directory().iter() {
         let is_own = |view: &&mut InstanceView| view.service == service.name.as_str();
         let mut dedicated = views.iter_mut().filter(is_own).filter(|v| v.dedicated_since_ms.is_some());
         if let Some(first) = dedicated.next() {
@@ -163,7 +163,7 @@ pub fn instances(state: &ControlState) -> Vec<InstanceView> {
 pub fn classes(state: &ControlState) -> Vec<ClassView> {
     let now = now();
     let mut views = Vec::new();
-    for service in state.directory.iter() {
+    for service in state.directory().iter() {
         let (entries, facts) = (service.classes.all(now), ServiceFacts::of(state, service));
         views.extend(entries.iter().map(|entry| class(&facts, service, entry, now)));
     }
@@ -175,7 +175,8 @@ pub fn classes(state: &ControlState) -> Vec<ClassView> {
 fn instance(state: &ControlState, key: &Key, member: &Member, now: Instant) -> InstanceView {
     let plan = state.plan();
     let entry = plan.entry(&key.0, &key.1);
-    let service = state.directory.get(&key.0);
+    let directory = state.directory();
+    let service = directory.get(&key.0);
     let occupancy = service.and_then(|service| service.occupancy(member.id));
     let last_success = service.and_then(|s| s.instance(member.id)).and_then(|i| i.last_success());
     let age = |at: Instant| millis(now.saturating_duration_since(at));

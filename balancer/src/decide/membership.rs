@@ -133,6 +133,42 @@ impl Membership {
         id
     }
 
+    /// Adds an instance that has no agent, or changes one: where an agent speaks for it, the configuration has a word
+    /// on its workers alone.
+    pub fn set_static(&mut self, key: Key, target: Target, workers: u32, point: ReleasePoint) {
+        match self.members.get_mut(&key) {
+            None => {
+                self.add_static(key, target, workers, point);
+            }
+            Some(member) => {
+                member.configured = Some(workers);
+                if member.agent.is_none() {
+                    (member.target, member.workers) = (target, workers);
+                    member.release = Release { point, found: ReleaseFound::Configured };
+                }
+            }
+        }
+    }
+
+    /// The configuration has an instance no more. Returns it if it is gone with that: if no agent speaks for it. The
+    /// operator's word on it is kept for its return.
+    pub fn forget_configured(&mut self, key: &Key) -> Option<Member> {
+        let member = self.members.get_mut(key)?;
+        member.configured = None;
+        if member.agent.is_some() {
+            return None;
+        }
+        let member = self.remove(key)?;
+        if member.operator != Word::Ready {
+            self.remembered.insert(key.clone(), member.operator);
+        }
+        Some(member)
+    }
+
+    pub fn remove(&mut self, key: &Key) -> Option<Member> {
+        self.members.remove(key)
+    }
+
     /// Takes in a report. A first one registers the instance, and binds its name to the sender.
     ///
     /// # Errors
@@ -294,6 +330,11 @@ impl Member {
         let agent = self.agent.as_ref();
         let interval = agent.map_or(Duration::ZERO, |agent| agent.interval);
         lease::knowledge(agent.map(|agent| agent.received), interval, now)
+    }
+
+    /// What its agent calls the version of the application; empty if nobody says.
+    pub fn version(&self) -> &str {
+        self.agent.as_ref().and_then(|agent| agent.version_label.as_deref()).unwrap_or_default()
     }
 
     /// Whether requests reach it through its agent.

@@ -26,4 +26,5 @@ pub mod sender;
 pub mod sticky;
 pub mod throttle;
 pub mod treatment;
+pub mod versions;
 pub mod window;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use sluice_proto::ServiceName;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -21,7 +22,8 @@ use crate::decide::schedule::{
     Ask, Explanation, Judgement, Knowledge, Named, Outcome, Planned, Scheduler, SchedulerState,
 };
 use crate::decide::sticky::Preference;
-use crate::decide::treatment::{LanePin, Treatment};
+use crate::decide::treatment::{LanePin, ServiceRules, Treatment};
+use crate::decide::versions::{Assignment, Candidate, Moved, VersionPolicy, Versions};
 use crate::pool::{ClassTable, Instance, ServiceLimits, Slot, now};
 use sluice_relay::{Failure, RetryAfter};
 
@@ -29,9 +31,20 @@ use sluice_relay::{Failure, RetryAfter};
 pub struct Service {
     pub name: ServiceName,
     pub classes: ClassTable,
-    limits: ServiceLimits,
+    /// Replaced when the configuration is read again. Read only by requests that wait.
+    limits: ArcSwap<ServiceLimits>,
     url_seed: UrlSeed,
+    /// The control plane's alone.
+    versions: Mutex<VersionControl>,
     live: Mutex<Live>,
+}
+
+/// Which versions of the application get requests, and how that was decided.
+#[derive(Default)]
+struct VersionControl {
+    policy: VersionPolicy,
+    versions: Versions,
+    assignment: Assignment,
 }
 
 /// Behind the one lock of the data path: held for a decision, never across an await.
@@ -60,7 +73,41 @@ impl Service {
         };
         let url_seed = scheduler.url_seed();
         let live = Live { scheduler, instances: HashMap::new(), retries: RetryBudget::new(start) };
-        Arc::new(Self { name, classes, limits, url_seed, live: Mutex::new(live) })
+        let limits = ArcSwap::from_pointee(limits);
+        let versions = Mutex::default();
+        Arc::new(Self { name, classes, limits, url_seed, versions, live: Mutex::new(live) })
+    }
+
+    /// Other bounds and other rules, from the next request on. What was learned stays, and so does what waits.
+    /// Versions are decided by the policy from [`Service::decide_versions`] on.
+    pub fn reconfigure(&self, limits: ServiceLimits, rules: &Arc<ServiceRules>, policy: &VersionPolicy) {
+        self.version_control().policy = policy.clone();
+        self.classes.set_rules(rules.clone(), now());
+        self.limits.store(Arc::new(limits));
+        self.live().scheduler.set_settings(limits.settings());
+    }
+
+    /// Decides which versions get requests, and puts it in force. Returns what is worth telling of it.
+    pub fn decide_versions(self: &Arc<Self>, candidates: &[Candidate], now: Instant) -> Option<Moved> {
+        let mut control = self.version_control();
+        let VersionControl { policy, versions, .. } = &mut *control;
+        let (assignment, moved) = versions.decide(policy, candidates, now);
+        // Also if nothing differs: instances may have come, and others may have been let serve meanwhile.
+        self.live().scheduler.set_versions(&assignment);
+        control.assignment = assignment;
+        drop(control);
+        self.hand_out();
+        moved
+    }
+
+    /// The policy and what it came to.
+    pub fn versions(&self) -> (VersionPolicy, Assignment) {
+        let control = self.version_control();
+        (control.policy.clone(), control.assignment.clone())
+    }
+
+    fn version_control(&self) -> MutexGuard<'_, VersionControl> {
+        self.versions.lock().expect("no code panics while holding it")
     }
 
     /// What URLs of this service are hashed with.
@@ -99,7 +146,7 @@ impl Service {
         longest: Duration,
     ) -> Result<Slot, Failure> {
         if self.awaits_first_instance() {
-            match timeout(self.limits.startup_hold, &mut granted).await {
+            match timeout(self.limits.load().startup_hold, &mut granted).await {
                 Ok(granted) => return granted.map_err(|_| Failure::QueueTimeout),
                 Err(_) if self.awaits_first_instance() => return Err(Failure::NoInstance),
                 Err(_) => {}
@@ -111,7 +158,7 @@ impl Service {
     }
 
     fn longest_wait(&self, ask: &Ask, lane: Lane) -> Duration {
-        let limits = &self.limits;
+        let limits = self.limits.load();
         let most = if lane.is_large() { limits.large_queue_timeout } else { limits.queue_timeout };
         ask.deadline.map_or(most, |deadline| deadline.min(most))
     }
@@ -287,7 +334,8 @@ impl Service {
             .collect();
         ask.only = names.map(|_| allowed.iter().map(|instance| instance.id).collect());
         // Only among those that are up: else a session's requests would spread while its home is down.
-        let up = allowed.iter().filter(|instance| live.is_up(instance.id)).map(|instance| &instance.name);
+        let up = allowed.iter().filter(|instance| live.is_up(instance.id));
+        let up = up.map(|instance| (&instance.name, live.scheduler.session_weight(instance.id)));
         let home = session.and_then(|session| session.among(up));
         let home = home.and_then(|home| allowed.iter().find(|instance| instance.name == *home));
         ask.sticky = home.map(|instance| instance.id);
@@ -337,7 +385,9 @@ impl Live {
     }
 
     fn is_up(&self, id: InstanceId) -> bool {
-        let up = |occupancy: Occupancy| occupancy.routable && occupancy.breaker == Breaker::Closed;
+        let up = |occupancy: Occupancy| {
+            occupancy.routable && !occupancy.withheld && occupancy.breaker == Breaker::Closed
+        };
         self.scheduler.occupancy(id).is_some_and(up)
     }
 }

@@ -48,7 +48,7 @@ async fn serve_with(limits: ClientLimits, test: impl AsyncFnOnce(SocketAddr, Rel
         let address = socket.local_addr().expect("bound");
         let socket = Socket::Tcp(socket.into_std().expect("a socket"));
         let protocol = Protocol { h2c: true, ..Protocol::default() };
-        tokio::task::spawn_local(server.listen(Listener { socket, protocol }));
+        tokio::task::spawn_local(server.listen(Listener { socket, protocol }, shutdown.watch()));
         test(address, metrics).await;
     };
     timeout(PATIENCE, LocalSet::new().run_until(served)).await.expect("in time");

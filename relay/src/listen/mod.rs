@@ -90,7 +90,11 @@ pub fn open(place: &Place, count: usize, inherited: &Inherited) -> Result<Vec<So
 }
 
 impl Socket {
-    fn try_clone(&self) -> io::Result<Self> {
+    /// The same socket once more: who holds one keeps it open, and the connections that wait in it.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
             Self::Unix(socket) => Self::Unix(socket.try_clone()?),

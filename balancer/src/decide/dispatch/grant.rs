@@ -124,10 +124,10 @@ impl<W> Dispatcher<W> {
             view.among(demand, &waiting.avoid, rng)
         } else if let Some(trial) = view.trial(&self.down) {
             Some(trial)
-        } else if lane.is_large() {
-            view.large(queue.len(), rng)
         } else {
-            self.small_near_home(self.homes.of(demand.class()), queue.open_len().max(1), now, rng)
+            let ahead = if lane.is_large() { queue.len() } else { queue.open_len().max(1) };
+            let waited = now.saturating_duration_since(waiting.since);
+            self.pick_by_share(lane, self.homes.of(demand.class()), ahead, waited, now, rng)
         };
         position.map(|position| (order, position))
     }

@@ -28,6 +28,7 @@ impl<W> Dispatcher<W> {
             }
             self.abandon_home(position);
             self.keep_enough(now);
+            self.serve_somebody();
         }
     }
 
@@ -46,6 +47,10 @@ impl<W> Dispatcher<W> {
             let slow_start = if self.table.len() > 0 { self.slow_start(now) } else { Duration::ZERO };
             self.table.add(id, workers, routable, now + slow_start)
         });
+        if known.is_none() && self.versioned {
+            // Until it is known which versions get requests, now that it is there.
+            self.table.change(position, |entry| entry.withheld = true);
+        }
         let slow_start = self.slow_start(now);
         self.table.change(position, |entry| {
             if routable && !entry.routable {
@@ -60,6 +65,7 @@ impl<W> Dispatcher<W> {
             self.abandon_home(position);
             self.keep_enough(now);
         }
+        self.serve_somebody();
     }
 
     /// For how long an instance that comes now is used after the others. Those that are there when the balancer
@@ -77,6 +83,7 @@ impl<W> Dispatcher<W> {
         self.down.retain(|down| *down != position);
         self.out.retain(|out| *out != position);
         self.freed.retain(|freed| *freed != position);
+        self.serve_somebody();
     }
 
     /// Workers of an instance that others hold.

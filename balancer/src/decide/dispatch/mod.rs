@@ -33,10 +33,14 @@ mod queue;
 pub mod rules;
 mod running;
 mod shed;
+mod shares;
 mod table;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod versions;
+#[cfg(test)]
+mod versions_tests;
 mod why;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
@@ -58,6 +62,7 @@ use homes::Homes;
 use queue::LaneQueue;
 use running::{Run, Running};
 use shed::Door;
+use shares::Shares;
 use table::Table;
 
 /// Slots and queues of one service. `W` is whatever the caller wakes a waiter by.
@@ -92,6 +97,10 @@ pub struct Dispatcher<W> {
     /// Positions of instances that requests wait for because they are at home there.
     awaited: BTreeSet<usize>,
     counts: Counts,
+    /// How requests are divided between versions of the application.
+    versions: Shares,
+    /// Not every version gets requests.
+    versioned: bool,
     rng: fastrand::Rng,
 }
 
@@ -105,6 +114,10 @@ pub struct Occupancy {
     /// Takes new requests, as far as membership goes.
     pub routable: bool,
     pub breaker: Breaker,
+    /// Its version of the application gets no requests.
+    pub withheld: bool,
+    /// Requests that were sent there, ever.
+    pub sent: u64,
     /// It fails, and gets no requests for a while.
     pub ejection: Option<Ejection>,
     /// Worker-held time here over that elsewhere.
@@ -171,8 +184,15 @@ impl<W> Dispatcher<W> {
             freed: Vec::new(),
             awaited: BTreeSet::new(),
             counts: Counts::default(),
+            versions: Shares::default(),
+            versioned: false,
             rng,
         }
+    }
+
+    /// Other bounds from now on. Whoever waits stays, even if there are more than may wait.
+    pub fn set_bounds(&mut self, queue_length: usize, params: PickParams) {
+        (self.queue_length, self.params) = (queue_length, params);
     }
 
     /// The head of its response came.
@@ -299,6 +319,6 @@ impl<W> Dispatcher<W> {
     }
 
     fn view(&self, now: Instant) -> View<'_> {
-        View { table: &self.table, rules: &self.rules, params: &self.params, now }
+        View { table: &self.table, rules: &self.rules, params: &self.params, now, cohort: 0 }
     }
 }

@@ -36,6 +36,7 @@ use crate::decide::dispatch::{
 use crate::decide::learn::Learner;
 use crate::decide::plan::{PlanParams, ServicePlan};
 use crate::decide::predict::{Counted, Predictor, UrlSeed};
+use crate::decide::versions::Assignment;
 use saved::Awaited;
 
 /// Bounds and tuning of one service.
@@ -100,6 +101,12 @@ impl<W> Scheduler<W> {
         }
     }
 
+    /// Other bounds from now on, but for how long requests are held after the start and how many URLs are remembered.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = Settings { urls: self.settings.urls, ..settings };
+        self.dispatcher.set_bounds(settings.queue_length, settings.pick);
+    }
+
     /// The seed that every URL key must be made with.
     pub fn url_seed(&self) -> UrlSeed {
         self.predictor.seed()
@@ -154,6 +161,16 @@ impl<W> Scheduler<W> {
         now: Instant,
     ) {
         self.dispatcher.set_instance(id, workers, routable, now);
+    }
+
+    /// See [`Dispatcher::set_versions`].
+    pub fn set_versions(&mut self, assignment: &Assignment) {
+        self.dispatcher.set_versions(assignment);
+    }
+
+    /// See [`Dispatcher::session_weight`].
+    pub fn session_weight(&self, id: InstanceId) -> f64 {
+        self.dispatcher.session_weight(id)
     }
 
     pub fn set_foreign(&mut self, id: InstanceId, workers: u32) {
