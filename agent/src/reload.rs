@@ -89,6 +89,7 @@ impl Reloader {
         if config.workers != running.workers {
             shared.gate.resize(config.workers);
             shared.releases.set_workers(config.workers);
+            shared.grants.set_workers(config.workers);
         }
         if compresses && let Some(compressor) = shared.compressor.load_full() {
             let threads = config.compress.threads;

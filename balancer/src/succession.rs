@@ -84,7 +84,8 @@ impl Succession {
     }
 
     fn handed(&self) -> serde_json::Result<Handed> {
-        let learned = self.state.directory.iter().map(|service| {
+        let directory = self.state.directory();
+        let learned = directory.iter().map(|service| {
             serde_json::to_string(&saved(&self.state, service)).map(|text| (service.name.clone(), text))
         });
         let members = self.state.members();

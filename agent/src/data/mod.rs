@@ -78,16 +78,16 @@ impl Seat {
             sleep(FAREWELL).await;
         };
         tokio::select! {
-            () = serve_all(&server, listeners) => {}
+            () = serve_all(&server, listeners, &self.stop) => {}
             () = cut => {}
         }
     }
 }
 
-async fn serve_all(server: &Rc<Server<AgentHandler>>, listeners: Vec<Listener>) {
+async fn serve_all(server: &Rc<Server<AgentHandler>>, listeners: Vec<Listener>, stop: &Watch) {
     let mut serving = JoinSet::new();
     for listener in listeners {
-        serving.spawn_local(server.clone().listen(listener));
+        serving.spawn_local(server.clone().listen(listener, stop.clone()));
     }
     while serving.join_next().await.is_some() {}
 }

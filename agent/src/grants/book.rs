@@ -45,6 +45,11 @@ impl Book {
         Self { workers, shares: vec![nobody; balancers] }
     }
 
+    /// Another number of workers: grants follow with the next reports.
+    pub fn set_workers(&mut self, workers: u32) {
+        self.workers = workers;
+    }
+
     /// What each balancer is told with the next report. What one gives up is given to others once it knows.
     pub fn next(&mut self) -> Vec<u32> {
         let grants = self.possible();
@@ -121,6 +126,21 @@ mod tests {
             }
         }
         grants
+    }
+
+    #[test]
+    fn workers_that_come_and_go_are_divided_anew() {
+        let mut book = Book::new(4, 2);
+        assert_eq!(report(&mut book, &[Some(8), Some(8)]), [2, 2]);
+        book.set_workers(2);
+        assert_eq!(report(&mut book, &[Some(8), Some(8)]), [0, 0], "both still count on two");
+        for _ in 0..3 {
+            assert!(report(&mut book, &[Some(8), Some(8)]).iter().sum::<u32>() <= 2);
+        }
+        assert_eq!(report(&mut book, &[Some(8), Some(8)]), [1, 1]);
+        book.set_workers(6);
+        assert!(book.has_news());
+        assert_eq!(report(&mut book, &[Some(8), Some(8)]), [3, 3]);
     }
 
     #[test]

@@ -31,6 +31,11 @@ impl Grants {
         Self { book, changed: Notify::new() }
     }
 
+    /// Another number of workers, from now on.
+    pub fn set_workers(&self, workers: u32) {
+        self.change(|book| book.set_workers(workers));
+    }
+
     /// By balancer, for a report that is being made; empty: there is nothing to say.
     pub fn next(&self) -> Vec<u32> {
         self.locked().map_or_else(Vec::new, |mut book| book.next())

@@ -47,7 +47,7 @@ mod tests {
         let running =
             Options { queue_timeout: Some(Span::from_secs(1)), ..Options::default() }.with_defaults();
         let read = Options {
-            admin: Some(([127, 0, 0, 1], 7).into()),
+            admin: Some(std::net::SocketAddr::from(([127, 0, 0, 1], 7)).into()),
             otlp_sample: Some(0.5),
             queue_timeout: Some(Span::from_secs(2)),
             ..running.clone()
