@@ -9,6 +9,7 @@ use sluice_tests::process::{Process, free_addresses};
 use sluice_tests::script::{Answering, RawInstance};
 use sluice_tests::wire::{Conn, Ending, Message, ask, get, ok};
 use sluice_tests::{PATIENCE, eventually, expect};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 /// A balancer in a process of its own.
@@ -128,6 +129,24 @@ async fn the_default_number_of_connections_fits_the_descriptors() {
     assert_eq!(metric(balancer.admin, ACCEPT_ERRORS, &[]).await, 0.0);
 }
 
+/// So many connections that were served and are kept.
+async fn served(address: SocketAddr, count: usize) -> Vec<Conn> {
+    const AT_ONCE: usize = 50;
+    let mut opening = JoinSet::new();
+    for n in 0..AT_ONCE {
+        opening.spawn(async move {
+            let mut clients = Vec::new();
+            for _ in (n..count).step_by(AT_ONCE) {
+                let mut client = Conn::open(address).await;
+                assert_eq!(again(&mut client).await.text(), "x");
+                clients.push(client);
+            }
+            clients
+        });
+    }
+    opening.join_all().await.into_iter().flatten().collect()
+}
+
 /// `SLUICE_IDLE_CONNECTIONS=10000` for the long form.
 #[tokio::test]
 async fn idle_connections_cost_little_and_end_in_time() {
@@ -135,18 +154,13 @@ async fn idle_connections_cost_little_and_end_in_time() {
     let wanted = std::env::var("SLUICE_IDLE_CONNECTIONS").map_or(2000, |n| n.parse().expect("a number"));
     let count = wanted.min(usize::try_from(descriptors::most()).unwrap_or(usize::MAX).saturating_sub(200));
     let instance = Answering::named("x").await;
-    let flags = format!("--client-keep-alive 15s --max-connections {}", count + 100);
+    let flags = format!("--client-keep-alive 15s --instance-keep-alive 2s --max-connections {}", count + 100);
     let balancer = Balancer::start("", instance.address(), &flags).await;
     for _ in 0..200 {
         ask(balancer.data, get("/")).await;
     }
     let before = balancer.process.rss_kib();
-    let mut clients = Vec::new();
-    for _ in 0..count {
-        let mut client = Conn::open(balancer.data).await;
-        assert_eq!(again(&mut client).await.text(), "x");
-        clients.push(client);
-    }
+    let mut clients = served(balancer.data, count).await;
     // On a machine that is very slow the first ones are gone by now.
     let open = metric(balancer.admin, OPEN, &[]).await;
     let each = balancer.process.rss_kib().saturating_sub(before) as f64 / open;
