@@ -30,4 +30,4 @@ mod tests;
 pub use body::{DEFAULT_BODY_LIMIT, limit_body};
 pub use protect::protect;
 pub use routes::{common_routes, list_paths};
-pub use server::{AdminError, AdminServer};
+pub use server::{AdminError, AdminServer, Ending};
