@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use sluice_process::{
     RunError, Watch,
-    admin::{AdminError, AdminServer},
+    admin::{AdminError, AdminServer, Ending},
     shutdown::Stage,
     supervisor,
 };
@@ -70,10 +70,10 @@ pub async fn run(control: Control) -> Result<(), RunError> {
         reloader,
         lent,
     } = control;
-    let (leave_admin, admin_leaves) = oneshot::channel::<()>();
-    let mut admin = tokio::spawn(admin.serve(router, async move {
-        // Told, or whoever would tell is gone: the same.
-        admin_leaves.await.unwrap_or(());
+    let (leave_admin, admin_leaves) = oneshot::channel();
+    let mut admin = tokio::spawn(admin.serve_until(router, async move {
+        // Whoever would tell is gone: it is to end as well.
+        admin_leaves.await.unwrap_or(Ending::Stopped)
     }));
     if let Some(lent) = lent {
         let shared = shared.clone();
@@ -110,7 +110,8 @@ pub async fn run(control: Control) -> Result<(), RunError> {
     if asked.stage() == Stage::HandedOver {
         // Reports, health checks and the admin address are the successor's.
         tasks.abort_all();
-        drop(leave_admin);
+        // It fails if the server has ended, which is told below.
+        _ = leave_admin.send(Ending::Succeeded);
         drain::see_out_succeeded(&shared, &data, &asked).await;
     } else {
         supervisor::stopping();

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use sluice_process::admin::{Access, AdminServer};
+use sluice_process::admin::{Access, AdminServer, Ending};
 use sluice_process::control::OwnThread;
 use sluice_process::descriptors;
 use sluice_process::openmetrics::{Exemplars, Exposition};
 use sluice_process::reload::{Cause, Source};
-use sluice_process::shutdown::Stage;
 use sluice_process::upgrade::{Heritage, Predecessor, Sockets, UpgradeMetrics};
 use sluice_process::{Readiness, RunError, Shutdown, TokenFile, Watch, run_on_own_thread, supervisor};
 use sluice_relay::Doors;
@@ -229,13 +228,13 @@ impl ControlPlane {
         tokio::task::spawn(keep_fresh(self.certificates));
         tokio::task::spawn(reload::run(self.reloader.clone(), self.shutdown.watch()));
         let exporting = self.exporter.map(|exporter| tokio::task::spawn(exporter.run()));
-        tokio::task::spawn(limit_drain(self.state, self.reloader, self.shutdown.clone()));
+        tokio::task::spawn(limit_drain(self.state.clone(), self.reloader, self.shutdown.clone()));
         let (stop, succession) = (self.stop, self.shutdown.watch());
-        let served = server.serve(router, until_superfluous(stop.clone(), succession.clone())).await;
+        let served = server.serve_until(router, until_superfluous(stop.clone(), succession)).await;
         if served.is_ok() {
             stop.requested().await;
         }
-        if succession.stage() != Stage::HandedOver {
+        if !self.state.is_succeeded() {
             supervisor::stopping();
         }
         if let Some(exporting) = exporting
@@ -248,10 +247,10 @@ impl ControlPlane {
 }
 
 /// Resolves when the admin address is to be served no more: its successor does, or the data path has ended.
-async fn until_superfluous(stop: Watch, succession: Watch) {
+async fn until_superfluous(stop: Watch, succession: Watch) -> Ending {
     tokio::select! {
-        () = stop.requested() => {}
-        () = succession.succeeded() => {}
+        () = stop.requested() => Ending::Stopped,
+        () = succession.succeeded() => Ending::Succeeded,
     }
 }
 

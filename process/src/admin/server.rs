@@ -1,6 +1,10 @@
 use std::{convert::Infallible, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
-use axum::{Router, extract::ConnectInfo, http::Request};
+use axum::{
+    Router,
+    extract::ConnectInfo,
+    http::{HeaderValue, Request, header::CONNECTION},
+};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -43,6 +47,18 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time for answers under way once the server is to stop: event streams never end by themselves.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Of that, for a connection to be used once more when a successor has taken over: to close it could meet a request.
+const LAST_REQUEST: Duration = Duration::from_millis(1500);
+
+/// Why a server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its program stops.
+    Stopped,
+    /// Another process serves the address.
+    Succeeded,
+}
 
 /// After a failed `accept` (no descriptors left, mostly): trying again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -148,19 +164,33 @@ impl AdminServer {
     /// # Errors
     /// If the listener can not be served on this runtime.
     pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) -> Result<(), AdminError> {
+        let stopped = async {
+            shutdown.await;
+            Ending::Stopped
+        };
+        self.serve_until(router, stopped).await
+    }
+
+    /// As [`serve`](Self::serve). If it ends because it is succeeded, no connection is closed that a client may be about to
+    /// use, within the same time.
+    pub async fn serve_until(
+        self,
+        router: Router,
+        end: impl Future<Output = Ending>,
+    ) -> Result<(), AdminError> {
         let addr = self.local_addr;
         let listener =
             TcpListener::from_std(self.listener).map_err(|source| AdminError::Bind { addr, source })?;
-        let closing = watch::Sender::new(false);
+        let closing = watch::Sender::new(None);
         let door =
             Arc::new(Door { tls: self.tls, failed: self.failed, router, closing: closing.subscribe() });
         let mut connections = JoinSet::new();
-        tokio::select! {
-            () = shutdown => {}
-            () = accept(&listener, &door, &mut connections) => {}
-        }
+        let ending = tokio::select! {
+            ending = end => ending,
+            never = accept(&listener, &door, &mut connections) => match never {},
+        };
         drop(listener);
-        closing.send_replace(true);
+        closing.send_replace(Some(ending));
         let finished = async { while connections.join_next().await.is_some() {} };
         if time::timeout(GRACE, finished).await.is_err() {
             tracing::debug!("admin requests still under way are cut");
@@ -187,11 +217,11 @@ struct Door {
     tls: Option<Arc<ServerTls>>,
     failed: IntCounterVec,
     router: Router,
-    closing: watch::Receiver<bool>,
+    closing: watch::Receiver<Option<Ending>>,
 }
 
 /// Never returns.
-async fn accept(listener: &TcpListener, door: &Arc<Door>, connections: &mut JoinSet<()>) {
+async fn accept(listener: &TcpListener, door: &Arc<Door>, connections: &mut JoinSet<()>) -> Infallible {
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let shares = Shares::new(MOST_CONNECTIONS, MOST_OF_ONE);
     loop {
@@ -231,7 +261,7 @@ async fn enter(stream: TcpStream, peer: SocketAddr, door: &Door) {
     let handshake = time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream));
     let secured = tokio::select! {
         secured = handshake => secured.map_err(io::Error::from).flatten(),
-        () = async { drop(closing.wait_for(|closing| *closing).await) } => return,
+        () = async { drop(closing.wait_for(Option::is_some).await) } => return,
     };
     match secured {
         Ok(stream) => {
@@ -248,12 +278,20 @@ async fn enter(stream: TcpStream, peer: SocketAddr, door: &Door) {
 async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, caller: Caller, door: &Door) {
     let peer = caller.peer;
     let router = TowerToHyperService::new(door.router.clone());
+    let is_last = door.closing.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Timely::new);
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(caller.clone());
         let answer = hyper::service::Service::call(&router, request);
-        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        let is_last = is_last.clone();
+        async move {
+            let mut answer = answer.await.unwrap_or_else(|never| match never {});
+            if is_last.borrow().is_some() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -264,9 +302,18 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, caller: Caller, d
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         // In a block of its own: what `wait_for` returns holds a lock and would make this future `!Send`.
-        () = async { drop(closing.wait_for(|closing| *closing).await) } => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        ending = async { closing.wait_for(Option::is_some).await.ok().and_then(|ending| *ending) } => {
+            let ended = match ending {
+                Some(Ending::Succeeded) => time::timeout(LAST_REQUEST, connection.as_mut()).await.ok(),
+                Some(Ending::Stopped) | None => None,
+            };
+            match ended {
+                Some(ended) => ended,
+                None => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
         }
     };
     if let Err(error) = ended {
