@@ -79,7 +79,7 @@ impl Collector {
         let moment = Moment { seq: self.seq, standing, now, measured, classifications, releases };
         let window = self.shared.recorder.cut(at);
         let (report, body) = encode(build(&self.shared.identity, moment, window));
-        let grants = self.shared.grants.next();
+        let grants = self.shared.grants.grant();
         let published = Published { report, body: body.into(), grants, version, at };
         self.shared.published.send_replace(Some(Arc::new(published)));
     }
