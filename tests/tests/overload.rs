@@ -12,6 +12,19 @@ use sluice_tests::admin;
 use sluice_tests::site::Balancer;
 use sluice_tests::wire::{ask, get};
 
+/// Lanes by rule: on a busy machine pages take so long that they are told from exports by nothing else.
+const RULES: &str = r#"
+[[rule]]
+name = "pages"
+path = "^/pages"
+lane = "small"
+
+[[rule]]
+name = "exports"
+path = "^/exports"
+lane = "large"
+"#;
+
 const WORKERS: usize = 2;
 /// `--queue-timeout`, in milliseconds.
 const DEADLINE_MS: f64 = 2000.0;
@@ -69,8 +82,12 @@ async fn pages_go_on_at_three_times_the_capacity() {
     let instances = [config.clone(), config].map(Instance::start);
     let [a, b] = instances.map(|starting| async { starting.await.expect("a free port") });
     let (a, b) = (a.await, b.await);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), RULES).expect("writable");
     let flags = format!(
-        "--instance {},workers={WORKERS} --instance {},workers={WORKERS} --queue-timeout 2s --large-queue-timeout 4s",
+        "--config {} --instance {},workers={WORKERS} --instance {},workers={WORKERS} --queue-timeout 2s \
+         --large-queue-timeout 2s",
+        file.path().display(),
         a.addr(),
         b.addr()
     );
