@@ -15,7 +15,9 @@ const WORK: f64 = 40.0;
 async fn side_by_side(workers: u32) -> (Instance, Agent, [Balancer; 2]) {
     let config = InstanceConfig { workers: 16, ..InstanceConfig::default() };
     let instance = Instance::start(config).await.expect("a free port");
-    let balancers = [Balancer::start(""), Balancer::start("")];
+    // On a busy machine too, nobody is turned away: that is another test's matter.
+    let patient = "--queue-timeout 5m --large-queue-timeout 5m";
+    let balancers = [Balancer::start(patient), Balancer::start(patient)];
     let flags = format!("--workers {workers} --balancer http://{}", balancers[1].admin);
     let agent = Agent::start(balancers[0].admin, instance.addr(), &flags);
     for balancer in &balancers {

@@ -51,7 +51,7 @@ impl Book {
     }
 
     /// What each balancer is told with the next report. What one gives up is given to others once it knows.
-    pub fn next(&mut self) -> Vec<u32> {
+    pub fn grant(&mut self) -> Vec<u32> {
         let grants = self.possible();
         for (share, grant) in self.shares.iter_mut().zip(&grants) {
             share.told = *grant;
@@ -118,7 +118,7 @@ mod tests {
 
     /// One report, which each balancer in `wanted` takes.
     fn report(book: &mut Book, wanted: &[Option<u32>]) -> Vec<u32> {
-        let grants = book.next();
+        let grants = book.grant();
         for (balancer, wanted) in wanted.iter().enumerate() {
             match wanted {
                 Some(wanted) => book.acknowledged(balancer, grants[balancer], wants(*wanted)),
@@ -198,7 +198,7 @@ mod tests {
             for _ in 0..200 {
                 let balancer = rng.usize(..balancers);
                 match rng.u32(..6) {
-                    0 | 1 => newest = book.next().into_iter().map(Some).collect(),
+                    0 | 1 => newest = book.grant().into_iter().map(Some).collect(),
                     2 => {
                         book.failed(balancer);
                         (heard[balancer], sent[balancer], newest[balancer]) = (0, None, None);
@@ -215,10 +215,10 @@ mod tests {
                 assert!(sum <= workers, "{heard:?} of {workers}");
             }
             for _ in 0..3 {
-                let grants = book.next();
+                let grants = book.grant();
                 (0..balancers).for_each(|i| book.acknowledged(i, grants[i], wants(workers)));
             }
-            assert_eq!(book.next().iter().sum::<u32>(), workers, "all of them are granted");
+            assert_eq!(book.grant().iter().sum::<u32>(), workers, "all of them are granted");
         }
     }
 }

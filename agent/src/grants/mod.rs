@@ -37,8 +37,8 @@ impl Grants {
     }
 
     /// By balancer, for a report that is being made; empty: there is nothing to say.
-    pub fn next(&self) -> Vec<u32> {
-        self.locked().map_or_else(Vec::new, |mut book| book.next())
+    pub fn grant(&self) -> Vec<u32> {
+        self.locked().map_or_else(Vec::new, |mut book| book.grant())
     }
 
     /// A balancer took a report in which it was told `grant`.

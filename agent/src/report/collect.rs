@@ -80,7 +80,7 @@ impl Collector {
         let window = self.shared.recorder.cut(at);
         let identity = Identity { workers: self.shared.workers(), ..self.shared.identity.clone() };
         let (report, body) = encode(build(&identity, moment, window));
-        let grants = self.shared.grants.next();
+        let grants = self.shared.grants.grant();
         let published = Published { report, body: body.into(), grants, version, at };
         self.shared.published.send_replace(Some(Arc::new(published)));
     }
