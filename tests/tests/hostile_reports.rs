@@ -131,8 +131,16 @@ fn cases(a: SocketAddr, b: SocketAddr) -> Vec<Case> {
         ),
         // Oversized, deep, many-keyed.
         case("1 MiB and a byte", OWNER, " ".repeat(1024 * 1024 + 1), 413, "too_large"),
-        no_json("deep", nested(100_000)),
-        no_json("deep within a field", raw(&own, "/now", &nested(100_000))),
+        own_fault("deep", nested(100_000)),
+        own_fault("deep within a field", raw(&own, "/now", &nested(100_000))),
+        no_json("deep and without an end", raw(&own, "/later", &"[".repeat(100_000))),
+        case(
+            "deep within a field that nobody reads, and old",
+            OWNER,
+            raw(&report("zope-1", a, 5), "/later", &nested(100_000)),
+            409,
+            "old_sequence",
+        ),
         own_fault("many keys and nothing else", Value::Object(many_keys).to_string()),
         own_fault(
             "too many classes",
