@@ -23,7 +23,8 @@ use crate::decide::schedule::{
 };
 use crate::decide::sticky::Preference;
 use crate::decide::treatment::{LanePin, ServiceRules, Treatment};
-use crate::decide::versions::{Assignment, Candidate, Moved, VersionPolicy, Versions};
+use crate::decide::versions::{Assignment, VersionPolicy};
+use crate::pool::versions::VersionControl;
 use crate::pool::{ClassTable, Instance, ServiceLimits, Slot, now};
 use sluice_relay::{Failure, RetryAfter};
 
@@ -35,16 +36,8 @@ pub struct Service {
     limits: ArcSwap<ServiceLimits>,
     url_seed: UrlSeed,
     /// The control plane's alone.
-    versions: Mutex<VersionControl>,
+    pub(super) versions: Mutex<VersionControl>,
     live: Mutex<Live>,
-}
-
-/// Which versions of the application get requests, and how that was decided.
-#[derive(Default)]
-struct VersionControl {
-    policy: VersionPolicy,
-    versions: Versions,
-    assignment: Assignment,
 }
 
 /// Behind the one lock of the data path: held for a decision, never across an await.
@@ -81,33 +74,10 @@ impl Service {
     /// Other bounds and other rules, from the next request on. What was learned stays, and so does what waits.
     /// Versions are decided by the policy from [`Service::decide_versions`] on.
     pub fn reconfigure(&self, limits: ServiceLimits, rules: &Arc<ServiceRules>, policy: &VersionPolicy) {
-        self.version_control().policy = policy.clone();
+        self.set_version_policy(policy);
         self.classes.set_rules(rules.clone(), now());
         self.limits.store(Arc::new(limits));
         self.live().scheduler.set_settings(limits.settings());
-    }
-
-    /// Decides which versions get requests, and puts it in force. Returns what is worth telling of it.
-    pub fn decide_versions(self: &Arc<Self>, candidates: &[Candidate], now: Instant) -> Option<Moved> {
-        let mut control = self.version_control();
-        let VersionControl { policy, versions, .. } = &mut *control;
-        let (assignment, moved) = versions.decide(policy, candidates, now);
-        // Also if nothing differs: instances may have come, and others may have been let serve meanwhile.
-        self.live().scheduler.set_versions(&assignment);
-        control.assignment = assignment;
-        drop(control);
-        self.hand_out();
-        moved
-    }
-
-    /// The policy and what it came to.
-    pub fn versions(&self) -> (VersionPolicy, Assignment) {
-        let control = self.version_control();
-        (control.policy.clone(), control.assignment.clone())
-    }
-
-    fn version_control(&self) -> MutexGuard<'_, VersionControl> {
-        self.versions.lock().expect("no code panics while holding it")
     }
 
     /// What URLs of this service are hashed with.
@@ -367,6 +337,11 @@ impl Service {
     /// Reads what the scheduler knows, under its lock: to be short.
     pub fn look<T>(&self, look: impl FnOnce(&Scheduler<oneshot::Sender<Slot>>) -> T) -> T {
         look(&self.live().scheduler)
+    }
+
+    pub(super) fn set_versions(self: &Arc<Self>, assignment: &Assignment) {
+        self.live().scheduler.set_versions(assignment);
+        self.hand_out();
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
