@@ -16,6 +16,7 @@ pub mod config;
 pub mod control;
 pub mod exit;
 pub mod logging;
+pub mod manual;
 pub mod metrics;
 pub mod openmetrics;
 pub mod progress;
