@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use sluice_balancer::config::{Config, Options};
 use sluice_balancer::{demo, replay, run, top};
 use sluice_process::config::to_toml;
 use sluice_process::exit::report;
+use sluice_process::manual::{self, CompletionOptions, ManualOptions};
 use sluice_process::reload::{self, Source};
 use sluice_process::upgrade::{Predecessor, Upgrades};
 use sluice_process::{RunError, Shutdown, logging, run_on_own_thread, supervisor};
@@ -37,6 +38,10 @@ enum Command {
     Top(top::TopOptions),
     /// Make recorded decisions again, with other parameters, and say what would have differed
     Replay(replay::ReplayOptions),
+    /// Print completions for a shell
+    Completions(CompletionOptions),
+    /// Write the manual pages
+    Manual(ManualOptions),
 }
 
 #[derive(Args)]
@@ -54,6 +59,8 @@ fn main() -> ExitCode {
         Some(Command::Check(check)) => print_effective(check.options),
         Some(Command::Top(options)) => top::main(&options),
         Some(Command::Replay(options)) => replay::main(&options),
+        Some(Command::Completions(options)) => manual::completions(Cli::command(), &options),
+        Some(Command::Manual(options)) => manual::manual(Cli::command(), &options),
     })
 }
 

@@ -19,6 +19,7 @@ pub mod control;
 pub mod descriptors;
 pub mod exit;
 pub mod logging;
+pub mod manual;
 pub mod metrics;
 pub mod openmetrics;
 pub mod progress;
