@@ -33,6 +33,6 @@ pub mod reload;
 pub mod replay;
 pub mod run;
 pub mod saved;
-pub mod succession;
 pub mod services;
+pub mod succession;
 pub mod top;

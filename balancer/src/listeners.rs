@@ -164,7 +164,8 @@ impl Listeners {
 
     /// Leaves what is new to the process after this one: all of it or nothing.
     fn bequeath(&self, next: &[Next]) -> Result<(), RunError> {
-        let new = || next.iter().filter_map(|next| if let Next::New(opened) = next { Some(opened) } else { None });
+        let new =
+            || next.iter().filter_map(|next| if let Next::New(opened) = next { Some(opened) } else { None });
         for opened in new() {
             if let Err(error) = listen::bequeath(&opened.spec.place, &opened.sockets, &self.heritage) {
                 new().for_each(|opened| drop(self.heritage.take(&opened.spec.place.to_string())));

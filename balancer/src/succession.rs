@@ -92,7 +92,9 @@ impl Succession {
         let reports = members.iter().filter_map(|(key, member)| member.last_report(key));
         Ok(Handed {
             learned: learned.collect::<Result<_, _>>()?,
-            reports: reports.map(|(report, sender)| LastReport::of(&report, sender)).collect::<Result<_, _>>()?,
+            reports: reports
+                .map(|(report, sender)| LastReport::of(&report, sender))
+                .collect::<Result<_, _>>()?,
         })
     }
 }

@@ -32,8 +32,8 @@ mod place;
 mod queue;
 pub mod rules;
 mod running;
-mod shed;
 mod shares;
+mod shed;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -61,8 +61,8 @@ use choose::View;
 use homes::Homes;
 use queue::LaneQueue;
 use running::{Run, Running};
-use shed::Door;
 use shares::Shares;
+use shed::Door;
 use table::Table;
 
 /// Slots and queues of one service. `W` is whatever the caller wakes a waiter by.

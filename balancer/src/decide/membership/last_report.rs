@@ -71,6 +71,7 @@ mod tests {
         assert_eq!((known.workers, &known.target), (expected.workers, &expected.target));
         new.report(&report(7), &host, now).expect_err("it was taken in already");
         new.report(&report(8), &host, now).expect("the next of the same boot");
-        new.report(&report(9), &Sender::at([10, 0, 0, 2].into()), now).expect_err("the name is the first one's");
+        new.report(&report(9), &Sender::at([10, 0, 0, 2].into()), now)
+            .expect_err("the name is the first one's");
     }
 }
