@@ -20,7 +20,7 @@ use crate::follow::Format;
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Options {
-    /// Admin URL of a balancer to report to, such as http://10.0.0.1:9900 or https://lb.example:9900; may be repeated
+    /// Admin URL of a balancer to report to, http or https, such as http://10.0.0.1:9900; may be repeated
     #[arg(long, value_name = "URL", env = "SLUICE_BALANCER", value_delimiter = ' ')]
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub balancer: Vec<BalancerUrl>,
