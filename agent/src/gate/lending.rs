@@ -19,7 +19,7 @@ const PERMIT: u8 = b'+';
 const WANTED: u8 = b'?';
 
 impl Gate {
-    /// Until something was [received](Self::receive), nobody is let in.
+    /// Until something was [received](Self::receive_but), nobody is let in.
     pub fn without_permits(self) -> Self {
         self.permits.free.forget_permits(self.workers.load(Relaxed));
         self
