@@ -8,9 +8,10 @@ use sluice_emulation::instance::{Instance, InstanceConfig};
 use sluice_emulation::load::{
     self, ClassLoad, ClassSummary, Failure, Progress, RunOptions, Summary, Workload,
 };
-use sluice_tests::admin;
+use sluice_tests::script::{Answering, RawInstance};
 use sluice_tests::site::Balancer;
 use sluice_tests::wire::{ask, get};
+use sluice_tests::{admin, soon};
 
 /// Lanes by rule: on a busy machine pages take so long that they are told from exports by nothing else.
 const RULES: &str = r#"
@@ -112,4 +113,22 @@ async fn pages_go_on_at_three_times_the_capacity() {
     let limit = ["lane=\"small\""];
     admin::until_metric(balancer.admin, "sluice_lane_longest_wait_seconds", &limit, DEADLINE_MS / 1e3).await;
     assert_eq!(ask(balancer.address, get("/pages/1")).await.status(), 200, "it is over");
+}
+
+/// It needs no time to find out: a request that is not answered keeps its worker, and there are no others.
+#[tokio::test]
+async fn an_instance_that_never_answers_gets_no_more_than_its_workers() {
+    let silent = RawInstance::start().await;
+    let sound = Answering::named("sound").await;
+    let flags = format!("--instance {},workers=2 --instance {},workers=2", silent.address(), sound.address());
+    let balancer = Balancer::start(&flags);
+    let mut clients = tokio::task::JoinSet::new();
+    for n in 0..60 {
+        clients.spawn(ask(balancer.address, get(&format!("/page-{n}"))));
+    }
+    for _ in 0..60 - 2 {
+        let answer = soon("an answer", clients.join_next()).await.expect("60 have asked").expect("no panic");
+        assert_eq!(answer.text(), "sound");
+    }
+    assert!(silent.connections() <= 2, "{}", silent.connections());
 }
