@@ -19,6 +19,7 @@ pub(super) fn keep(running: &Options, read: Options) -> (Options, Vec<&'static s
         // Agents and scrapers know where it is.
         admin: "admin",
         token_file: "token-file",
+        report_rate: "report-rate",
         // Every listener has a socket for each.
         threads: "threads",
         // Tables and series were made for as many.
