@@ -30,13 +30,16 @@ const MAX_REQUESTS: u64 = 36_000_000;
 /// loses data but skews no rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// [`SCHEMA`].
+    /// Of the report: [`SCHEMA`].
     pub schema: u32,
+    /// Of the instance, unique within its service.
     pub name: InstanceName,
+    /// Missing: `default`.
     #[serde(default)]
     pub service: ServiceName,
     /// Where the balancer sends requests: the agent (inline) or the instance itself (passive).
     pub address: Target,
+    /// Made anew at each start of the agent.
     pub boot_id: BootId,
     /// Grows with each report of one boot; a reader drops anything not above the last it took.
     pub seq: u64,
@@ -47,18 +50,24 @@ pub struct Report {
     pub window_ms: u32,
     /// Requests that the instance works on at the same time: 1 to 10,000.
     pub workers: u32,
+    /// When a worker is free again, of classes that `releases` does not name.
     pub release: Release,
+    /// How the agent stands to the traffic.
     pub mode: Mode,
     /// The release of the application that runs, as the operator names it.
     #[serde(default)]
     pub version_label: Option<String>,
+    /// Whether the instance is to get requests.
     pub state: State,
     /// Why the instance is in that state, in words.
     #[serde(default)]
     pub reason: Option<String>,
+    /// Readings at the moment of the report.
     pub now: Now,
+    /// What each class came to in the window; what has no room is in `other`.
     #[serde(default)]
     pub classes: Vec<ClassReport>,
+    /// The URLs that made up most of the window's bytes.
     #[serde(default)]
     pub heavy_urls: Vec<HeavyUrl>,
     /// Versions of the [`crate::Classification`]s that a passive agent got, one per balancer: they are
@@ -92,7 +101,9 @@ pub enum ReleasePoint {
 /// The release point and how the agent came to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Release {
+    /// When a worker is free again.
     pub point: ReleasePoint,
+    /// How that is known.
     pub found: ReleaseFound,
 }
 
@@ -122,9 +133,11 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
+    /// Takes requests.
     Ready,
     /// Finishes what it has; wants nothing new.
     Draining,
+    /// Does not pass its health checks.
     Down,
 }
 
@@ -138,12 +151,14 @@ pub struct Now {
     pub streaming: u32,
     /// Requests waiting at the agent for a worker.
     pub queued: u32,
+    /// Bytes of bodies that wait in memory and in files.
     pub spooled_bytes: u64,
 }
 
 /// One class over the window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassReport {
+    /// Its name, as `/v1/classes` has it.
     pub class: ClassName,
     /// Requests that ended in the window, whatever their outcome.
     pub requests: u64,
@@ -166,6 +181,7 @@ pub struct ClassReport {
 pub struct HeavyUrl {
     /// Path and query, cut to [`MAX_URL_LEN`].
     pub url: String,
+    /// Requests for it that ended in the window.
     pub requests: u64,
     /// Bytes of all its responses; an upper bound within 1 % of the window's total.
     pub total_bytes: u64,

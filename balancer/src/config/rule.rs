@@ -43,8 +43,10 @@ pub struct RuleOptions {
     /// Largest request body, instead of --max-body-size; 0: any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body_size: Option<ByteSize>,
+    /// A field that the request must have: `{ name = "X-Batch", value = "^yes$" }`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<HeaderOptions>,
+    /// Its requests keep to one instance, by a cookie: `{ cookie = "__ac", set = false }`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sticky: Option<StickyOptions>,
 }
@@ -53,6 +55,7 @@ pub struct RuleOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderOptions {
+    /// Of the field.
     pub name: String,
     /// A regular expression found anywhere in its value. None: any value.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +66,7 @@ pub struct HeaderOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct StickyOptions {
+    /// Its name: letters, digits and `-._`, 64 at most.
     pub cookie: String,
     /// Whether Sluice sets the cookie; else the application does, and each of its values has an instance.
     #[serde(default = "yes")]

@@ -29,11 +29,13 @@ pub struct Event {
     pub id: u64,
     /// Milliseconds since 1970.
     pub at_ms: u64,
+    /// What changed, in one word.
     pub kind: &'static str,
     /// Empty if it concerns the balancer.
     pub service: String,
     /// Empty if it concerns the service.
     pub instance: String,
+    /// What changed and why, in words.
     pub text: String,
 }
 
