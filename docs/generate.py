@@ -371,8 +371,17 @@ def pages():
     }
 
 
+def alarms():
+    """Each alert has a section of its name, for links from whoever is woken."""
+    alerts = at_least("alerts", re.findall(r"- alert: (\w+)", read("deploy/prometheus/alerts.yml")), 10)
+    sections = re.findall(r"^## (\w+)$", read("docs/src/operate/alarms.md"), re.M)
+    if wrong := sorted(set(alerts) ^ set(sections)):
+        fail(f"docs/src/operate/alarms.md and deploy/prometheus/alerts.yml do not have the same alerts: {', '.join(wrong)}")
+
+
 def main():
     written = pages()
+    alarms()
     if "--check" not in sys.argv:
         OUT.mkdir(parents=True, exist_ok=True)
         for name, text in written.items():

@@ -41,6 +41,7 @@ class Block(NamedTuple):
 
 def blocks(page):
     """What stands between fences, with the file's name that the line above gives it."""
+    page = re.sub(r"^<!-- before: (.*) -->$", r"```console\n\1\n```", page, flags=re.M)
     form = r"(?:<!-- file: (\S+) -->\n)?^```([^\n]*)\n(.*?)^```$"
     for match in re.finditer(form, page, re.S | re.M):
         line = page.count("\n", 0, match.start(2)) + 1
