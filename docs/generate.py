@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import links
+import running
 from sources import ROOT, at_least, constants, endpoints, event_kinds, fail, items, metrics, read, summary
 
 PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
@@ -371,6 +372,18 @@ def pages():
     }
 
 
+def compare_with_running():
+    """What the programs export when they run must be what the sources were read to say."""
+    known = {metric.name: metric for metric in metrics()}
+    for program, families in running.exported(PROGRAMS).items():
+        at_least(f"metrics of a running {program}", families, 20)
+        for name, (kind, text) in families.items():
+            metric = known.get(name) or fail(f"{program} exports {name}, which was not found in the sources")
+            said = (metric.kind, metric.about.replace("\\", "\\\\"), program in metric.programs)
+            if said != (kind, text, True):
+                fail(f"{program} exports {name} as a {kind}, {text!r}; the sources were read to say {metric}")
+
+
 def alarms():
     """Each alert has a section of its name, for links from whoever is woken."""
     alerts = at_least("alerts", re.findall(r"- alert: (\w+)", read("deploy/prometheus/alerts.yml")), 10)
@@ -388,6 +401,7 @@ def main():
             (OUT / name).write_text(text)
     else:
         stale = [name for name, text in written.items() if not (OUT / name).exists() or (OUT / name).read_text() != text]
+        compare_with_running()
         if stale:
             fail(f"docs/src/reference: {', '.join(stale)} not as the programs are: run docs/generate.py")
     if broken := links.broken(ROOT / "docs" / "src"):

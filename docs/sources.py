@@ -16,7 +16,7 @@ def fail(text):
 
 def read(path):
     """A source without its tests."""
-    return (ROOT / path).read_text().split("#[cfg(test)]")[0]
+    return re.split(r"^#\[cfg\(test\)\]\n(?:pub )?mod \w+ \{", (ROOT / path).read_text(), flags=re.M)[0]
 
 
 def rust_files(crate):
