@@ -107,11 +107,11 @@ class Page:
 
     def step(self, line, command, expected):
         if command.endswith("&"):
-            log = open(self.directory / f"output-{line}", "wb")
-            process = subprocess.Popen(
-                ["bash", "-c", f"exec {command[:-1]}"], cwd=self.directory, env=self.env,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+            with open(self.directory / f"output-{line}", "wb") as log:
+                process = subprocess.Popen(
+                    ["bash", "-c", f"exec {command[:-1]}"], cwd=self.directory, env=self.env,
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                )  # fmt: skip
             self.beside.append((line, command, process))
             return
         end = time.monotonic() + PATIENCE

@@ -47,8 +47,7 @@ def exported(programs):
         started = {}
         try:
             for name, (_, *options) in commands.items():
-                log = open(Path(directory) / name, "wb")
-                started[name] = subprocess.Popen([programs / name, *options], env={}, stderr=log)
+                started[name] = subprocess.Popen([programs / name, *options], env={}, stderr=subprocess.DEVNULL)
             texts = {name: scrape(commands[name][0], process) for name, process in started.items()}
         finally:
             for process in started.values():
