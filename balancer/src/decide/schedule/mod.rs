@@ -105,6 +105,7 @@ impl<W> Scheduler<W> {
     pub fn set_settings(&mut self, settings: Settings) {
         self.settings = Settings { urls: self.settings.urls, ..settings };
         self.dispatcher.set_bounds(settings.queue_length, settings.pick);
+        self.dispatcher.set_longest_waits(settings.small_wait, settings.large_wait);
     }
 
     /// The seed that every URL key must be made with.

@@ -133,3 +133,14 @@ fn a_request_that_would_wait_too_long_is_told_at_once() {
     // One runs, and seven of 10 s each wait: the eighth would wait for 70 s.
     assert!((7..=9).contains(&waiter), "{waiter}");
 }
+
+#[test]
+fn other_bounds_are_in_force_at_once() {
+    let mut site = Site::new(1);
+    let [small_wait, large_wait] = [1, 2].map(Duration::from_secs);
+    site.scheduler.set_settings(Settings { small_wait, large_wait, ..Settings::default() });
+    for lane in Lane::all() {
+        let expected = if lane.is_large() { large_wait } else { small_wait };
+        assert_eq!(site.scheduler.dispatcher.longest_wait(lane), expected, "{lane:?}");
+    }
+}
