@@ -25,6 +25,8 @@ INSTANCES = ("instance-1", "instance-2", "instance-3", "instance-4")
 # For whatever is awaited: generous, as nothing is measured by it.
 PATIENCE_S = 40.0
 ALIVE_MIB = 256.0
+# Descriptors that a process may have more than before: a data thread keeps 16 pipes once it had use for them.
+PIPES = 32 + 5
 
 
 @dataclass
@@ -37,9 +39,13 @@ class Part:
     environment: dict[str, str] = field(default_factory=dict)
     far: Namespace | None = None
     started: Started | None = None
+    # A process that the one that was started has handed its work over to.
+    successor: int | None = None
 
     @property
     def pid(self) -> int:
+        if self.successor is not None:
+            return self.successor
         assert self.started is not None, f"{self.name} runs"
         return self.started.process.pid
 
@@ -70,6 +76,7 @@ class Site:
         self.parts: dict[str, Part] = {}
         front, admin = ports.free_port(), ports.free_port()
         self.token = secrets.token_hex(16)
+        (directory / "token").touch(0o600)
         (directory / "token").write_text(self.token)
         self.front = f"127.0.0.1:{front}"
         # On the link's address, which can be reached from both sides and not from anywhere else.
@@ -142,6 +149,16 @@ class Site:
         part.started.process.wait()
         part.started = None
 
+    def follow(self, name: str, old: int) -> bool:
+        """Whether another process than `old` does that part's work and `old` has ended; from then on it is that part."""
+        part = self.parts[name]
+        assert part.started is not None
+        part.started.process.poll()  # takes note of its end, so that it is gone from /proc
+        if Path(f"/proc/{old}").exists():
+            return False
+        part.successor = next((pid for pid in running_as(part.command) if pid != old), None)
+        return part.successor is not None
+
     def signal(self, name: str, number: signal.Signals) -> None:
         os.kill(self.parts[name].pid, number)
 
@@ -151,6 +168,9 @@ class Site:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(one.process.pid, signal.SIGCONT)
         stop(running)
+        for pid in (part.successor for part in self.parts.values() if part.successor is not None):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
     def instances(self) -> list[dict[str, Any]]:
         """As the balancer shows them; empty while it does not answer."""
@@ -174,6 +194,15 @@ class Site:
                 raise BenchError(f"not within {patience_s:.0f} s: {what}")
             time.sleep(0.05)
         return time.monotonic() - began
+
+
+def running_as(command: list[str]) -> Iterator[int]:
+    """Processes with that command line."""
+    wanted = b"\0".join(word.encode() for word in command) + b"\0"
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it may have ended since it was listed
+            if path.read_bytes() == wanted:
+                yield int(path.parent.name)
 
 
 def gets_requests(instance: dict[str, Any]) -> bool:
@@ -230,14 +259,14 @@ class Run:
         for name, now in self._until_few(site).items():
             base = self.base[name]
             kind = name.partition("-")[0]
-            self._worst(f"descriptors more than before, {kind}", now.descriptors - base.descriptors, 5 + 0.1 * base.descriptors)
+            self._worst(f"descriptors more than before, {kind}", now.descriptors - base.descriptors, PIPES + 0.1 * base.descriptors)
             self._worst(f"memory more than before (MiB), {kind}", now.rss_mib - base.rss_mib, 16.0 if self.pace.long else 48.0)
             self._worst(f"memory (MiB), {kind}", now.rss_mib, ALIVE_MIB)
 
     def _until_few(self, site: Site) -> dict[str, Held]:
         """Descriptors of what just ended are closed soon, if not at once."""
         with contextlib.suppress(BenchError):
-            few = lambda: all(now.descriptors <= self.base[name].descriptors + 5 for name, now in self._held(site).items())
+            few = lambda: all(now.descriptors <= self.base[name].descriptors + PIPES for name, now in self._held(site).items())
             site.until("descriptors are back", few, 15.0)
         return self._held(site)
 

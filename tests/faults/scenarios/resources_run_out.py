@@ -16,7 +16,7 @@ from running import INSTANCES, Options, Run, Site, agent_of
 
 # Descriptors of a balancer that has few.
 FEW = 256
-BLOB = 2_000_000
+READERS, BLOB = 4, 30_000_000
 
 
 @scenario("full-disk", "spool, access log, decision log and state on a full file system of 1 MiB")
@@ -33,26 +33,19 @@ def full_disk(run: Run) -> None:
         )
         with run.site(options) as site:
             hog = fill(disk)
-            with run.load(site) as load, slow_readers(site, 8) as got:
+            with run.load(site) as load, slow_readers(site, READERS) as got:
                 load.until(1)
             faults = sum(metric(site.agent_admin[agent_of(name)], "sluice_spool_faults_total") for name in INSTANCES)
-            dropped = metric(site.admin, "sluice_access_log_dropped_total") + metric(site.admin, "sluice_access_log_failures_total")
+            dropped = metric(site.admin, "sluice_access_log_dropped_total")
             judge(run, load)
-            run.findings.at_most("slow readers that did not get everything", 8 - sum(n == BLOB for n in got), 0)
+            run.findings.at_most("slow readers that did not get everything", READERS - sum(n == BLOB for n in got), 0)
             run.findings.at_least("bodies that could not be spooled, told", faults, 1)
-            run.findings.note("lines of the access log dropped, told", dropped)
+            run.findings.at_least("lines of the access log dropped, told", dropped, 1)
             hog.unlink()
-            resumes(run, site, disk)
-
-
-def resumes(run: Run, site: Site, disk: object) -> None:
-    """With room again, lines are written again."""
-    size = lambda: sum(path.stat().st_size for path in [run.directory / "disk" / "access.log"] if path.exists())
-    before = size()
-    with run.load(site, secs=1.0):
-        pass
-    site.until("the access log is written again", lambda: size() > before)
-    run.findings.true("the access log is written again", size() > before)
+            before = (disk / "access.log").stat().st_size
+            with run.load(site, secs=1.0):
+                pass
+            site.until("the access log is written again", lambda: (disk / "access.log").stat().st_size > before)
 
 
 def judge(run: Run, load: Load) -> None:
@@ -85,10 +78,9 @@ def read_slowly(site: Site, got: list[int], index: int) -> None:
         connection.sendall(f"GET /blob/{index} HTTP/1.1\r\nHost: a\r\nX-Emulate-Bytes: {BLOB}\r\nConnection: close\r\n\r\n".encode())
         head, _, body = connection.recv(4096).partition(b"\r\n\r\n")
         got[index] = len(body)
-        time.sleep(1.0)
+        time.sleep(1.5)
         while data := connection.recv(65536):
             got[index] += len(data)
-            time.sleep(0.005)
 
 
 @scenario("few-descriptors", f"1000 connections to a balancer that may have {FEW} descriptors")
@@ -164,7 +156,7 @@ def idle_connections(run: Run) -> None:
             run.findings.at_least("connections held", count, wanted)
             run.findings.at_most("of them not answered", count - answered, 0)
             judge(run, load)
-            run.findings.at_most("memory of each (KiB)", 1024 * grown / count, 12.0 if run.pace.long else 24.0)
+            run.findings.at_most("memory of each (KiB)", 1024 * grown / count, 12.0 if run.pace.long else 64.0)
             closed = lambda: metric(site.admin, "sluice_client_connections_open") == 0
             site.until("they are closed when their time is over", closed, seconds + 40)
 
