@@ -17,6 +17,8 @@ use sluice_proto::ServiceName;
 
 pub use compare::{Again, Summary, replay};
 pub use read::{ReadError, Recorded, read};
+#[doc(hidden)] // for tests/fuzzing
+pub use read::read_bytes;
 pub use set::{Setting, apply};
 
 /// What a replay is, and is not.
