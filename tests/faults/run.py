@@ -55,17 +55,17 @@ def play(scenario: Scenario, ports: Processes, pace: Pace) -> Result:
         except Skipped as reason:
             return Result(scenario, skipped=str(reason))
         except BenchError as error:
-            return Result(scenario, run.findings, trouble=str(error), words=last_words(Path(name)))
+            return Result(scenario, run.findings, trouble=str(error), words=last_words(Path(name), run))
         except Exception:  # noqa: BLE001 - one scenario's fault is not the others'
-            return Result(scenario, run.findings, trouble=traceback.format_exc(), words=last_words(Path(name)))
+            return Result(scenario, run.findings, trouble=traceback.format_exc(), words=last_words(Path(name), run))
         result = Result(scenario, run.findings)
-        return Result(scenario, run.findings, words=last_words(Path(name))) if result.failed(pace.long) else result
+        return Result(scenario, run.findings, words=last_words(Path(name), run)) if result.failed(pace.long) else result
 
 
-def last_words(directory: Path) -> str:
-    """What the programs' logs warn of, the latest."""
+def last_words(directory: Path, run: Run) -> str:
+    """Why requests failed, and what the programs' logs warn of, the latest."""
     telling = re.compile("WARN|ERROR|panicked")
-    words = []
+    words = [f"  failed requests: {run.failures() or 'none'}"]
     for log in sorted(directory.glob("*.log")):
         lines = [line for line in log.read_text(errors="replace").splitlines() if telling.search(line)]
         words += [f"  {log.stem}: {line[:240]}" for line in lines[-5:]]

@@ -220,6 +220,7 @@ class Run:
         self.ports, self.directory, self.pace = ports, directory, pace
         self.findings = Findings()
         self.base: dict[str, Held] = {}
+        self.loads: list[Load] = []
 
     @contextlib.contextmanager
     def site(self, options: Options = Options()) -> Iterator[Site]:
@@ -235,7 +236,13 @@ class Run:
 
     def load(self, site: Site, **changes: Any) -> Load:
         timeout_s = changes.pop("timeout_s", 20.0)
-        return Load(self.directory, site.front, Pace(**{**vars(self.pace), **changes}), timeout_s)
+        self.loads.append(Load(self.directory, site.front, Pace(**{**vars(self.pace), **changes}), timeout_s))
+        return self.loads[-1]
+
+    def failures(self) -> str:
+        """What became of the requests of the last load that were not answered well, by reason."""
+        classes = self.loads[-1].summary.get("classes", []) if self.loads else []
+        return ", ".join(f"{one['name']}: {one['failed']}" for one in classes if one["failed"])
 
     def _warm_up(self, site: Site) -> None:
         with self.load(site, secs=8.0 if self.pace.long else 1.0):

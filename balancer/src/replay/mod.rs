@@ -16,9 +16,9 @@ use sluice_process::config::ConfigError;
 use sluice_proto::ServiceName;
 
 pub use compare::{Again, Summary, replay};
-pub use read::{ReadError, Recorded, read};
 #[doc(hidden)] // for tests/fuzzing
 pub use read::read_bytes;
+pub use read::{ReadError, Recorded, read};
 pub use set::{Setting, apply};
 
 /// What a replay is, and is not.

@@ -58,7 +58,8 @@ pub fn read(path: &Path) -> Result<Vec<Recorded>, ReadError> {
 /// The same of bytes at hand; for tests/fuzzing.
 #[doc(hidden)]
 pub fn read_bytes(bytes: &[u8]) -> Result<Vec<Recorded>, String> {
-    read_lines(bytes, &mut Progress::new("reading", 0)).map_err(|(line, reason)| format!("line {line}: {reason}"))
+    read_lines(bytes, &mut Progress::new("reading", 0))
+        .map_err(|(line, reason)| format!("line {line}: {reason}"))
 }
 
 fn read_lines(mut from: impl BufRead, progress: &mut Progress) -> Result<Vec<Recorded>, (usize, Reason)> {

@@ -17,7 +17,8 @@ fn corpus() -> PathBuf {
 
 fn stored(target: &Target) -> Vec<Vec<u8>> {
     let directory = corpus().join(target.name);
-    let files = std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let files =
+        std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut paths: Vec<_> = files.map(|file| file.expect("a directory's entry").path()).collect();
     paths.sort();
     paths.iter().map(|path| std::fs::read(path).expect("a file of the corpus")).collect()
@@ -44,7 +45,8 @@ fn every_directory_is_a_targets() {
 fn mutations_pass() {
     let variable = |name: &str| std::env::var(name).ok();
     let secs = variable("SLUICE_FUZZ_SECS").map_or(SECS, |text| text.parse().expect("seconds"));
-    let seed = variable("SLUICE_FUZZ_SEED").map_or_else(|| fastrand::u64(..), |text| text.parse().expect("a number"));
+    let seed = variable("SLUICE_FUZZ_SEED")
+        .map_or_else(|| fastrand::u64(..), |text| text.parse().expect("a number"));
     let only = variable("SLUICE_FUZZ_TARGET");
     println!("SLUICE_FUZZ_SEED={seed}");
     for target in TARGETS.iter().filter(|target| only.as_deref().is_none_or(|only| only == target.name)) {

@@ -42,7 +42,8 @@ pub fn plan_reply(bytes: &[u8]) {
     let Ok(classifier) = Classifier::try_from(classification) else { return };
     for path in ["/", "/news/2024/a.pdf?q=1", "//", "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s", "*"] {
         let mut out = String::new();
-        let request = Request { method: "GET", host: "a.example", path, kind: Kind::default(), field: &|_| None };
+        let request =
+            Request { method: "GET", host: "a.example", path, kind: Kind::default(), field: &|_| None };
         classifier.classify(&request, &mut out);
         assert!(ClassName::parse(&out).is_some(), "{path} gives {out:?}");
     }

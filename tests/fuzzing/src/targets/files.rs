@@ -69,6 +69,9 @@ fn check_selection(selection: &Selection, length: u64) {
     }
 }
 
-fn apart(one: &sluice_agent::files::ranges::ByteRange, other: &sluice_agent::files::ranges::ByteRange) -> bool {
+fn apart(
+    one: &sluice_agent::files::ranges::ByteRange,
+    other: &sluice_agent::files::ranges::ByteRange,
+) -> bool {
     one.last < other.first || other.last < one.first
 }

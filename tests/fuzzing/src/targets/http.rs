@@ -18,8 +18,10 @@ pub fn screen(bytes: &[u8]) {
     }
     is_request_id(bytes);
     if let Some(parent) = TraceParent::parse(bytes) {
+        // Flags that nobody has defined are not passed on.
         let written = parent.header();
-        assert_eq!(TraceParent::parse(written.as_bytes()), Some(parent), "{written:?}");
+        let again = TraceParent::parse(written.as_bytes()).map(TraceParent::header);
+        assert_eq!(again.as_ref(), Some(&written));
     }
 }
 

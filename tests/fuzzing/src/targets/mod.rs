@@ -16,7 +16,9 @@ fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
 
 /// Where to cut `bytes` in pieces: repeatable, and different for different bytes.
 fn cuts(bytes: &[u8]) -> Vec<usize> {
-    let sum = bytes.iter().fold(bytes.len() as u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+    let sum = bytes
+        .iter()
+        .fold(bytes.len() as u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
     let mut rng = fastrand::Rng::with_seed(sum);
     let mut cuts: Vec<_> = (0..rng.usize(0..6)).map(|_| rng.usize(0..=bytes.len())).collect();
     cuts.sort_unstable();
