@@ -8,7 +8,7 @@ from pathlib import Path
 
 # Whatever proxy the environment names: these requests stay on this machine.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-SAMPLE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)$", re.M)
+SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.M)
 
 
 @dataclass(frozen=True)

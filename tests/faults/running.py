@@ -149,6 +149,13 @@ class Site:
         part.started.process.wait()
         part.started = None
 
+    def end(self, name: str) -> None:
+        """Stops a part in order."""
+        part = self.parts[name]
+        assert part.started is not None
+        stop([part.started])
+        part.started = None
+
     def follow(self, name: str, old: int) -> bool:
         """Whether another process than `old` does that part's work and `old` has ended; from then on it is that part."""
         part = self.parts[name]
