@@ -4,9 +4,10 @@ use std::fs::read_to_string;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use sluice_proto::Target;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 
 use crate::listen::as_stream;
@@ -54,11 +55,19 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     }
     let tcp = socket.connect(address).await?;
     tcp.set_nodelay(true)?;
+    SockRef::from(&tcp).set_tcp_keepalive(&KEEPALIVE)?;
     if is_local {
         unpace(&tcp);
     }
     Ok(tcp)
 }
+
+/// An instance whose host vanished without a word would hold a request until `--response-timeout`, or a tunnel for an
+/// hour. 35 s: above what a network takes to find another path, below the minute that people wait.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(20))
+    .with_interval(Duration::from_secs(5))
+    .with_retries(3);
 
 /// BBR spreads what is sent over time by timers. Within one host there is no path to be gentle to, and the timers
 /// cost a third of a relay's time for long bodies. Reno is what every system has.
@@ -87,6 +96,18 @@ static LOCAL_RECEIVE_BUFFER: LazyLock<Option<u32>> = LazyLock::new(|| {
 mod tests {
     use super::*;
     use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn an_instance_that_vanishes_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let target = listener.local_addr().expect("bound").to_string();
+        let tcp = connect(&target.parse().expect("a target")).await.expect("it listens");
+        let socket = SockRef::from(&tcp);
+        let asked = (socket.keepalive(), socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());
+        assert!(asked.0.expect("a TCP socket"));
+        assert_eq!(asked.1.expect("a TCP socket"), Duration::from_secs(20));
+        assert_eq!(asked.2.expect("a TCP socket"), Duration::from_secs(5));
+    }
 
     #[tokio::test]
     async fn connections_within_the_host_are_not_paced() {
