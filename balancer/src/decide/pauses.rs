@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// A process that runs gives a sign four times a second; one that did not for so long was not running. A control
 /// thread that is merely busy is not that late.
-const PAUSE: Duration = Duration::from_millis(1500);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is known of the last pause.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +45,7 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut pauses = Pauses::default();
         assert!(!pauses.since(at(0), at(60_000)), "nobody gives signs");
-        for (ms, pause) in [(0, None), (1_499, None), (2_998, None), (8_000, Some(5_002)), (8_250, None)] {
+        for (ms, pause) in [(0, None), (999, None), (1_998, None), (8_000, Some(6_002)), (8_250, None)] {
             if ms == 8_000 {
                 assert!(pauses.since(at(7_999), at(8_000)), "not noticed yet");
             }

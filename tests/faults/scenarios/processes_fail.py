@@ -119,13 +119,13 @@ def judge_pause(run: Run, load: Load, out_after_s: float, paused_s: float) -> No
     findings.note("seconds until it is taken out", min(out_after_s, paused_s))
 
 
-@scenario("stop-balancer", "SIGSTOP of the balancer for 5 s (a second in short form)")
+@scenario("stop-balancer", "SIGSTOP of the balancer for 5 s (2 s in short form)")
 def stop_balancer(run: Run) -> None:
     with run.site() as site:
         with Watch(site) as watch, run.load(site) as load:
             load.until(1 / 3)
             site.signal("balancer", signal.SIGSTOP)
-            time.sleep(5.0 if run.pace.long else 1.0)
+            time.sleep(5.0 if run.pace.long else 2.0)
             site.signal("balancer", signal.SIGCONT)
             load.until(1)
             site.until("every instance gets requests", lambda: len(site.routed()) == 4)
