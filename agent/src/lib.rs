@@ -20,6 +20,7 @@
 //! | [`files`] | what responses name and the agent sends itself | the disk, on blocking threads |
 //! | `data` | requests | instance, clients; never the control thread |
 //! | [`follow`] | mode passive: access log, metrics page | the disk and the application, never for a request |
+//! | [`grants`] | which balancer may count on how many workers; no I/O | nothing |
 //! | [`health`], [`report`], `drain`, `api` | everything else | balancers, operators; never a request |
 //!
 //! An agent is a value ([`start`]): a process may run many, each with its own registry, ports and threads.
@@ -38,17 +39,20 @@ pub mod figures;
 pub mod files;
 pub mod follow;
 pub mod gate;
+pub mod grants;
 pub mod health;
 pub mod measure;
 pub mod metrics;
 pub mod release;
+pub mod reload;
 pub mod report;
 pub mod shared;
 mod start;
 pub mod state;
+pub mod succession;
 
 pub use config::{Config, Options};
-pub use start::{Running, run, start};
+pub use start::{Running, run, start, start_after, start_from};
 
 /// The name that metrics and log lines know this program by.
 pub const PROGRAM: &str = "sluice-agent";

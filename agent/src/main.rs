@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use sluice_agent::{Config, Options};
-use sluice_process::{RunError, config::to_toml, exit, logging};
+use sluice_process::{RunError, config::to_toml, exit, logging, reload::Source};
 
 /// Runs beside an application server: lets in as many requests as it has workers, measures, reports to balancers.
 ///
@@ -35,11 +35,12 @@ fn main() -> ExitCode {
 }
 
 fn execute(command: Command, options: Options) -> Result<(), RunError> {
+    let source = Source::new(options.clone(), options.config.clone());
     let config = Config::load(options)?;
     match command {
         Command::Run => {
             logging::init(config.log_format)?;
-            sluice_agent::run(config)
+            sluice_agent::run(source, config)
         }
         Command::Check => {
             print!("{}", to_toml(&config.effective()));

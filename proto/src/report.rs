@@ -71,6 +71,11 @@ pub struct Report {
     /// Which of these figures were measured. `None`: an agent that does not say; see [`Report::measured`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<Measured>,
+    /// Workers that the balancer which gets this report may count on, 0 to `workers`, if there are others that share
+    /// the instance; the sum over all balancers is at most `workers`. 0: one request at a time, which may have to wait
+    /// at the agent. `None`: nobody else is known of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<u32>,
 }
 
 /// When the instance's worker is free again.
@@ -212,6 +217,7 @@ impl Report {
         within("interval_ms", self.interval_ms.into(), 100, 60_000)?;
         within("window_ms", self.window_ms.into(), 1, 3_600_000)?;
         within("workers", self.workers.into(), 1, MAX_WORKERS.into())?;
+        within("grant", self.grant.unwrap_or(0).into(), 0, self.workers.into())?;
         within("now.in_flight", self.now.in_flight.into(), 0, 1_000_000)?;
         within("now.streaming", self.now.streaming.into(), 0, 1_000_000)?;
         within("now.queued", self.now.queued.into(), 0, 1_000_000)?;
@@ -299,6 +305,7 @@ mod tests {
             }],
             "heavy_urls": [{"url": "/a", "requests": 1, "total_bytes": 10, "largest_bytes": 10}],
             "releases": [{"class": "GET /a", "point": "first-byte", "found": "learned", "up_to_bytes": 9}],
+            "grant": 1,
         })
     }
 
@@ -318,7 +325,7 @@ mod tests {
     fn unknown_fields_are_ignored_and_optional_ones_may_be_missing() {
         let mut value = valid();
         value["from_the_future"] = json!({"a": [1]});
-        for key in ["service", "classes", "heavy_urls", "reason", "releases"] {
+        for key in ["service", "classes", "heavy_urls", "reason", "releases", "grant"] {
             value.as_object_mut().expect("an object").remove(key);
         }
         let report = parse(&value).expect("valid");
@@ -362,6 +369,7 @@ mod tests {
             ("/workers", json!(null), "workers"),
             ("/state", json!("idle"), "state"),
             ("/release/point", json!("never"), "release.point"),
+            ("/grant", json!(3), "grant"),
             ("/now/in_flight", json!(-3), "now.in_flight"),
             ("/now/queued", json!(4_000_000), "now.queued"),
             ("/version_label", json!("a\nb"), "version_label"),

@@ -32,7 +32,7 @@ CLIENTS, RATE, CROWD = 10, 200_000, 200
 PAGES_PER_S = 20
 HURRY = 10.0  # seconds until measuring begins at the latest
 TICK = 0.05  # seconds between the reads of a slow client
-PATIENCE = 60.0  # seconds until a page is given up
+PATIENCE = 30.0  # seconds after the last page was due until those without an answer are given up
 MEDIAN_BAR, P99_BAR, MEMORY_BAR_MIB = 1.2, 2.0, 64 + 40
 HAPROXY, NGINX = "/usr/sbin/haproxy", "/usr/sbin/nginx"
 
@@ -203,26 +203,39 @@ class Pages:
         self.port = port
         self.local = threading.local()
 
-    def ask(self, due):
+    def ask(self, due, end):
+        """Seconds until the answer. One that is not there at `end` counts as if it came then."""
         time.sleep(max(0.0, due - time.monotonic()))
-        connection = getattr(self.local, "connection", None) or http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        self.local.connection = connection
+        left = end - time.monotonic()
+        if left <= 0:
+            return end - due
+        connection = self.connection(left)
         try:
             connection.request("GET", "/")
             answer = connection.getresponse()
             answer.read()
             if answer.status != 200:
-                return PATIENCE
+                return end - due
         except (OSError, http.client.HTTPException):
             connection.close()
-            return PATIENCE
+            return end - due
         return time.monotonic() - due
+
+    def connection(self, timeout):
+        """This thread's."""
+        connection = getattr(self.local, "connection", None) or http.client.HTTPConnection("127.0.0.1", self.port)
+        self.local.connection = connection
+        connection.timeout = timeout
+        if connection.sock:
+            connection.sock.settimeout(timeout)
+        return connection
 
     def latencies(self, seconds):
         count = int(seconds * PAGES_PER_S)
         start = time.monotonic() + 0.1
+        end = start + seconds + PATIENCE
         with concurrent.futures.ThreadPoolExecutor(64) as pool:
-            return list(pool.map(self.ask, [start + i / PAGES_PER_S for i in range(count)]))
+            return list(pool.map(lambda i: self.ask(start + i / PAGES_PER_S, end), range(count)))
 
 
 def figures(latencies):

@@ -14,4 +14,4 @@ mod send;
 pub use build::{Identity, Moment, build, encode};
 pub use collect::{Collector, Published};
 pub use link::{Link, LinkStatus, SendOutcome};
-pub use send::Sender;
+pub use send::{GrantTo, Sender};

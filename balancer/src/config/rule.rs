@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sluice_process::Span;
 use sluice_process::config::{ConfigError, one_or_many};
+use sluice_process::{ByteSize, Span};
 use sluice_proto::{HeaderSpec, InstanceName, RuleError, RuleSpec, Rules};
 
 use crate::decide::sticky::{CookieSource, StickySpec, is_cookie_name};
@@ -40,6 +40,9 @@ pub struct RuleOptions {
     /// Names of the only instances that may serve it.
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub instances: Vec<String>,
+    /// Largest request body, instead of --max-body-size; 0: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body_size: Option<ByteSize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<HeaderOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +71,11 @@ pub struct StickyOptions {
 
 fn yes() -> bool {
     true
+}
+
+/// Where nothing means any number.
+pub(super) fn most_bytes(size: ByteSize) -> u64 {
+    if size.as_u64() == 0 { u64::MAX } else { size.as_u64() }
 }
 
 /// Checks the rules of one service. `prefix` is where they are: `rule` or `service.NAME.rule`.
@@ -130,6 +138,7 @@ impl RuleOptions {
             priority: priority as i8,
             instances: (!instances.is_empty()).then(|| instances.into()),
             sticky: self.sticky.as_ref().map(StickyOptions::spec),
+            max_body_size: self.max_body_size.map(most_bytes),
         })
     }
 }

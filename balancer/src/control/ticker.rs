@@ -28,7 +28,7 @@ pub async fn run(state: Arc<ControlState>, stop: Watch) {
         if let Some(pause) = pauses.runs(now()) {
             state.paused(pause);
         }
-        state.directory.iter().for_each(|service| service.hand_out());
+        state.directory().iter().for_each(|service| service.hand_out());
         if count.is_multiple_of(PLAN_EVERY) {
             state.expire();
             state.tend_classes();

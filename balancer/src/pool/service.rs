@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use sluice_proto::ServiceName;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -21,16 +22,21 @@ use crate::decide::schedule::{
     Ask, Explanation, Judgement, Knowledge, Named, Outcome, Planned, Scheduler, SchedulerState,
 };
 use crate::decide::sticky::Preference;
-use crate::decide::treatment::{LanePin, Treatment};
+use crate::decide::treatment::{LanePin, ServiceRules, Treatment};
+use crate::decide::versions::{Assignment, VersionPolicy};
+use crate::pool::versions::VersionControl;
 use crate::pool::{ClassTable, Instance, ServiceLimits, Slot, now};
-use sluice_relay::Failure;
+use sluice_relay::{Failure, RetryAfter};
 
 /// A service while it runs.
 pub struct Service {
     pub name: ServiceName,
     pub classes: ClassTable,
-    limits: ServiceLimits,
+    /// Replaced when the configuration is read again. Read only by requests that wait.
+    limits: ArcSwap<ServiceLimits>,
     url_seed: UrlSeed,
+    /// The control plane's alone.
+    pub(super) versions: Mutex<VersionControl>,
     live: Mutex<Live>,
 }
 
@@ -60,7 +66,18 @@ impl Service {
         };
         let url_seed = scheduler.url_seed();
         let live = Live { scheduler, instances: HashMap::new(), retries: RetryBudget::new(start) };
-        Arc::new(Self { name, classes, limits, url_seed, live: Mutex::new(live) })
+        let limits = ArcSwap::from_pointee(limits);
+        let versions = Mutex::default();
+        Arc::new(Self { name, classes, limits, url_seed, versions, live: Mutex::new(live) })
+    }
+
+    /// Other bounds and other rules, from the next request on. What was learned stays, and so does what waits.
+    /// Versions are decided by the policy from [`Service::decide_versions`] on.
+    pub fn reconfigure(&self, limits: ServiceLimits, rules: &Arc<ServiceRules>, policy: &VersionPolicy) {
+        self.set_version_policy(policy);
+        self.classes.set_rules(rules.clone(), now());
+        self.limits.store(Arc::new(limits));
+        self.live().scheduler.set_settings(limits.settings());
     }
 
     /// What URLs of this service are hashed with.
@@ -74,7 +91,7 @@ impl Service {
     /// Dropping the future gives up the place in the queue, or the slot.
     ///
     /// # Errors
-    /// [`Failure::NoInstance`], [`Failure::QueueFull`] or [`Failure::QueueTimeout`].
+    /// [`Failure::NoInstance`], [`Failure::QueueFull`], [`Failure::Overload`] or [`Failure::QueueTimeout`].
     pub async fn acquire(
         self: &Arc<Self>,
         ask: &Ask,
@@ -84,8 +101,7 @@ impl Service {
         let (ticket, granted) = match entry {
             Entry::Slot(slot) => return Ok((slot, judgement)),
             Entry::Waiting(ticket, granted) => (ticket, granted),
-            Entry::Refused(Refusal::NoInstance) => return Err(Failure::NoInstance),
-            Entry::Refused(Refusal::QueueFull | Refusal::TooLate) => return Err(Failure::QueueFull),
+            Entry::Refused(failure) => return Err(failure),
         };
         let _place = Place { service: self, ticket };
         // The queue has grown: that may be reason enough to use a slow worker.
@@ -100,7 +116,7 @@ impl Service {
         longest: Duration,
     ) -> Result<Slot, Failure> {
         if self.awaits_first_instance() {
-            match timeout(self.limits.startup_hold, &mut granted).await {
+            match timeout(self.limits.load().startup_hold, &mut granted).await {
                 Ok(granted) => return granted.map_err(|_| Failure::QueueTimeout),
                 Err(_) if self.awaits_first_instance() => return Err(Failure::NoInstance),
                 Err(_) => {}
@@ -112,7 +128,7 @@ impl Service {
     }
 
     fn longest_wait(&self, ask: &Ask, lane: Lane) -> Duration {
-        let limits = &self.limits;
+        let limits = self.limits.load();
         let most = if lane.is_large() { limits.large_queue_timeout } else { limits.queue_timeout };
         ask.deadline.map_or(most, |deadline| deadline.min(most))
     }
@@ -142,7 +158,7 @@ impl Service {
             },
             (Arrival::Waiting(ticket), Some(granted)) => Entry::Waiting(ticket, granted),
             (Arrival::Waiting(_), None) => unreachable!("the dispatcher makes a waiter for whoever waits"),
-            (Arrival::Refused(refusal), _) => Entry::Refused(refusal),
+            (Arrival::Refused(refusal), _) => Entry::Refused(live.failure(refusal, judgement.lane)),
         };
         (entry, judgement)
     }
@@ -216,10 +232,21 @@ impl Service {
         self.live().scheduler.forget_class(class);
     }
 
-    /// Workers of an instance that others hold, by its agent's word.
-    pub fn set_foreign(self: &Arc<Self>, id: InstanceId, workers: u32) {
-        self.live().scheduler.set_foreign(id, workers);
+    /// Workers of an instance that others hold, and those that this balancer may count on, by its agent's word.
+    pub fn set_shares(self: &Arc<Self>, id: InstanceId, foreign: u32, granted: Option<u32>) {
+        let mut live = self.live();
+        live.scheduler.set_foreign(id, foreign);
+        live.scheduler.set_granted(id, granted);
+        drop(live);
         self.hand_out();
+    }
+
+    /// Workers of an instance that requests hold, and would hold if they could.
+    pub fn demand(&self, id: InstanceId) -> Option<(u32, u32)> {
+        let live = self.live();
+        let load = live.scheduler.occupancy(id)?.load;
+        let wanted = if live.scheduler.queued() > 0 { load.workers } else { load.working + 1 };
+        Some((load.working, wanted.min(load.workers)))
     }
 
     /// Adds an instance or changes its settings.
@@ -278,7 +305,8 @@ impl Service {
             .collect();
         ask.only = names.map(|_| allowed.iter().map(|instance| instance.id).collect());
         // Only among those that are up: else a session's requests would spread while its home is down.
-        let up = allowed.iter().filter(|instance| live.is_up(instance.id)).map(|instance| &instance.name);
+        let up = allowed.iter().filter(|instance| live.is_up(instance.id));
+        let up = up.map(|instance| (&instance.name, live.scheduler.session_weight(instance.id)));
         let home = session.and_then(|session| session.among(up));
         let home = home.and_then(|home| allowed.iter().find(|instance| instance.name == *home));
         ask.sticky = home.map(|instance| instance.id);
@@ -312,14 +340,30 @@ impl Service {
         look(&self.live().scheduler)
     }
 
+    pub(super) fn set_versions(self: &Arc<Self>, assignment: &Assignment) {
+        self.live().scheduler.set_versions(assignment);
+        self.hand_out();
+    }
+
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().expect("no code panics while holding it")
     }
 }
 
 impl Live {
+    fn failure(&mut self, refusal: Refusal, lane: Lane) -> Failure {
+        let mut retry = || RetryAfter(self.scheduler.retry_after(lane, now()));
+        match refusal {
+            Refusal::NoInstance => Failure::NoInstance,
+            Refusal::QueueFull => Failure::QueueFull(retry()),
+            Refusal::TooLate => Failure::Overload(retry()),
+        }
+    }
+
     fn is_up(&self, id: InstanceId) -> bool {
-        let up = |occupancy: Occupancy| occupancy.routable && occupancy.breaker == Breaker::Closed;
+        let up = |occupancy: Occupancy| {
+            occupancy.routable && !occupancy.withheld && occupancy.breaker == Breaker::Closed
+        };
         self.scheduler.occupancy(id).is_some_and(up)
     }
 }
@@ -333,7 +377,7 @@ impl fmt::Debug for Service {
 enum Entry {
     Slot(Slot),
     Waiting(Ticket, oneshot::Receiver<Slot>),
-    Refused(Refusal),
+    Refused(Failure),
 }
 
 /// A place in the queue, given up on drop.
@@ -404,7 +448,7 @@ mod tests {
         let first = take(&service).await.expect("free");
         let mut waiting = Box::pin(take(&service));
         assert!(futures_poll(&mut waiting).await.is_none());
-        assert_eq!(take(&service).await.expect_err("full"), Failure::QueueFull);
+        assert!(matches!(take(&service).await.expect_err("full"), Failure::QueueFull(_)));
         drop(first);
         let second = waiting.await.expect("handed over");
         assert_eq!(working(&service, 1), 1);

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::{Listener, Protocol, Socket};
+use crate::sockets::prepare_listener;
 
 /// A listener at work.
 pub(crate) struct Acceptor {
@@ -31,7 +32,7 @@ impl Acceptor {
     /// The runtime can not watch one more descriptor.
     pub(crate) fn new(listener: Listener) -> io::Result<Self> {
         let socket = match listener.socket {
-            Socket::Tcp(socket) => Listening::Tcp(TcpListener::from_std(socket)?),
+            Socket::Tcp(socket) => TcpListener::from_std(socket)?.into(),
             Socket::Unix(socket) => Listening::Unix(UnixListener::from_std(socket)?),
         };
         Ok(Self { socket, protocol: listener.protocol })
@@ -61,6 +62,13 @@ pub(crate) fn as_stream(stream: UnixStream) -> io::Result<TcpStream> {
 impl From<TcpListener> for Acceptor {
     /// HTTP/1.1 in the clear.
     fn from(socket: TcpListener) -> Self {
-        Self { socket: Listening::Tcp(socket), protocol: Protocol::default() }
+        Self { socket: socket.into(), protocol: Protocol::default() }
+    }
+}
+
+impl From<TcpListener> for Listening {
+    fn from(socket: TcpListener) -> Self {
+        prepare_listener(&socket);
+        Self::Tcp(socket)
     }
 }

@@ -119,6 +119,7 @@ fn the_plan_caps_exports_and_dedicates_instances_to_them() {
 fn a_request_that_would_wait_too_long_is_told_at_once() {
     let mut site = Site::new(1);
     site.serve_many(10, EXPORT, 10_000);
+    site.tick();
     let mut refused = None;
     for waiter in 0..20 {
         let ask = Ask { lane: Some(Lane::LARGE), ..site.ask(EXPORT) };
