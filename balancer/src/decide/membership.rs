@@ -209,6 +209,13 @@ impl Membership {
         id
     }
 
+    /// Nobody could be heard for so long: no agent was silent in that time.
+    pub fn forgive(&mut self, silence: Duration, now: Instant) {
+        for agent in self.members.values_mut().filter_map(|member| member.agent.as_mut()) {
+            agent.received = (agent.received + silence).min(now);
+        }
+    }
+
     /// Removes the instances whose lease has ended, or whose address another has taken over. `last_success` tells when
     /// an instance last answered a request.
     pub fn expire(
@@ -476,6 +483,26 @@ mod tests {
         assert!(members.get(&other).is_some());
         let again = members.report(&report("a", 2, "ready"), &host(1), at(16_000)).expect("news");
         assert!(matches!(again, Accepted::Registered(new) if new != id), "an id is never used twice");
+    }
+
+    /// A machine that was suspended for a minute has lost no instance when it goes on.
+    #[test]
+    fn nobody_is_silent_while_nobody_listens() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut members = Membership::default();
+        members.report(&report("a", 1, "ready"), &host(1), start).expect("first");
+        members.forgive(Duration::from_secs(60), at(61_000));
+        assert!(members.expire(at(61_000), |_, _| None).is_empty());
+        assert!(members.expire(at(69_999), |_, _| None).is_empty());
+        assert_eq!(
+            members.expire(at(70_000), |_, _| None).len(),
+            1,
+            "10 s after it could have been heard last"
+        );
+        members.report(&report("a", 2, "ready"), &host(1), at(71_000)).expect("it is back");
+        members.forgive(Duration::from_secs(60), at(72_000));
+        assert_eq!(members.expire(at(82_000), |_, _| None).len(), 1, "nobody is heard in the future");
     }
 
     #[test]

@@ -187,8 +187,9 @@ impl Service {
     /// back here from [`Slot::drop`]; it has left the queue by then, so this ends.
     pub fn hand_out(self: &Arc<Self>) {
         loop {
-            let mut live = self.live();
-            let Some(grant) = live.scheduler.next_grant(now()) else { return };
+            let (mut live, now) = (self.live(), now());
+            live.scheduler.runs(now);
+            let Some(grant) = live.scheduler.next_grant(now) else { return };
             let Some(slot) = self.slot(&live, grant.granted) else { return };
             // Not under the lock: a slot that nobody takes is dropped here and takes it again.
             drop(live);
