@@ -72,11 +72,11 @@ def ghost(seq: int, **changes: Any) -> dict[str, Any]:
     }
 
 
-def post(site: Site, body: bytes) -> int:
-    """The status that a report is answered with; 0: the connection was cut instead."""
+def post(site: Site, body: bytes, sender: str = "127.0.0.1") -> int:
+    """The status that a report from the address `sender` is answered with; 0: the connection was cut instead."""
     host, _, port = site.admin.rpartition(":")
     head = f"{head_of_post(site)}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=10) as connection:
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=10, source_address=(sender, 0)) as connection:
         with contextlib.suppress(OSError):  # it may answer before it has everything, and close
             connection.sendall(head.encode() + body)
         answer = connection.makefile("rb").readline().split()
@@ -157,15 +157,21 @@ def replayed_reports(run: Run) -> None:
         sent += [(ghost(1, boot_id="1-2"), 200), (ghost(1, service="nowhere"), 422)]
         # What a start of the agent before the present one said.
         sent += [(ghost(2**63 + 1), 409)]
+        # Another's name from elsewhere, and another's address.
+        forged = [ghost(1, name="instance-1", boot_id="9-9"), ghost(2**63 + 2, boot_id="1-2", address=address_of(site, "instance-1"))]
         with Watch(site) as watch, run.load(site) as load:
             answered = [post(site, json.dumps(report).encode()) for report, _ in sent]
+            answered += [post(site, json.dumps(report).encode(), "127.0.0.2") for report in forged]
             load.until(1)
         judge(run, load)
-        expected = [status for _, status in sent]
-        # A balancer that binds names to senders or limits rates refuses more of them.
-        wrong = [f"{got} for {want}" for got, want in zip(answered, expected, strict=True) if got != want and got not in (401, 403, 429)]
+        expected = [status for _, status in sent] + [403] * len(forged)
+        wrong = [f"{got} for {want}" for got, want in zip(answered, expected, strict=True) if got != want]
         run.findings.at_most(f"answers that are not as they should be {wrong or ''}".strip(), len(wrong), 0)
         run.findings.at_most("instances taken out", watch.ejections(), 0)
+
+
+def address_of(site: Site, name: str) -> str:
+    return next(one["address"] for one in site.instances() if one["name"] == name)
 
 
 @scenario("report-flood", "reports as fast as they can be written, on four connections")
