@@ -34,15 +34,15 @@ pub fn limit_body<S: Clone + Send + Sync + 'static>(
     route: MethodRouter<S>,
     limit: ByteSize,
 ) -> MethodRouter<S> {
-    route
-        .layer(DefaultBodyLimit::max(limit.as_usize()))
-        .layer(from_fn(move |request: Request, next: Next| async move {
+    route.layer(DefaultBodyLimit::max(limit.as_usize())).layer(from_fn(
+        move |request: Request, next: Next| async move {
             // Else a sender that announces too much and sends nothing is waited for.
             match request.body().size_hint().lower() > limit.as_u64() {
                 true => too_large(limit),
                 false => name_limit(limit, request, next).await,
             }
-        }))
+        },
+    ))
 }
 
 /// [`limit_body`] for a whole router; a route's own limit goes before it.
