@@ -178,6 +178,7 @@ impl Listeners {
     /// Nobody can connect any more, once the data threads have closed theirs too.
     pub fn close(&mut self) {
         self.opened.clear();
+        self.heritage.close();
     }
 }
 

@@ -35,6 +35,8 @@ pub mod doors;
 mod drained;
 pub mod failure;
 pub mod file;
+#[doc(hidden)] // for tests/fuzzing
+pub mod fuzzing;
 pub mod head;
 mod http2;
 mod instance_io;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sluice_tests::admin::{metric, until_metric};
@@ -51,6 +51,13 @@ async fn the_connection_that_idles_for_longest_makes_room_for_another() {
     let site = site(instance.address(), "--max-connections 3").await;
     let mut first = served(site.address()).await;
     let mut others = [served(site.address()).await, served(site.address()).await];
+    // Idle times are in milliseconds: those of the others are to be shorter by more than one.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(50) {
+        for client in &mut others {
+            again(client).await;
+        }
+    }
     let mut last = served(site.address()).await;
     assert_eq!(first.ended().await, Ending::Closed);
     for client in others.iter_mut().chain([&mut last]) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
@@ -199,6 +200,15 @@ impl ControlState {
             directory.get(&key.0)?.occupancy(member.id).map(|occupancy| occupancy.load)
         });
         queued as u64 + loads.map(|load| u64::from(load.working) + u64::from(load.streaming)).sum::<u64>()
+    }
+
+    /// This process did not run for so long.
+    pub fn paused(&self, pause: Duration) {
+        tracing::warn!(
+            seconds = pause.as_secs_f64(),
+            "this process did not run for a while; nothing is learned of that time"
+        );
+        self.membership().forgive(pause, now());
     }
 
     /// Another process has taken over. This one's decisions are of no more interest, and nobody reports to it any more.

@@ -4,6 +4,8 @@
 //! for what varies, and else names of their own that only `/v1/classes` shows.
 
 mod deltas;
+#[doc(hidden)] // for tests/fuzzing
+pub mod fuzzing;
 mod names;
 mod page;
 mod sums;

@@ -34,6 +34,7 @@ use crate::decide::dispatch::{
     Ticket, Workers,
 };
 use crate::decide::learn::Learner;
+use crate::decide::pauses::Pauses;
 use crate::decide::plan::{PlanParams, ServicePlan};
 use crate::decide::predict::{Counted, Predictor, UrlSeed};
 use crate::decide::versions::Assignment;
@@ -81,6 +82,7 @@ pub struct Scheduler<W> {
     counts: figures::Reclassified,
     /// What an earlier process knew, for instances that have not come yet.
     awaited: Option<Awaited>,
+    pauses: Pauses,
 }
 
 impl<W> Scheduler<W> {
@@ -98,6 +100,7 @@ impl<W> Scheduler<W> {
             counted: HashMap::new(),
             counts: figures::Reclassified::default(),
             awaited: None,
+            pauses: Pauses::default(),
         }
     }
 
@@ -105,6 +108,7 @@ impl<W> Scheduler<W> {
     pub fn set_settings(&mut self, settings: Settings) {
         self.settings = Settings { urls: self.settings.urls, ..settings };
         self.dispatcher.set_bounds(settings.queue_length, settings.pick);
+        self.dispatcher.set_longest_waits(settings.small_wait, settings.large_wait);
     }
 
     /// The seed that every URL key must be made with.
@@ -126,6 +130,11 @@ impl<W> Scheduler<W> {
         }
         let demand = self.demand(now, ask, &judgement);
         (self.dispatcher.arrive(now, demand, avoid, waiter), judgement)
+    }
+
+    /// The process runs. To be told several times a second, so that nothing is learned of times in which it does not.
+    pub fn runs(&mut self, now: Instant) {
+        self.pauses.runs(now);
     }
 
     /// See [`Dispatcher::leave`].
