@@ -16,13 +16,14 @@ would. 127.0.0.1:PORT and port = PORT become free ports. Needs release binaries,
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "docs" / "src"
@@ -83,9 +84,7 @@ class Page:
 
         def port(match):
             if match[2] not in self.ports:
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", 0))
-                    self.ports[match[2]] = probe.getsockname()[1]
+                self.ports[match[2]] = free_port()
             return f"{match[1]}{self.ports[match[2]]}"
 
         return PORT.sub(port, text)

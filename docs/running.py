@@ -2,22 +2,16 @@
 
 import re
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
+from ports import free_port
+
 PATIENCE = 20.0  # seconds for a program to start
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def free_ports(count):
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    [probe.close() for probe in probes]
-    return [f"127.0.0.1:{port}" for port in ports]
 
 
 def scrape(address, process):
@@ -35,7 +29,7 @@ def scrape(address, process):
 
 def exported(programs):
     """{program: {metric: (type, help)}} of both, started for this."""
-    clients, balancer, instance, agent, admin = free_ports(5)
+    clients, balancer, instance, agent, admin = (f"127.0.0.1:{free_port()}" for _ in range(5))
     with tempfile.TemporaryDirectory(prefix="sluice-metrics-") as directory:
         log = str(Path(directory) / "access.log")
         commands = {
