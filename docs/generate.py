@@ -67,8 +67,13 @@ EVENTS = {
 
 
 def cell(text):
-    """Text within a table."""
-    text = re.sub(r"(?<!`)<(?=[A-Za-z])", "&lt;", " ".join(text.split()))
+    """Text within a table; what would be markup outside of code is not."""
+    parts = " ".join(text.split()).split("`")
+    parts[::2] = [part.replace("<", "&lt;").replace("*", "\\*") for part in parts[::2]]
+    return escaped("`".join(parts))
+
+
+def escaped(text):
     return text.replace("|", "\\|")
 
 
@@ -121,7 +126,7 @@ def values(listed):
 
 
 def flag_table(entries):
-    lines = [f"| `{flag}` | {f'`{env}`' if env else ''} | {cell(what)} |" for flag, env, what in entries]
+    lines = [f"| `{escaped(flag)}` | {f'`{env}`' if env else ''} | {cell(what)} |" for flag, env, what in entries]
     return rows(["flag", "environment", "what"], lines)
 
 
