@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes docs/src/reference from the programs' help and the sources; `--check` compares, and looks at the book's links.
 
-Needs release binaries. What a person has to say of a path or a kind of event stands here, and is demanded.
+Needs release binaries.
 """
 
 import os
@@ -12,59 +12,12 @@ from pathlib import Path
 
 import links
 import running
+from described import EVENTS, PATHS
 from sources import ROOT, at_least, constants, endpoints, event_kinds, fail, items, metrics, read, summary
 
 PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 OUT = ROOT / "docs" / "src" / "reference"
 NOTE = "<!-- Written by docs/generate.py: change the sources, then run it. -->\n"
-
-# What becomes of each path of the admin servers. A path without words, or words without a path, are an error.
-PATHS = {
-    "GET /": "the dashboard",
-    "GET /metrics": "metrics for Prometheus: text, or OpenMetrics with exemplars if it is asked for",
-    "GET /healthz": "200 while the process lives",
-    "GET /readyz": "200 when it is ready, 503 with the reason when it is not, as while it stops",
-    "POST /v1/report": "an agent's [report](report.md); the answer is the instance's plan",
-    "GET /v1/instances": "every instance: state, workers, what is held, why it gets requests or none",
-    "GET /v1/classes": "every class: what it costs, its lane, its home, when workers are free",
-    "GET /v1/plan": "lanes, caps, dedicated instances, versions, each with the reason",
-    "GET /v1/explain?method=&host=&path=&header=": "what would become of such a request now, and why; `header=Name:%20value`"
-    " any number of times",
-    "GET /v1/events": "[events](events.md), as server-sent events: the last 500, then those that come",
-    "GET /v1/live": "what the dashboard shows, as server-sent events",
-    "GET /v1/decisions?service=&n=": "the planner's last decisions, for `sluice-balancer replay`",
-    "GET /v1/reloads": "since when the configuration is in force, and what became of the last attempt to read it again",
-    "POST /v1/instances/NAME/drain": "nothing new is sent there; `?service=` if the name is used twice",
-    "POST /v1/instances/NAME/ready": "takes drain and maintenance back",
-    "POST /v1/instances/NAME/maintenance": "as drain, until it is taken back, even if the instance registers anew",
-    "POST /v1/instances/NAME/unbind": "frees the name for an agent at another address, at once",
-    "GET /v1/status": "state, workers, what the last window measured, how reports went",
-    "POST /v1/drain": "asks the balancers to send nothing new; the process goes on",
-    "POST /v1/observe": "mode passive: the application tells what it did",
-}
-
-EVENTS = {
-    "agent-restarted": "an agent has started anew under the name of an instance that is known",
-    "class-large": "a class is large from now on, and why",
-    "class-small": "a class is small again",
-    "configuration-applied": "the configuration was read again and is in force; what needs a restart is named",
-    "configuration-refused": "the configuration was read again and can not be used; the one before stays",
-    "homes": "classes are kept at their homes, as that is measured to pay, or are not any more",
-    "instance-ejected": "an instance gets no requests for a while, as it fails what others do not",
-    "instance-gone": "an instance is forgotten: it left, its agent was silent for too long, or the configuration lost it",
-    "instance-recovered": "an instance is no slower than its fellows any more",
-    "instance-registered": "an instance is known from now on",
-    "instance-reinstated": "an instance that was left out gets requests again",
-    "instance-slow": "an instance is slower than its fellows with the same classes, and used last",
-    "instance-state": "an instance gets requests, or none, and why",
-    "interference": "large requests slow down small ones beside them, or do not any more",
-    "operator": "somebody said drain, ready or maintenance, or freed a name",
-    "overload": "requests of a lane are turned away from now on",
-    "overload-over": "none were turned away for ten seconds; how many there were",
-    "plan": "what the planner changed: lanes, caps, dedicated instances, homes",
-    "version-moved": "requests go to another version of the application",
-}
-
 
 def cell(text):
     """Text within a table; what would be markup outside of code is not."""
@@ -84,9 +37,9 @@ def rows(head, lines):
 def named(what, known, described):
     """Fails unless every name has its words, and the other way round."""
     if missing := sorted(set(known) - set(described)):
-        fail(f"{what} without a description in docs/generate.py: {', '.join(missing)}")
+        fail(f"{what} without a description in docs/described.py: {', '.join(missing)}")
     if gone := sorted(set(described) - set(known)):
-        fail(f"{what} described in docs/generate.py that the sources do not have: {', '.join(gone)}")
+        fail(f"{what} described in docs/described.py that the sources do not have: {', '.join(gone)}")
 
 
 def help_of(*command):
