@@ -19,6 +19,7 @@ PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 OUT = ROOT / "docs" / "src" / "reference"
 NOTE = "<!-- Written by docs/generate.py: change the sources, then run it. -->\n"
 
+
 def cell(text):
     """Text within a table; what would be markup outside of code is not."""
     parts = " ".join(text.split()).split("`")
