@@ -72,6 +72,9 @@ impl Answering {
                 let mut conn = Conn::new(tcp);
                 while let Ok(head) = conn.try_head().await {
                     let request = conn.body(head, Some(0)).await;
+                    if request.cut.is_some() {
+                        return;
+                    }
                     counter.fetch_add(1, Relaxed);
                     let bytes = answer(&request);
                     if bytes.is_empty() || conn.try_send(bytes).await.is_err() {
