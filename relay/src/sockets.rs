@@ -22,7 +22,7 @@ pub(crate) fn prepare_client(tcp: &TcpStream, address: Option<SocketAddr>) -> io
     let Some(address) = address else { return Ok(()) };
     // Responses are written whole; waiting for more to send only delays them.
     tcp.set_nodelay(true)?;
-    if let Some(paced) = PACED.as_deref().filter(|_| !address.ip().is_loopback()) {
+    if let Some(paced) = PACED.as_deref().filter(|_| !address.ip().to_canonical().is_loopback()) {
         use_congestion_control(tcp, paced);
     }
     Ok(())
@@ -58,7 +58,7 @@ pub(crate) async fn connect(target: &Target) -> io::Result<TcpStream> {
 
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    let is_local = address.ip().is_loopback();
+    let is_local = address.ip().to_canonical().is_loopback();
     if let Some(bytes) = LOCAL_RECEIVE_BUFFER.filter(|_| is_local) {
         socket.set_recv_buffer_size(bytes)?;
     }
@@ -142,7 +142,11 @@ mod tests {
             let near = connect(&name.parse().expect("a target")).await.expect("it listens");
             let (far, address) = listener.accept().await.expect("connected");
             assert!(!is_paced(&far), "not even before it is prepared: it would keep its timers");
-            prepare_client(&far, Some(address)).expect("it is there");
+            // As a socket for IPv4 and IPv6 has it.
+            let mapped = format!("[::ffff:127.0.0.1]:{}", address.port()).parse().expect("an address");
+            for address in [address, mapped] {
+                prepare_client(&far, Some(address)).expect("it is there");
+            }
             for tcp in [near, far] {
                 assert!(!is_paced(&tcp));
                 assert!(tcp.nodelay().expect("a TCP socket"));
