@@ -29,6 +29,8 @@ pub enum Reuse {
     Any,
     /// One used a moment ago, see [`UpstreamLimits::unsafe_reuse`]: the request must not be made twice.
     Fresh,
+    /// None: whatever closed one kept connection may have closed them all.
+    No,
 }
 
 /// Why an attempt got no response.
@@ -145,13 +147,14 @@ impl Upstreams {
 
     /// The most recently used connection that is open and ready.
     fn take(&self, target: &Target, reuse: Reuse) -> Option<Connection> {
-        let mut idle = self.idle.borrow_mut();
-        let kept = idle.get_mut(target)?;
-        kept.retain(|connection| !connection.is_closed());
         let oldest = match reuse {
             Reuse::Any => self.limits.idle,
             Reuse::Fresh => self.limits.unsafe_reuse,
+            Reuse::No => return None,
         };
+        let mut idle = self.idle.borrow_mut();
+        let kept = idle.get_mut(target)?;
+        kept.retain(|connection| !connection.is_closed());
         let usable = |c: &Connection| c.is_ready() && c.since.elapsed() < oldest;
         let position = kept.iter().rposition(usable)?;
         self.metrics.upstream_reuses.inc();

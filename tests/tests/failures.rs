@@ -287,6 +287,40 @@ async fn an_instance_that_closes_kept_connections_fails_no_get() {
     }
 }
 
+/// All connections that are kept to an instance are closed with the next request on them: another attempt takes a new one.
+#[tokio::test]
+async fn an_instance_that_closed_all_its_kept_connections_fails_no_get() {
+    for chain in BOTH {
+        let mut instance = RawInstance::start().await;
+        let settings = Settings { workers: 3, ..Settings::default() };
+        let site = Site::start(chain, instance.address(), settings).await;
+        let mut clients = Vec::new();
+        let mut conns = Vec::new();
+        for _ in 0..3 {
+            let mut client = Conn::open(site.address()).await;
+            client.send(get("/")).await;
+            let mut conn = instance.accept().await;
+            conn.request().await;
+            clients.push(client);
+            conns.push(conn);
+        }
+        for (client, conn) in clients.iter_mut().zip(&mut conns) {
+            conn.send(ok("first")).await;
+            assert_eq!(client.response().await.text(), "first", "{chain:?}");
+        }
+        // Each hangs up as soon as it is asked again.
+        for mut conn in conns {
+            tokio::spawn(async move { conn.try_head().await.is_ok() });
+        }
+        clients[0].send(get("/again")).await;
+        let mut conn = instance.accept().await;
+        conn.request().await;
+        conn.send(ok("again")).await;
+        let response = clients[0].response().await;
+        assert_eq!((response.status(), response.text().as_str()), (200, "again"), "{chain:?}");
+    }
+}
+
 /// An instance that answers everything with 500, and so is always free, soon gets nothing; the other's failures with the
 /// same requests would have kept it in.
 #[tokio::test]

@@ -150,7 +150,7 @@ impl AgentHandler {
         };
         match self.upstreams.send(instance, request, Reuse::Any).await {
             Err(SendError { failure: Failure::ClosedEarly, stale: true, .. }) => {
-                self.upstreams.send(instance, again, Reuse::Fresh).await
+                self.upstreams.send(instance, again, Reuse::No).await
             }
             result => result,
         }

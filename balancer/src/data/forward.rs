@@ -93,7 +93,8 @@ async fn attempts(
         record.sending(&judgement, &slot, request.headers_mut());
         let method = request.method().clone();
         let instance = slot.instance().clone();
-        let lost = match attempt_once(forwarding, request, slot, judgement).await {
+        let reuse = if attempt == 1 { Reuse::Any } else { Reuse::No };
+        let lost = match attempt_once(forwarding, request, reuse, slot, judgement).await {
             Ok(answer) => return Ok(answer),
             Err(lost) => lost,
         };
@@ -119,6 +120,7 @@ async fn attempts(
 async fn attempt_once(
     forwarding: &Forwarding<'_>,
     mut request: Request<ClientBody>,
+    reuse: Reuse,
     mut slot: Slot,
     judgement: Judgement,
 ) -> Result<Answer, Lost> {
@@ -130,7 +132,8 @@ async fn attempt_once(
         request.headers_mut().remove(headers::CLASS);
     }
     let spare = spare(&request);
-    let reuse = if request.method().is_idempotent() && spare.is_some() { Reuse::Any } else { Reuse::Fresh };
+    let repeatable = request.method().is_idempotent() && spare.is_some();
+    let reuse = if repeatable || reuse == Reuse::No { reuse } else { Reuse::Fresh };
     match forwarding.upstreams.send(&instance.target, request, reuse).await {
         Ok((response, lease)) => {
             forwarding.service.reached(&instance);
