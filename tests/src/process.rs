@@ -61,6 +61,22 @@ pub fn run(program: &str, arguments: &str) -> Output {
     command(program, arguments).output().expect("the program can be started")
 }
 
+/// As [`run`], and killed after [`PATIENCE`](crate::PATIENCE): for one that may not end. What it says on standard error.
+///
+/// # Panics
+/// If it does not end.
+pub async fn run_soon(program: &str, arguments: &str) -> (ExitStatus, String) {
+    // Builds it first if need be, which takes longer.
+    let mut command = command(program, arguments);
+    let spawned = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut running = Process { child: spawned.expect("the program can be started") };
+    let stderr = running.child.stderr.take().expect("piped");
+    let said = tokio::task::spawn_blocking(move || std::io::read_to_string(stderr));
+    let said = crate::soon(&format!("the end of {program} {arguments}"), said).await;
+    let status = running.child.wait().expect("it is a child");
+    (status, said.expect("no panic").expect("a pipe"))
+}
+
 fn command(program: &str, arguments: &str) -> Command {
     let mut command = Command::new(programs().join(program));
     command.args(arguments.split_whitespace()).stdin(Stdio::null());
