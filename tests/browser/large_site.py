@@ -62,6 +62,7 @@ class LargeSite:
                  for name in ("small", "large")]
         end = self.now_ms // STEP_MS * STEP_MS
         return {"service": "default", "version": 7, "mode": "pack", "since_ms": self.now_ms, "interference": 0.0, "homes": "",
+                "versions": {"policy": "any", "shares": []},
                 "lanes": lanes, "moves": [], "steps": self._columns([end - STEP_MS, end])}
 
     def _instance(self, n, name):
@@ -76,7 +77,7 @@ class LargeSite:
             "dedicated_since_ms": self.now_ms - 90_000 if dedicated else None,
             "dedicated_to": [self.classes[9][0]] if dedicated and len(self.classes) > 9 else [],
             "release": {"point": "end", "found": "configured"}, "releases": [], "measured": None, "mode": "inline", "version_label": "2026.11",
-            "knowledge": "stale" if late else "fresh", "report_age_ms": 5200 if late else self.chance.randrange(1100),
+            "bound_to": "10.0.0.1", "granted": None, "knowledge": "stale" if late else "fresh", "report_age_ms": 5200 if late else self.chance.randrange(1100),
             "last_success_age_ms": 10, "agent": {"in_flight": working, "streaming": 0, "queued": 0, "spooled_bytes": 0},
             "per_second": round(self.chance.uniform(1, 50), 1), "busy": round(self.chance.uniform(0, 4), 2),
         }
