@@ -30,7 +30,7 @@ def resources_are_valid():
         kinds.add(document["kind"])
         if document["kind"] not in FOREIGN:
             kubernetes_validate.validate(document, version, strict=True)
-    assert {"Deployment", "Service", "PodDisruptionBudget", "ServiceMonitor"} <= kinds, kinds
+    assert {"Deployment", "StatefulSet", "Service", "PodDisruptionBudget", "ServiceMonitor"} <= kinds, kinds
     print(f"ok: every manifest is as Kubernetes {version} has it")
 
 
@@ -47,6 +47,16 @@ def ports_have_names():
     for name in ("http", "admin", "relay", "agent-admin"):
         assert f"name: {name}, containerPort" in text, name
     print("ok: ports that are named exist")
+
+
+def every_replica_is_reported_to():
+    """Agents report to each replica of the balancer by its own name."""
+    by_kind = {document["kind"]: document for _, document in documents() if document["kind"] in ("StatefulSet", "Deployment")}
+    balancer, agent = by_kind["StatefulSet"], by_kind["Deployment"]["spec"]["template"]["spec"]["initContainers"][0]
+    name, service = balancer["metadata"]["name"], balancer["spec"]["serviceName"]
+    expected = {f"--balancer=http://{name}-{n}.{service}:9900" for n in range(balancer["spec"]["replicas"])}
+    assert expected == {argument for argument in agent["args"] if argument.startswith("--balancer=")}, expected
+    print("ok: agents report to every replica of the balancer")
 
 
 def flags_exist():
@@ -75,5 +85,6 @@ if __name__ == "__main__":
     all_are_listed()
     resources_are_valid()
     ports_have_names()
+    every_replica_is_reported_to()
     flags_exist()
     containerfiles_are_sound()
