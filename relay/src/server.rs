@@ -121,7 +121,7 @@ impl<H: Handler> Server<H> {
     }
 
     /// Waits until there is room for a connection that was accepted; meanwhile the system keeps those that come. At a
-    /// stop it finds room in any case, as nobody else would serve it.
+    /// stop, and once a successor accepts, it finds room in any case, as nobody else would serve it.
     async fn seat(&self) -> Seat {
         if let Some(seat) = self.doors.try_seat() {
             return seat;
@@ -133,7 +133,7 @@ impl<H: Handler> Server<H> {
             tokio::select! {
                 seat = self.doors.seat() => return seat,
                 () = sleep(PAUSE) => {}
-                () = self.stop.requested() => return Seat::beyond(),
+                () = self.stop.leaving() => return Seat::beyond(),
             }
         }
     }

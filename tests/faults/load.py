@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from findings import Findings
 from machine import PROGRAMS
 from processes import BenchError, spawn, tail
 
@@ -179,3 +180,12 @@ class Probe(threading.Thread):
 def quantile(values: list[float], q: float) -> float:
     ascending = sorted(values)
     return ascending[min(len(ascending) - 1, int(q * len(ascending)))] if ascending else 0.0
+
+
+def nothing_lost(findings: Findings, load: Load) -> None:
+    """Requests and probes were answered, all of them, and in time."""
+    lost = load.lost() + load.cut() + load.lost("post") + load.cut("post")
+    findings.at_least("requests answered", load.answered(), 1)
+    findings.at_most("requests lost", lost, 0)
+    findings.at_most("probes failed", load.probe.failures(), 0)
+    findings.at_most("requests later than 2 s", load.late(), 0, timed=True)

@@ -256,12 +256,7 @@ async fn what_is_under_way_is_finished_by_the_process_that_began_it() {
     assert_eq!(idle.response().await.head.get("connection"), None);
     drop(at_idle);
 
-    let mut tunnel = Conn::open(data).await;
-    tunnel.send(UPGRADE).await;
-    let mut at_tunnel = instance.accept().await;
-    at_tunnel.request().await;
-    at_tunnel.send(SWITCHED).await;
-    assert_eq!(tunnel.response().await.status(), 101);
+    let (mut tunnel, mut at_tunnel) = tunnel_through(data, &mut instance).await;
 
     let mut download = Conn::open(data).await;
     download.send(get("/download")).await;
@@ -412,16 +407,22 @@ async fn what_was_learned_and_who_is_there_is_known_to_the_next_process() {
     .await;
 }
 
+/// A tunnel's two ends.
+async fn tunnel_through(data: SocketAddr, instance: &mut RawInstance) -> (Conn, Conn) {
+    let mut client = Conn::open(data).await;
+    client.send(UPGRADE).await;
+    let mut server = instance.accept().await;
+    server.request().await;
+    server.send(SWITCHED).await;
+    assert_eq!(client.response().await.status(), 101);
+    (client, server)
+}
+
 /// The old process is killed while it still finishes something: that is lost, and nothing else.
 #[tokio::test]
 async fn a_process_that_is_killed_after_it_handed_over_is_not_missed() {
     let (balancer, mut instance, data, admin_address) = before_a_raw_instance("").await;
-    let mut tunnel = Conn::open(data).await;
-    tunnel.send(UPGRADE).await;
-    let mut at_tunnel = instance.accept().await;
-    at_tunnel.request().await;
-    at_tunnel.send(SWITCHED).await;
-    assert_eq!(tunnel.response().await.status(), 101);
+    let (mut tunnel, mut at_tunnel) = tunnel_through(data, &mut instance).await;
     let old = balancer.upgrade(admin_address, 1).await;
     signal(old, "KILL");
     balancer.until_left(1).await;

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from findings import Skipped
-from load import Load
+from load import Load, nothing_lost
 from registry import scenario
 from resources import cpu_s, held, metric
 from running import INSTANCES, Options, Run, Site, Watch
@@ -42,11 +42,7 @@ def reports_stop(run: Run) -> None:
 
 def judge(run: Run, load: Load) -> None:
     """Whatever reports say or do not: no request is lost by it."""
-    lost = load.lost() + load.cut() + load.lost("post") + load.cut("post")
-    run.findings.at_least("requests answered", load.answered(), 1)
-    run.findings.at_most("requests lost", lost, 0)
-    run.findings.at_most("probes failed", load.probe.failures(), 0)
-    run.findings.at_most("requests later than 2 s", load.late(), 0, timed=True)
+    nothing_lost(run.findings, load)
     run.findings.at_most("probe p99 (ms)", load.probe.p99_ms(), 500.0, timed=True)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from disk import fill, small_disk
 from findings import Skipped
-from load import Load
+from load import nothing_lost
 from registry import scenario
 from resources import cpu_s, held, metric
 from running import INSTANCES, Options, Run, Site, agent_of
@@ -37,7 +37,7 @@ def full_disk(run: Run) -> None:
                 load.until(1)
             faults = sum(metric(site.agent_admin[agent_of(name)], "sluice_spool_faults_total") for name in INSTANCES)
             dropped = metric(site.admin, "sluice_access_log_dropped_total")
-            judge(run, load)
+            nothing_lost(run.findings, load)
             run.findings.at_most("slow readers that did not get everything", READERS - sum(n == BLOB for n in got), 0)
             run.findings.at_least("bodies that could not be spooled, told", faults, 1)
             run.findings.at_least("lines of the access log dropped, told", dropped, 1)
@@ -46,14 +46,6 @@ def full_disk(run: Run) -> None:
             with run.load(site, secs=1.0):
                 pass
             site.until("the access log is written again", lambda: (disk / "access.log").stat().st_size > before)
-
-
-def judge(run: Run, load: Load) -> None:
-    lost = load.lost() + load.cut() + load.lost("post") + load.cut("post")
-    run.findings.at_least("requests answered", load.answered(), 1)
-    run.findings.at_most("requests lost", lost, 0)
-    run.findings.at_most("probes failed", load.probe.failures(), 0)
-    run.findings.at_most("requests later than 2 s", load.late(), 0, timed=True)
 
 
 @contextlib.contextmanager
@@ -154,7 +146,7 @@ def idle_connections(run: Run) -> None:
                 load.until(1)
             run.findings.at_least("connections held", count, wanted)
             run.findings.at_most("of them not answered", count - answered, 0)
-            judge(run, load)
+            nothing_lost(run.findings, load)
             run.findings.at_most("memory of each (KiB)", 1024 * grown / count, 12.0 if run.pace.long else 64.0)
             closed = lambda: metric(site.admin, "sluice_client_connections_open") == 0
             site.until("they are closed when their time is over", closed, seconds + 40)
