@@ -422,7 +422,7 @@ async fn tunnel_through(data: SocketAddr, instance: &mut RawInstance) -> (Conn, 
 #[tokio::test]
 async fn a_process_that_is_killed_after_it_handed_over_is_not_missed() {
     let (balancer, mut instance, data, admin_address) = before_a_raw_instance("").await;
-    let (mut tunnel, mut at_tunnel) = tunnel_through(data, &mut instance).await;
+    let _both_ends = tunnel_through(data, &mut instance).await;
     let old = balancer.upgrade(admin_address, 1).await;
     signal(old, "KILL");
     balancer.until_left(1).await;
