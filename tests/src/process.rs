@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 /// Where the programs are, built if they are not there or older than this test.
 fn programs() -> &'static PathBuf {
@@ -207,8 +209,15 @@ impl Drop for Process {
     }
 }
 
-/// Addresses that were free a moment ago. Held together while they are chosen, so that all differ.
+/// Addresses for programs to listen on, which nobody else is given until the test program ends: they stay bound, without
+/// listening, in a way that lets somebody who asks for one by its number listen there.
 pub fn free_addresses<const N: usize>() -> [SocketAddr; N] {
-    let listeners = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("bound"))
+    [(); N].map(|()| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_reuse_address(true).expect("an option that every system has");
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+        let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("bound");
+        std::mem::forget(socket);
+        address
+    })
 }

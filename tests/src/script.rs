@@ -117,11 +117,6 @@ impl Refusing {
     }
 }
 
-/// An address where nobody listens, for the time being.
-pub async fn free_address() -> SocketAddr {
-    listen().await.0
-}
-
 async fn listen() -> (SocketAddr, TcpListener) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     (listener.local_addr().expect("bound"), listener)

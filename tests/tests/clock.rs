@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sluice_tests::admin::{json, metric, until_metric};
-use sluice_tests::script::{Answering, RawInstance, free_address};
+use sluice_tests::script::{Answering, RawInstance, Refusing};
 use sluice_tests::site::{Agent, Balancer};
 use sluice_tests::wire::{Conn, get, ok};
 use sluice_tests::{PATIENCE, eventually, expect};
@@ -193,7 +193,8 @@ async fn what_became_of_it_is_told_by_status() {
 #[tokio::test]
 async fn an_instance_that_is_down_is_left_alone() {
     let clocks = "[[clock]]\nname = 'tick'\npath = '/tick'\nevery = '1s'\n";
-    let (agent, _balancer, _dir) = agent(free_address().await, clocks).await;
+    let dead = Refusing::start();
+    let (agent, _balancer, _dir) = agent(dead.address(), clocks).await;
     until_at_least(agent.admin, RUNS, &[&outcome("down")], 1.0).await;
     assert_eq!(metric(agent.admin, RUNS, &[&outcome("no_answer")]).await, 0.0);
 }

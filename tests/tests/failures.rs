@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use sluice_tests::script::{Answering, RawInstance, free_address};
+use sluice_tests::script::{Answering, RawInstance, Refusing};
 use sluice_tests::site::{Agent, Balancer, Chain, Settings, Site};
 use sluice_tests::wire::{Conn, Message, ask, get, ok};
 use sluice_tests::{PATIENCE, admin};
@@ -45,8 +45,8 @@ async fn no_instance_gives_503_once_the_startup_hold_is_over() {
 
 #[tokio::test]
 async fn a_refused_connection_gives_502() {
-    let dead = free_address().await;
-    let balancer = Balancer::start(&format!("--instance {dead}"));
+    let dead = Refusing::start();
+    let balancer = Balancer::start(&format!("--instance {}", dead.address()));
     assert_failure(&ask(balancer.address, get("/")).await, 502);
     counted(&balancer, "connect_failed").await;
 }
@@ -54,9 +54,9 @@ async fn a_refused_connection_gives_502() {
 /// Nothing was sent yet, so that a POST is as safe as a GET.
 #[tokio::test]
 async fn a_refused_connection_is_made_good_by_another_instance() {
-    let dead = free_address().await;
+    let dead = Refusing::start();
     let alive = Answering::named("alive").await;
-    let flags = format!("--instance {dead},workers=9 --instance {},workers=9", alive.address());
+    let flags = format!("--instance {},workers=9 --instance {},workers=9", dead.address(), alive.address());
     let balancer = Balancer::start(&flags);
     for request in [get("/"), POST.to_owned()].iter().cycle().take(20) {
         let response = ask(balancer.address, request).await;
