@@ -15,11 +15,13 @@ use tokio::{
 
 use crate::{
     clock::Clock,
+    discover::Crew,
     drain::{self, DataPath},
     follow::{LogFollower, Scraper},
     health::{self, Probe},
+    languages::{self, AgentCheck, Heartbeat},
     release,
-    report::{Collector, Sender},
+    report::Collector,
     shared::Shared,
 };
 
@@ -28,7 +30,8 @@ pub struct Control {
     pub shared: Arc<Shared>,
     pub probe: Probe,
     pub collector: Collector,
-    pub senders: Vec<Sender>,
+    pub crew: Crew,
+    pub tellers: Tellers,
     pub clocks: Vec<Clock>,
     pub followers: Followers,
     pub admin: AdminServer,
@@ -44,12 +47,19 @@ pub struct Followers {
     pub scraper: Option<Scraper>,
 }
 
+/// Those who tell others than Sluice's balancers.
+#[derive(Default)]
+pub struct Tellers {
+    pub agent_check: Option<AgentCheck>,
+    pub heartbeat: Option<Heartbeat>,
+}
+
 /// Runs an agent to its end.
 ///
 /// # Errors
 /// If a part ends that should not: an agent that no longer reports or no longer serves must not look alive.
 pub async fn run(control: Control) -> Result<(), RunError> {
-    let Control { shared, probe, collector, senders, clocks, followers, admin, router, data, asked } =
+    let Control { shared, probe, collector, crew, tellers, clocks, followers, admin, router, data, asked } =
         control;
     let (leave_admin, admin_leaves) = oneshot::channel::<()>();
     let mut admin = tokio::spawn(admin.serve(router, async move {
@@ -61,8 +71,15 @@ pub async fn run(control: Control) -> Result<(), RunError> {
     tasks.spawn(health::watch_over(shared.clone(), probe));
     tasks.spawn(collector.run());
     let informing = tokio::spawn(supervisor::keep_informed(asked.clone()));
-    for sender in senders {
-        tasks.spawn(sender.run());
+    tasks.spawn(crew.run());
+    if !shared.config.languages.is_silent() {
+        tasks.spawn(languages::measure(shared.clone()));
+    }
+    if let Some(check) = tellers.agent_check {
+        tasks.spawn(check.run());
+    }
+    if let Some(heartbeat) = tellers.heartbeat {
+        tasks.spawn(heartbeat.run());
     }
     for clock in clocks {
         tasks.spawn(clock.run());

@@ -20,6 +20,9 @@ use crate::{report::Published, shared::Shared, state::Leaving};
 /// For balancers to learn of the drain. A report that is just being sent to a slow one may take one of them.
 const TELL: Duration = Duration::from_secs(2);
 
+/// For HAProxys to ask. Their `agent-inter` is 2 s unless it is set.
+const TELL_HAPROXY: Duration = Duration::from_millis(2500);
+
 /// For the last report. Whoever does not hear it in time finds out by the first connection that is refused.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -79,6 +82,9 @@ async fn gracefully(shared: &Arc<Shared>, data: &DataPath) {
     if timeout(TELL, heard(shared, version)).await.is_err() {
         tracing::warn!("some balancer did not hear of the drain in time");
     }
+    if timeout(TELL_HAPROXY, heard_by_haproxy(shared)).await.is_err() {
+        tracing::info!("some HAProxy did not ask (agent-check) since the drain began");
+    }
     if timeout_at(deadline, shared.activity.quiet()).await.is_err() {
         let left = shared.activity.present();
         tracing::warn!(left, "requests that did not end within the drain timeout are cut");
@@ -92,6 +98,14 @@ async fn gracefully(shared: &Arc<Shared>, data: &DataPath) {
     }
 }
 
+/// Resolves when as many have asked as there are to be; at once if none is to.
+async fn heard_by_haproxy(shared: &Shared) {
+    let languages = &shared.config.languages;
+    if languages.agent_check.is_some() {
+        shared.told.of_drain(languages.agent_check_peers).await;
+    }
+}
+
 /// Resolves when a report with this version of the state (or a later one) was tried with every balancer.
 async fn heard(shared: &Arc<Shared>, version: u64) {
     let mut reports = shared.published.subscribe();
@@ -101,7 +115,7 @@ async fn heard(shared: &Arc<Shared>, version: u64) {
         Ok(report) => report.as_ref().map_or(0, |report| report.report.seq),
         Err(_) => return tracing::error!("reports are no longer made"),
     };
-    for link in &shared.links {
+    for link in shared.links.current().iter() {
         link.settled(seq).await;
     }
 }

@@ -20,6 +20,8 @@
 //! | [`files`] | what responses name and the agent sends itself | the disk, on blocking threads |
 //! | `data` | requests | instance, clients; never the control thread |
 //! | [`follow`] | mode passive: access log, metrics page | the disk and the application, never for a request |
+//! | [`discover`] | balancers that are found in DNS, and a sender for each | DNS |
+//! | [`languages`] | what HAProxy and httpd are told | nobody |
 //! | [`health`], [`report`], `drain`, `api` | everything else | balancers, operators; never a request |
 //!
 //! An agent is a value ([`start`]): a process may run many, each with its own registry, ports and threads.
@@ -33,12 +35,14 @@ pub mod compress;
 pub mod config;
 pub mod control;
 pub mod data;
+pub mod discover;
 pub mod drain;
 pub mod figures;
 pub mod files;
 pub mod follow;
 pub mod gate;
 pub mod health;
+pub mod languages;
 pub mod measure;
 pub mod metrics;
 pub mod release;

@@ -24,18 +24,20 @@ use crate::{
     clock::Clock,
     compress::Compressor,
     config::{Config, Path, ReleaseOption},
-    control::{self, Control, Followers},
+    control::{self, Control, Followers, Tellers},
     data,
+    discover::{Crew, Resolver},
     drain::DataPath,
     figures::Figures,
     files::Files,
     follow::{FollowMetrics, LogFollower, Scraper},
     gate::Gate,
     health::Probe,
+    languages::{AgentCheck, Heartbeat, LanguageMetrics, Load, Told},
     measure::Recorder,
     metrics::AgentMetrics,
     release::{self, Releases},
-    report::{Collector, Identity, Link, Sender},
+    report::{Collector, Identity, Link, Links, Sender},
     shared::{Shared, register_gauges},
     state::StateCell,
 };
@@ -45,6 +47,7 @@ use crate::{
 pub struct Running {
     data_addr: Option<SocketAddr>,
     admin_addr: SocketAddr,
+    agent_check_addr: Option<SocketAddr>,
     address: Target,
     control: OwnThread<Result<(), RunError>>,
     data: Option<DataThreads>,
@@ -59,6 +62,11 @@ impl Running {
 
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin_addr
+    }
+
+    /// Where HAProxy asks for the instance's state, if it may.
+    pub fn agent_check_addr(&self) -> Option<SocketAddr> {
+        self.agent_check_addr
     }
 
     /// Where balancers are told to send requests.
@@ -97,6 +105,10 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
         None => None,
     };
     let admin = AdminServer::bind(config.admin).map_err(RunError::failed)?;
+    let agent_check =
+        config.languages.agent_check.map(AgentCheck::bind).transpose().map_err(RunError::failed)?;
+    let agent_check_addr =
+        agent_check.as_ref().map(TcpListener::local_addr).transpose().map_err(RunError::failed)?;
     let registry = registry(PROGRAM, env!("CARGO_PKG_VERSION"));
     let readiness = Arc::new(Readiness::new());
     let shared = share(config, data_addr, &registry, readiness.clone())?;
@@ -112,16 +124,20 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     let threads = listeners.len();
     let data_stop = stop.watch();
     let client = Sender::client().map_err(RunError::failed)?;
-    let sender = |link: &Arc<Link>| {
-        let reports = shared.published.subscribe();
-        Sender::new(client.clone(), link.clone(), token.clone(), shared.config.interval, reports)
+    let (sending, sending_token) = (shared.clone(), token.clone());
+    let sender = move |link: &Arc<Link>| {
+        let mut reports = sending.published.subscribe();
+        // One that was found later is told what the others know.
+        reports.mark_changed();
+        Sender::new(client.clone(), link.clone(), sending_token.clone(), sending.config.interval, reports)
     };
     let admin_addr = admin.local_addr();
     let control = Control {
         probe: Probe::new(shared.config.instance.clone(), &shared.config.health).map_err(RunError::failed)?,
         collector: Collector::new(shared.clone(), fastrand::Rng::new()),
         clocks,
-        senders: shared.links.iter().map(sender).collect(),
+        crew: Crew::new(shared.clone(), Resolver::new(shared.config.dns_server), sender),
+        tellers: tellers(&shared, agent_check)?,
         followers,
         router: api::router(shared.clone(), registry, readiness, token.clone()),
         admin,
@@ -141,7 +157,7 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     let control =
         run_on_own_thread("agent-control", move || control::run(control)).map_err(RunError::failed)?;
     let address = shared.identity.address.clone();
-    Ok(Running { data_addr, admin_addr, address, control, data, _shutdown: shutdown })
+    Ok(Running { data_addr, admin_addr, agent_check_addr, address, control, data, _shutdown: shutdown })
 }
 
 /// [`start`], then SIGTERM and SIGINT until the end: what the program does.
@@ -187,6 +203,18 @@ fn followers(shared: &Arc<Shared>, registry: &Registry) -> Result<Followers, Run
     })
 }
 
+/// Those who tell peers.
+fn tellers(shared: &Arc<Shared>, agent_check: Option<TcpListener>) -> Result<Tellers, RunError> {
+    let heartbeat = shared.config.languages.heartbeat;
+    Ok(Tellers {
+        agent_check: agent_check.map(|listener| AgentCheck::new(listener, shared.clone())),
+        heartbeat: heartbeat
+            .map(|to| Heartbeat::new(to, shared.clone()))
+            .transpose()
+            .map_err(RunError::failed)?,
+    })
+}
+
 /// What an agent knows before anybody has told it something.
 fn figures(config: &Config) -> Figures {
     match config.path {
@@ -214,7 +242,6 @@ fn share(
     if data_addr.is_some() {
         spool.probe();
     }
-    let link = |url: &crate::config::BalancerUrl| Arc::new(Link::new(url.clone(), &metrics, started));
     Ok(Arc::new(Shared {
         identity: identity(&config, data_addr)?,
         started,
@@ -228,7 +255,10 @@ fn share(
         spool,
         state: StateCell::new(readiness),
         connection_refused: Notify::new(),
-        links: config.balancers.iter().map(link).collect(),
+        links: Links::default(),
+        load: Load::default(),
+        languages: LanguageMetrics::register(registry),
+        told: Told::default(),
         published: watch::Sender::new(None),
         metrics,
         files: Files::new(&config, registry)?,
@@ -266,7 +296,7 @@ fn boot_id() -> BootId {
 
 fn announce(shared: &Shared, data: Option<SocketAddr>, admin: SocketAddr) {
     let identity = &shared.identity;
-    let balancers: Vec<_> = shared.config.balancers.iter().map(|url| url.as_str()).collect();
+    let balancers: Vec<_> = shared.config.balancers.iter().map(ToString::to_string).collect();
     tracing::info!(
         name = %identity.name,
         service = %identity.service,

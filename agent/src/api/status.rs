@@ -121,7 +121,7 @@ impl Status {
             learns_from,
             spool: SpoolStatus::of(&shared.spool.usage()),
             window: shared.published.borrow().as_deref().map(Window::of),
-            balancers: shared.links.iter().map(|link| Balancer::of(link)).collect(),
+            balancers: shared.links.current().iter().map(|link| Balancer::of(link)).collect(),
         }
     }
 }

@@ -10,9 +10,10 @@ use sluice_process::{ConfigError, Span, config::check_admin};
 use sluice_proto::Mode;
 
 use super::{
-    BalancerUrl, Config, HealthConfig, Options, Path, buffering::buffering, clock::clock, compress::compress,
-    file_roots, follow::follow, limits::limits,
+    Config, HealthConfig, LanguagesConfig, Options, Path, buffering::buffering, clock::clock,
+    compress::compress, file_roots, follow::follow, languages::languages, limits::limits,
 };
+use crate::discover::Source;
 
 /// Peers: gunicorn 1, waitress 4, Zope 2 to 4. Too few only queues here what could run, which shows at once in the
 /// metrics; too many hides the queue inside the instance, where nobody can order it.
@@ -48,7 +49,8 @@ impl TryFrom<Options> for Config {
 
     fn try_from(options: Options) -> Result<Self, ConfigError> {
         // What is missing is told in the order in which people write it.
-        let balancers = balancers(&options.balancer)?;
+        let languages = languages(&options)?;
+        let balancers = balancers(&options.balancer, &languages)?;
         let instance = options.instance.clone().ok_or_else(|| {
             ConfigError::missing("--instance", "give the address of the application server")
         })?;
@@ -65,6 +67,8 @@ impl TryFrom<Options> for Config {
             follow: follow(&options, path.mode())?,
             buffering: buffering(&options)?,
             balancers,
+            dns_server: options.dns_server,
+            languages,
             instance,
             path,
             advertise: options.advertise,
@@ -125,8 +129,8 @@ fn path(options: &Options) -> Result<Path, ConfigError> {
     }
 }
 
-fn balancers(given: &[BalancerUrl]) -> Result<Vec<BalancerUrl>, ConfigError> {
-    if given.is_empty() {
+fn balancers(given: &[Source], others: &LanguagesConfig) -> Result<Vec<Source>, ConfigError> {
+    if given.is_empty() && others.is_silent() {
         return Err(ConfigError::missing("--balancer", "give the admin URL of each balancer"));
     }
     let mut seen = HashSet::new();
