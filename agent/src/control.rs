@@ -20,7 +20,7 @@ use crate::{
     follow::{LogFollower, Scraper},
     health::{self, Probe},
     languages::{self, AgentCheck, Heartbeat},
-    release,
+    orca, release,
     report::Collector,
     shared::Shared,
 };
@@ -74,6 +74,9 @@ pub async fn run(control: Control) -> Result<(), RunError> {
     tasks.spawn(crew.run());
     if !shared.config.languages.is_silent() {
         tasks.spawn(languages::measure(shared.clone()));
+    }
+    if shared.config.languages.orca.is_some() {
+        tasks.spawn(orca::watch_over(shared.clone()));
     }
     if let Some(check) = tellers.agent_check {
         tasks.spawn(check.run());

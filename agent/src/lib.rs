@@ -20,6 +20,7 @@
 //! | [`files`] | what responses name and the agent sends itself | the disk, on blocking threads |
 //! | `data` | requests | instance, clients; never the control thread |
 //! | [`follow`] | mode passive: access log, metrics page | the disk and the application, never for a request |
+//! | [`orca`] | load reports in fields of responses, heard and told; one task looks at the machine | nobody |
 //! | [`discover`] | balancers that are found in DNS, and a sender for each | DNS |
 //! | [`languages`] | what HAProxy and httpd are told | nobody |
 //! | [`health`], [`report`], `drain`, `api` | everything else | balancers, operators; never a request |
@@ -45,6 +46,7 @@ pub mod health;
 pub mod languages;
 pub mod measure;
 pub mod metrics;
+pub mod orca;
 pub mod release;
 pub mod report;
 pub mod shared;

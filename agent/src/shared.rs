@@ -21,6 +21,7 @@ use crate::{
     languages::{LanguageMetrics, Load, Told},
     measure::Recorder,
     metrics::{AgentMetrics, ReadAtScrape},
+    orca::Orca,
     release::Releases,
     report::{Identity, Link, Links, Published},
     state::StateCell,
@@ -55,6 +56,8 @@ pub struct Shared {
     pub load: Load,
     pub languages: LanguageMetrics,
     pub told: Told,
+    /// Load reports in fields of responses.
+    pub orca: Orca,
     /// The newest report. `None`: none was made yet.
     pub published: watch::Sender<Option<Arc<Published>>>,
 }

@@ -36,6 +36,7 @@ use crate::{
     languages::{AgentCheck, Heartbeat, LanguageMetrics, Load, Told},
     measure::Recorder,
     metrics::AgentMetrics,
+    orca::{self, Orca},
     release::{self, Releases},
     report::{Collector, Identity, Link, Links, Sender},
     shared::{Shared, register_gauges},
@@ -117,6 +118,7 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     register_gauges(&shared, &registry);
     let clocks = Clock::all(&shared, &registry)?;
     release::register_gauges(&shared, &registry);
+    orca::register_gauges(&shared, &registry);
     announce(&shared, data_addr, admin.local_addr());
 
     let stop = Shutdown::new();
@@ -259,6 +261,7 @@ fn share(
         load: Load::default(),
         languages: LanguageMetrics::register(registry),
         told: Told::default(),
+        orca: Orca::new(config.languages.orca, registry),
         published: watch::Sender::new(None),
         metrics,
         files: Files::new(&config, registry)?,

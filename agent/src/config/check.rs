@@ -49,7 +49,7 @@ impl TryFrom<Options> for Config {
 
     fn try_from(options: Options) -> Result<Self, ConfigError> {
         // What is missing is told in the order in which people write it.
-        let languages = languages(&options)?;
+        let languages = languages(&options, options.mode.map_or(Mode::Inline, Mode::from))?;
         let balancers = balancers(&options.balancer, &languages)?;
         let instance = options.instance.clone().ok_or_else(|| {
             ConfigError::missing("--instance", "give the address of the application server")

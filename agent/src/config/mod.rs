@@ -138,6 +138,7 @@ impl Config {
             agent_check: self.languages.agent_check,
             agent_check_peers: Some(self.languages.agent_check_peers),
             heartbeat: self.languages.heartbeat,
+            orca: self.languages.orca,
             instance: Some(self.instance.clone()),
             listen: match self.path {
                 Path::Inline { listen: address } => Some(address.into()),

@@ -12,6 +12,7 @@ use super::{BufferingRule, ClockOptions, Switch, UriRoot};
 use crate::compress::{Encoding, MediaPattern};
 use crate::discover::Source;
 use crate::follow::Format;
+use crate::orca::Form;
 
 /// What may be said about an agent. `None` and empty mean "not said"; [`Config`](super::Config) has the defaults.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -202,6 +203,13 @@ pub struct Options {
     #[arg(long, value_name = "ADDR", env = "SLUICE_HEARTBEAT", help_heading = PEERS)]
     pub heartbeat: Option<SocketAddr>,
 
+    /// Form in which each response tells the instance's load, for Envoy and gRPC (ORCA): text, json, binary
+    /// [default: none]
+    ///
+    /// What the application says in such fields of its own is heard in any case, and passed on in this form.
+    #[arg(long, value_name = "FORM", env = "SLUICE_ORCA", hide_possible_values = true, help_heading = PEERS)]
+    pub orca: Option<Form>,
+
     /// Requests that may wait here for a worker; more are refused, and the balancer sends them elsewhere
     /// [default: 16 per worker]
     #[arg(long, value_name = "N", env = "SLUICE_QUEUE_LENGTH", help_heading = LIMITS)]
@@ -354,6 +362,7 @@ sluice_process::layered!(Options {
     agent_check,
     agent_check_peers,
     heartbeat,
+    orca,
     queue_length,
     queue_timeout,
     drain_timeout,
