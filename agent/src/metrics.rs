@@ -199,7 +199,7 @@ impl AgentMetrics {
     pub fn forget_balancer(&self, balancer: &str) {
         for outcome in SendOutcome::ALL {
             // Fails only if there was none.
-            let _ = self.reports.remove_label_values(&[balancer, outcome.label()]);
+            let _removed = self.reports.remove_label_values(&[balancer, outcome.label()]);
         }
     }
 }

@@ -16,6 +16,7 @@ mod report;
 mod text;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -96,7 +97,7 @@ impl Orca {
             Ok(Some(report)) => {
                 self.taken.inc();
                 // What one request cost says nothing about the next.
-                let lasting = LoadReport { request_cost: Default::default(), ..report.clone() };
+                let lasting = LoadReport { request_cost: BTreeMap::new(), ..report.clone() };
                 *locked(&self.said) = Some(Said { report: lasting, at: now });
                 Some(report)
             }

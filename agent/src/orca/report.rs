@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use sluice_proto::ApplicationLoad;
 
-/// Of one map of a report; an application's own are fewer.
-const MOST_NAMES: usize = 64;
-
-/// In bytes.
-const LONGEST_NAME: usize = 128;
+/// As reports to balancers take them; an application's own are fewer.
+const MOST_NAMES: usize = ApplicationLoad::MOST_NAMES;
+const LONGEST_NAME: usize = ApplicationLoad::LONGEST_NAME;
 
 /// `None`: not said. Zero is what protobuf says for that, so that it means the same.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -139,6 +138,21 @@ impl LoadReport {
             }
         }
         self
+    }
+}
+
+/// What holds for the whole instance.
+impl From<LoadReport> for ApplicationLoad {
+    fn from(report: LoadReport) -> Self {
+        Self {
+            cpu_utilization: report.cpu_utilization,
+            mem_utilization: report.mem_utilization,
+            application_utilization: report.application_utilization,
+            rps_fractional: report.rps_fractional,
+            eps: report.eps,
+            utilization: report.utilization,
+            named_metrics: report.named_metrics,
+        }
     }
 }
 

@@ -62,7 +62,9 @@ impl Collector {
         let measured = self.shared.figures.for_report();
         let (now, classifications) = (self.shared.now(), self.shared.classifications());
         let releases = self.shared.releases.claims();
-        let moment = Moment { seq: self.seq, standing, now, measured, classifications, releases };
+        let application = self.shared.orca.said(at).map(|said| said.report.into());
+        let moment =
+            Moment { seq: self.seq, standing, now, measured, classifications, releases, application };
         let window = self.shared.recorder.cut(at);
         let (report, body) = encode(build(&self.shared.identity, moment, window));
         let published = Published { report, body: body.into(), version, at };

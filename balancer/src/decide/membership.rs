@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sluice_proto::report::{Mode, Now, Release, ReleaseFound, ReleasePoint};
-use sluice_proto::{BootId, ClassRelease, InstanceName, Measured, Report, ServiceName, State, Target};
+use sluice_proto::{
+    ApplicationLoad, BootId, ClassRelease, InstanceName, Measured, Report, ServiceName, State, Target,
+};
 
 use crate::decide::dispatch::InstanceId;
 use crate::decide::foreign::Foreign;
@@ -45,6 +47,8 @@ pub struct AgentWord {
     /// `None`: it does not know the present, as one that is told of requests when they are over.
     pub now: Option<Now>,
     pub foreign: Foreign,
+    /// What the application says of itself.
+    pub application: Option<ApplicationLoad>,
     releases: Vec<ClassRelease>,
 }
 
@@ -233,6 +237,7 @@ impl AgentWord {
             now: measured.in_flight.is_known().then(|| report.now.clone()),
             measured,
             foreign,
+            application: report.application.clone(),
             releases: report.releases.clone(),
         }
     }
