@@ -56,7 +56,7 @@ class Fleet:
 
     def __init__(self, directory):
         self.directory = directory
-        names = ("site", *(f"{one}{part}" for one in "ab" for part in ("", "_check", "_admin", "_app")))
+        names = ("site", "envoy_admin", *(f"{one}{part}" for one in "ab" for part in ("", "_check", "_admin", "_app")))
         self.ports = {name: free_port() for name in names}
         self.processes = {}
 
@@ -122,8 +122,9 @@ class Fleet:
         process.wait()
 
     def stop_all(self):
-        for name in ("haproxy", *[name for name in self.processes if name != "haproxy"]):
-            with contextlib.suppress(subprocess.TimeoutExpired, KeyError):
+        # The balancer first: it is the last that was started.
+        for name in reversed(list(self.processes)):
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.stop(name)
 
 

@@ -17,10 +17,13 @@ use crate::{
     shared::Shared,
 };
 
+/// One that has not sent anything yet.
+type MakeSender = Box<dyn Fn(&Arc<Link>) -> Sender + Send>;
+
 /// All senders of one agent, and those who look for balancers.
 pub struct Crew {
     shared: Arc<Shared>,
-    sender: Box<dyn Fn(&Arc<Link>) -> Sender + Send>,
+    sender: MakeSender,
     resolver: Resolver,
     tasks: JoinSet<()>,
     at_work: HashMap<BalancerUrl, AbortHandle>,

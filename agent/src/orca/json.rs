@@ -54,6 +54,10 @@ impl Number {
 }
 
 pub(super) fn read(text: &str) -> Result<LoadReport, OrcaError> {
+    // A list would be taken for the fields in their order here.
+    if !text.trim_start().starts_with('{') {
+        return Err(OrcaError::Json("no object".to_owned()));
+    }
     let raw: Raw = serde_json::from_str(text).map_err(|error| OrcaError::Json(error.to_string()))?;
     let mut report = LoadReport::default();
     // The old field first: the new one, if it says something, is what holds.
@@ -106,7 +110,7 @@ mod tests {
             (r#"{"named_metrics":{"x":null}}"#, None),
             (r#"{"named_metrics":[1]}"#, None),
             (r#"{"utilization":{"disk":2}}"#, None),
-            ("[]", None),
+            ("[0.3]", None),
             ("", None),
             (r#"{"cpu_utilization":0.3} x"#, None),
         ] {
