@@ -12,8 +12,10 @@ use std::{
 use sluice_relay::Failure;
 use tokio::{
     sync::{Semaphore, SemaphorePermit, TryAcquireError},
-    time::timeout,
+    time::{Instant, timeout},
 };
+
+use crate::busy_time::BusyTime;
 
 /// First come, first served. Leaving the queue, by whatever way, gives the place back.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ struct Permits {
     free: Semaphore,
     /// Given out beyond those that there are: the next that come back are kept.
     owed: AtomicUsize,
+    held: BusyTime,
 }
 
 /// The right to occupy one worker, until dropped.
@@ -49,6 +52,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.permits.held.given_back(Instant::now());
         let less = |owed: usize| owed.checked_sub(1);
         if self.permits.owed.fetch_update(Relaxed, Relaxed, less).is_err() {
             self.permits.free.add_permits(1);
@@ -80,7 +84,11 @@ impl Gate {
     pub fn new(workers: u32, places: u32, patience: Duration) -> Self {
         let workers = workers as usize;
         Self {
-            permits: Arc::new(Permits { free: Semaphore::new(workers), owed: AtomicUsize::new(0) }),
+            permits: Arc::new(Permits {
+                free: Semaphore::new(workers),
+                owed: AtomicUsize::new(0),
+                held: BusyTime::new(Instant::now()),
+            }),
             workers,
             places: places as usize,
             patience,
@@ -107,6 +115,7 @@ impl Gate {
             },
             () = extra => {
                 self.permits.owed.fetch_add(1, Relaxed);
+                self.permits.held.taken(Instant::now());
                 Ok(Permit { permits: self.permits.clone(), is_extra: true })
             }
         }
@@ -115,6 +124,7 @@ impl Gate {
     /// From now on the drop of what this returns gives it back.
     fn taken(&self, permit: SemaphorePermit<'_>) -> Permit {
         permit.forget();
+        self.permits.held.taken(Instant::now());
         Permit { permits: self.permits.clone(), is_extra: false }
     }
 
@@ -129,6 +139,11 @@ impl Gate {
             busy: self.workers - self.permits.free.available_permits() + self.permits.owed.load(Relaxed),
             queued: self.queued.load(Relaxed),
         }
+    }
+
+    /// Time that workers were held, all in all.
+    pub fn worker_time(&self, now: Instant) -> Duration {
+        self.permits.held.total(now)
     }
 
     /// Whether no worker is free.

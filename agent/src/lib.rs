@@ -31,6 +31,7 @@
 
 pub mod activity;
 pub mod api;
+pub mod busy_time;
 pub mod clock;
 pub mod compress;
 pub mod config;

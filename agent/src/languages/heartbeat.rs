@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use sluice_proto::State;
+use sluice_proto::{Now, State};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Sample, metrics::Beat};
+use super::metrics::Beat;
 use crate::shared::Shared;
 
 /// As mod_heartbeat does; mod_lbmethod_heartbeat forgets a server after ten.
@@ -18,10 +18,10 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// `v=1` and workers, as `hm_processmsg` of mod_heartmonitor reads it; `port` is the one that httpd knows this server
 /// by. An instance that should get nothing has no worker ready.
-fn text(state: State, sample: Option<Sample>, workers: u32, port: Option<u16>) -> String {
-    let (busy, taken) = sample.map_or((0, 0), |sample| (sample.busy, sample.busy + sample.queued));
+fn text(state: State, now: &Now, workers: u32, port: Option<u16>) -> String {
+    let busy = now.in_flight;
     let ready = match state {
-        State::Ready => workers.saturating_sub(taken),
+        State::Ready => workers.saturating_sub(busy).saturating_sub(now.queued),
         State::Draining | State::Down => 0,
     };
     let port = port.map(|port| format!("&port={port}")).unwrap_or_default();
@@ -60,8 +60,7 @@ impl Heartbeat {
         loop {
             ticks.tick().await;
             let (state, _) = self.shared.state.standing().word();
-            let load = &self.shared.load;
-            let text = text(state, load.last(), self.shared.identity.workers, self.port);
+            let text = text(state, &self.shared.now(), self.shared.identity.workers, self.port);
             // Sockets for datagrams take one at once, or not at all.
             let beat = match self.socket.send_to(text.as_bytes(), self.to) {
                 Ok(_bytes) => Beat::Sent,
@@ -81,17 +80,16 @@ mod tests {
 
     #[test]
     fn workers_are_ready_if_nothing_waits_for_them() {
-        let sample = |busy, queued| Some(Sample { workers: 4, busy, queued, streaming: 9 });
-        for (state, sample, expected) in [
-            (State::Ready, sample(0, 0), "v=1&ready=4&busy=0&port=8001"),
-            (State::Ready, sample(3, 0), "v=1&ready=1&busy=3&port=8001"),
-            (State::Ready, sample(4, 7), "v=1&ready=0&busy=4&port=8001"),
-            (State::Ready, None, "v=1&ready=4&busy=0&port=8001"),
-            (State::Draining, sample(1, 0), "v=1&ready=0&busy=1&port=8001"),
-            (State::Down, sample(0, 0), "v=1&ready=0&busy=0&port=8001"),
+        let now = |in_flight, queued| Now { in_flight, queued, streaming: 9, spooled_bytes: 0 };
+        for (state, now, expected) in [
+            (State::Ready, now(0, 0), "v=1&ready=4&busy=0&port=8001"),
+            (State::Ready, now(3, 0), "v=1&ready=1&busy=3&port=8001"),
+            (State::Ready, now(4, 7), "v=1&ready=0&busy=4&port=8001"),
+            (State::Draining, now(1, 0), "v=1&ready=0&busy=1&port=8001"),
+            (State::Down, now(0, 0), "v=1&ready=0&busy=0&port=8001"),
         ] {
-            assert_eq!(text(state, sample, 4, Some(8001)), expected);
+            assert_eq!(text(state, &now, 4, Some(8001)), expected);
         }
-        assert_eq!(text(State::Ready, None, 1, None), "v=1&ready=1&busy=0");
+        assert_eq!(text(State::Ready, &now(0, 0), 1, None), "v=1&ready=1&busy=0");
     }
 }

@@ -11,17 +11,21 @@ use tokio::time::Instant;
 /// which its own polls take one or two; and long enough for a worker that is busy half of the time to look like that.
 const SMOOTHED_OVER: Duration = Duration::from_secs(1);
 
+/// The same for peers that divide by the figure, and for the rates that they divide: what is left of an instance that
+/// serves a few pages a second is otherwise noise.
+pub(crate) const STEADY_OVER: Duration = Duration::from_secs(2);
+
 /// A response whose worker is free takes bandwidth, and a little of a server's main loop. It tells two idle instances
 /// apart, and ten of them are as much as a worker.
 const STREAMING: f64 = 0.1;
 
 /// One look at the instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
     /// At least 1.
     pub workers: u32,
-    /// Workers that are held, also by responses that are being sent.
-    pub busy: u32,
+    /// Workers that are held, also by responses that are being sent, on average since the last sample.
+    pub busy: f64,
     /// Requests that wait for one.
     pub queued: u32,
     /// Responses being sent whose worker is free.
@@ -31,7 +35,7 @@ pub struct Sample {
 impl Sample {
     /// Work per worker: 0 idle, 1 all busy, above 1 if requests wait.
     fn utilization(self) -> f64 {
-        let work = f64::from(self.busy) + f64::from(self.queued) + STREAMING * f64::from(self.streaming);
+        let work = self.busy + f64::from(self.queued) + STREAMING * f64::from(self.streaming);
         work / f64::from(self.workers.max(1))
     }
 }
@@ -43,17 +47,17 @@ pub struct Load(Mutex<Option<Smoothed>>);
 #[derive(Clone, Copy, Debug)]
 struct Smoothed {
     value: f64,
+    steady: f64,
     at: Instant,
-    last: Sample,
 }
 
 impl Load {
     /// Takes in a sample; `None`: it could not be had, and what is known no longer holds.
     pub fn add(&self, sample: Option<Sample>, now: Instant) {
         let mut known = self.locked();
-        *known = sample.map(|sample| match *known {
-            None => Smoothed { value: sample.utilization(), at: now, last: sample },
-            Some(before) => before.then(sample, now),
+        *known = sample.map(Sample::utilization).map(|value| match *known {
+            None => Smoothed { value, steady: value, at: now },
+            Some(before) => before.then(value, now),
         });
     }
 
@@ -62,9 +66,9 @@ impl Load {
         self.locked().map(|known| known.value)
     }
 
-    /// The last sample as it was.
-    pub fn last(&self) -> Option<Sample> {
-        self.locked().map(|known| known.last)
+    /// The same over [`STEADY_OVER`].
+    pub fn steady_utilization(&self) -> Option<f64> {
+        self.locked().map(|known| known.steady)
     }
 
     fn locked(&self) -> MutexGuard<'_, Option<Smoothed>> {
@@ -74,13 +78,17 @@ impl Load {
 }
 
 impl Smoothed {
-    /// Exponentially: what was known weighs `exp(-t / SMOOTHED_OVER)` after a time `t`.
-    fn then(self, sample: Sample, now: Instant) -> Self {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        let kept = (-passed / SMOOTHED_OVER.as_secs_f64()).exp();
-        let value = kept * self.value + (1.0 - kept) * sample.utilization();
-        Self { value, at: now, last: sample }
+    fn then(self, new: f64, now: Instant) -> Self {
+        let passed = now.saturating_duration_since(self.at);
+        let value = mixed(self.value, new, passed, SMOOTHED_OVER);
+        Self { value, steady: mixed(self.steady, new, passed, STEADY_OVER), at: now }
     }
+}
+
+/// Exponential smoothing: what was known weighs `exp(-passed / over)`.
+pub(crate) fn mixed(known: f64, new: f64, passed: Duration, over: Duration) -> f64 {
+    let kept = (-passed.as_secs_f64() / over.as_secs_f64()).exp();
+    kept * known + (1.0 - kept) * new
 }
 
 #[cfg(test)]
@@ -88,7 +96,7 @@ mod tests {
     use super::*;
 
     fn sample(busy: u32, queued: u32, streaming: u32) -> Option<Sample> {
-        Some(Sample { workers: 2, busy, queued, streaming })
+        Some(Sample { workers: 2, busy: f64::from(busy), queued, streaming })
     }
 
     /// What ten samples a second come to.

@@ -19,9 +19,10 @@ use tokio::time::{Instant, interval};
 pub use agent_check::{AgentCheck, Told};
 pub use heartbeat::Heartbeat;
 pub use load::{Load, Sample};
+pub(crate) use load::{STEADY_OVER, mixed};
 pub use metrics::LanguageMetrics;
 
-use crate::shared::Shared;
+use crate::{config::Path, shared::Shared};
 
 /// Ten in the time that [`Load`] is smoothed over: a sample is then worth little on its own.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
@@ -29,16 +30,27 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 /// Samples for ever how busy the instance is.
 pub async fn measure(shared: Arc<Shared>) {
     let mut ticks = interval(SAMPLE_EVERY);
+    let mut before = (Instant::now(), shared.gate.worker_time(Instant::now()));
     loop {
         ticks.tick().await;
-        shared.load.add(sample(&shared), Instant::now());
+        let now = Instant::now();
+        let held = shared.gate.worker_time(now);
+        let busy = match shared.config.path {
+            Path::Inline { .. } => mean_busy(before, (now, held)),
+            Path::Passive => shared.busy().map(f64::from),
+        };
+        before = (now, held);
+        let (workers, readings) = (shared.identity.workers, shared.now());
+        let sample = |busy| Sample { workers, busy, queued: readings.queued, streaming: readings.streaming };
+        // At the first tick, no time has passed.
+        if busy.is_some() || now > shared.started + 2 * SAMPLE_EVERY {
+            shared.load.add(busy.map(sample), now);
+        }
     }
 }
 
-/// `None`: nobody knows how many workers are busy.
-fn sample(shared: &Shared) -> Option<Sample> {
-    shared.busy()?;
-    let now = shared.now();
-    let workers = shared.identity.workers;
-    Some(Sample { workers, busy: now.in_flight, queued: now.queued, streaming: now.streaming })
+/// Workers that were busy between two looks, on average. `None`: no time passed.
+fn mean_busy(before: (Instant, Duration), now: (Instant, Duration)) -> Option<f64> {
+    let passed = now.0.saturating_duration_since(before.0).as_secs_f64();
+    (passed > 0.0).then(|| now.1.saturating_sub(before.1).as_secs_f64() / passed)
 }

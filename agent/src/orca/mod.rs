@@ -36,6 +36,10 @@ use crate::{metrics::ReadAtScrape, report::Published, shared::Shared};
 /// well below it, and above the time between requests of a quiet site.
 const HOLDS: Duration = Duration::from_secs(60);
 
+/// The least that is told of workers: zero is "not said", for which Envoy and gRPC take the processor's, and an idle
+/// instance on a busy machine would look as busy as that.
+const IDLE: f64 = 0.001;
+
 /// Ticks of a processor are 10 ms: a second has a hundred.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -125,22 +129,20 @@ pub fn pass(shared: &Shared, headers: &mut HeaderMap) {
 fn own(shared: &Shared) -> LoadReport {
     let Own { pace, cpu, memory } = *locked(&shared.orca.own);
     let something = |value: &f64| *value > 0.0;
-    let sample = shared.load.last();
-    let named = sample.into_iter().flat_map(|sample| {
-        [
-            ("busy_workers", sample.busy),
-            ("workers", sample.workers),
-            ("queued", sample.queued),
-            ("streaming", sample.streaming),
-        ]
-    });
+    let now = shared.now();
+    let named = [
+        ("busy_workers", now.in_flight),
+        ("workers", shared.identity.workers),
+        ("queued", now.queued),
+        ("streaming", now.streaming),
+    ];
     LoadReport {
         cpu_utilization: cpu.filter(something),
         mem_utilization: memory.filter(something),
-        application_utilization: shared.load.utilization().filter(something),
+        application_utilization: shared.load.steady_utilization().map(|taken| taken.max(IDLE)),
         rps_fractional: pace.map(|pace| pace.requests).filter(something),
         eps: pace.map(|pace| pace.errors).filter(something),
-        named_metrics: named.map(|(name, count)| (name.to_owned(), f64::from(count))).collect(),
+        named_metrics: named.map(|(name, count)| (name.to_owned(), f64::from(count))).into(),
         ..LoadReport::default()
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-/// After so long, 63 % of a change are in the rates: a few windows, as one holds few requests of an instance with few
-/// workers.
-const SMOOTHED_OVER: Duration = Duration::from_secs(5);
+use crate::languages::{STEADY_OVER, mixed};
 
 /// Rates per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -21,11 +19,9 @@ impl Pace {
             return known;
         }
         let new = Self { requests: requests as f64 / seconds, errors: errors as f64 / seconds };
-        let kept = (-seconds / SMOOTHED_OVER.as_secs_f64()).exp();
-        let mixed = |before: f64, now: f64| kept * before + (1.0 - kept) * now;
         Some(known.map_or(new, |known| Self {
-            requests: mixed(known.requests, new.requests),
-            errors: mixed(known.errors, new.errors),
+            requests: mixed(known.requests, new.requests, window, STEADY_OVER),
+            errors: mixed(known.errors, new.errors, window, STEADY_OVER),
         }))
     }
 }
