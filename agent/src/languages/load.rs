@@ -66,7 +66,7 @@ impl Load {
         self.locked().map(|known| known.value)
     }
 
-    /// The same over [`STEADY_OVER`].
+    /// The same over 2 s.
     pub fn steady_utilization(&self) -> Option<f64> {
         self.locked().map(|known| known.steady)
     }
