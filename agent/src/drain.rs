@@ -82,7 +82,8 @@ async fn gracefully(shared: &Arc<Shared>, data: &DataPath) {
     if timeout(TELL, heard(shared, version)).await.is_err() {
         tracing::warn!("some balancer did not hear of the drain in time");
     }
-    if timeout(TELL_HAPROXY, heard_by_haproxy(shared)).await.is_err() {
+    let patience = TELL_HAPROXY.min(shared.config.drain_timeout);
+    if timeout(patience, heard_by_haproxy(shared)).await.is_err() {
         tracing::info!("some HAProxy did not ask (agent-check) since the drain began");
     }
     if timeout_at(deadline, shared.activity.quiet()).await.is_err() {
