@@ -24,7 +24,7 @@ def rows(program):
         flag, _, about = entry.strip().partition("  ")
         about = re.sub(r"\s*\[env: [^\]]*\]", "", " ".join(about.split()))
         flag = flag.replace("-h, ", "").replace("-V, ", "")
-        yield flag.strip(), about.replace("|", "\\|").replace("<", "&lt;")
+        yield flag.strip().replace("|", "\\|"), about.replace("|", "\\|").replace("<", "&lt;")
 
 
 def table(program):

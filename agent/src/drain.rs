@@ -77,12 +77,12 @@ pub async fn see_out(shared: &Arc<Shared>, data: &DataPath, asked: &Watch) {
 }
 
 async fn gracefully(shared: &Arc<Shared>, data: &DataPath) {
-    let deadline = Instant::now() + shared.config.drain_timeout;
+    let deadline = Instant::now() + shared.in_force.load().drain_timeout;
     let version = shared.state.leave(Leaving::Draining("asked to stop"));
     if timeout(TELL, heard(shared, version)).await.is_err() {
         tracing::warn!("some balancer did not hear of the drain in time");
     }
-    let patience = TELL_HAPROXY.min(shared.config.drain_timeout);
+    let patience = TELL_HAPROXY.min(shared.in_force.load().drain_timeout);
     if timeout(patience, heard_by_haproxy(shared)).await.is_err() {
         tracing::info!("some HAProxy did not ask (agent-check) since the drain began");
     }
@@ -105,6 +105,33 @@ async fn heard_by_haproxy(shared: &Shared) {
     if languages.agent_check.is_some() {
         shared.told.of_drain(languages.agent_check_peers).await;
     }
+}
+
+/// Finishes what is under way while a successor takes what comes. Balancers are told nothing: that is the successor's.
+pub async fn see_out_succeeded(shared: &Arc<Shared>, data: &DataPath, asked: &Watch) {
+    data.stop.hand_over();
+    let patience = shared.in_force.load().drain_timeout;
+    let finished = async {
+        data.all_ended().await;
+        // Requests of the clock are none of the data path's.
+        shared.activity.quiet().await;
+    };
+    let hurried = async {
+        asked.requested().await;
+        data.stop.trigger();
+        std::future::pending::<()>().await
+    };
+    tokio::select! {
+        biased;
+        () = asked.now() => {}
+        ended = timeout(patience, finished) => if ended.is_err() {
+            tracing::warn!("what did not end within the drain timeout is cut");
+        },
+        () = hurried => {}
+    }
+    shared.gate.close();
+    data.stop.trigger_now();
+    data.all_ended().await;
 }
 
 /// Resolves when a report with this version of the state (or a later one) was tried with every balancer.

@@ -1,29 +1,34 @@
 //! The way to the instance: as many requests at a time as it has workers, a short queue in front.
 
+mod lending;
+
 use std::{
-    future::Future,
+    future::{Future, pending},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use sluice_relay::Failure;
+use sluice_relay::{Failure, RetryAfter};
 use tokio::{
-    sync::{Semaphore, SemaphorePermit, TryAcquireError},
+    sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError},
     time::{Instant, timeout},
 };
 
 use crate::busy_time::BusyTime;
 
+pub use lending::{give_back, lend};
+
 /// First come, first served. Leaving the queue, by whatever way, gives the place back.
 #[derive(Debug)]
 pub struct Gate {
     permits: Arc<Permits>,
-    workers: usize,
-    places: usize,
-    patience: Duration,
+    /// Changed by [`Gate::resize`] alone.
+    workers: AtomicUsize,
+    places: AtomicUsize,
+    patience_ms: AtomicU64,
     queued: AtomicUsize,
 }
 
@@ -33,7 +38,13 @@ struct Permits {
     free: Semaphore,
     /// Given out beyond those that there are: the next that come back are kept.
     owed: AtomicUsize,
+    /// By requests of this process: not those that are lent.
     held: BusyTime,
+    /// A successor has those that are not needed here: see [`lending`].
+    is_lent: AtomicBool,
+    /// As many as it has.
+    away: AtomicUsize,
+    changed: Notify,
 }
 
 /// The right to occupy one worker, until dropped.
@@ -53,10 +64,17 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.permits.held.given_back(Instant::now());
+        self.permits.take_back(1);
+        self.permits.tell();
+    }
+}
+
+impl Permits {
+    /// `count` come back: to pay what is owed, or to be given out again.
+    fn take_back(&self, count: usize) {
         let less = |owed: usize| owed.checked_sub(1);
-        if self.permits.owed.fetch_update(Relaxed, Relaxed, less).is_err() {
-            self.permits.free.add_permits(1);
-        }
+        let free = (0..count).filter(|_| self.owed.fetch_update(Relaxed, Relaxed, less).is_err()).count();
+        self.free.add_permits(free);
     }
 }
 
@@ -83,17 +101,38 @@ impl Gate {
     /// `places`: requests that may wait, each for `patience` at most.
     pub fn new(workers: u32, places: u32, patience: Duration) -> Self {
         let workers = workers as usize;
-        Self {
+        let this = Self {
             permits: Arc::new(Permits {
                 free: Semaphore::new(workers),
                 owed: AtomicUsize::new(0),
                 held: BusyTime::new(Instant::now()),
+                is_lent: AtomicBool::new(false),
+                away: AtomicUsize::new(0),
+                changed: Notify::new(),
             }),
-            workers,
-            places: places as usize,
-            patience,
+            workers: AtomicUsize::new(workers),
+            places: AtomicUsize::default(),
+            patience_ms: AtomicU64::default(),
             queued: AtomicUsize::new(0),
-        }
+        };
+        this.set_queue(places, patience);
+        this
+    }
+
+    /// Other bounds for those that come from now on.
+    pub fn set_queue(&self, places: u32, patience: Duration) {
+        self.places.store(places as usize, Relaxed);
+        self.patience_ms.store(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Another number of workers, from one caller at a time. Those that are taken beyond it are kept when they come
+    /// back.
+    pub fn resize(&self, workers: u32) {
+        let before = self.workers.swap(workers as usize, Relaxed);
+        self.permits.take_back((workers as usize).saturating_sub(before));
+        let surplus = before.saturating_sub(workers as usize);
+        let forgotten = self.permits.free.forget_permits(surplus);
+        self.permits.owed.fetch_add(surplus - forgotten, Relaxed);
     }
 
     /// Waits for a worker, or for `extra`, which lets it in though none is free; `extra` is not asked by one that
@@ -106,18 +145,28 @@ impl Gate {
             Err(TryAcquireError::NoPermits) => {}
         }
         let _place = self.take_place()?;
+        self.permits.tell();
+        let patience = Duration::from_millis(self.patience_ms.load(Relaxed));
         tokio::select! {
             biased;
-            acquired = timeout(self.patience, self.permits.free.acquire()) => match acquired {
+            acquired = timeout(patience, self.permits.free.acquire()) => match acquired {
                 Ok(Ok(permit)) => Ok(self.taken(permit)),
                 Ok(Err(_closed)) => Err(Refusal::Closed),
                 Err(_elapsed) => Err(Refusal::Timeout),
             },
-            () = extra => {
+            () = self.unless_lent(extra) => {
                 self.permits.owed.fetch_add(1, Relaxed);
                 self.permits.held.taken(Instant::now());
                 Ok(Permit { permits: self.permits.clone(), is_extra: true })
             }
+        }
+    }
+
+    /// Never more than one beyond the workers: whom to let in is the successor's to say, once there is one.
+    async fn unless_lent(&self, extra: impl Future<Output = ()>) {
+        extra.await;
+        if self.permits.is_lent.load(Relaxed) {
+            pending::<()>().await;
         }
     }
 
@@ -134,9 +183,12 @@ impl Gate {
     }
 
     pub fn occupancy(&self) -> Occupancy {
+        let workers = self.workers.load(Relaxed);
         Occupancy {
-            workers: self.workers,
-            busy: self.workers - self.permits.free.available_permits() + self.permits.owed.load(Relaxed),
+            workers,
+            // Read one after the other: all may change between.
+            busy: (workers + self.permits.owed.load(Relaxed))
+                .saturating_sub(self.permits.free.available_permits()),
             queued: self.queued.load(Relaxed),
         }
     }
@@ -152,7 +204,8 @@ impl Gate {
     }
 
     fn take_place(&self) -> Result<Place<'_>, Refusal> {
-        let one_more = |queued| (queued < self.places).then_some(queued + 1);
+        let places = self.places.load(Relaxed);
+        let one_more = |queued| (queued < places).then_some(queued + 1);
         self.queued
             .fetch_update(Relaxed, Relaxed, one_more)
             .map(|_| Place(&self.queued))
@@ -172,7 +225,7 @@ impl Drop for Place<'_> {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Full => Self::QueueFull,
+            Refusal::Full => Self::QueueFull(RetryAfter::SOON),
             Refusal::Timeout => Self::QueueTimeout,
             Refusal::Closed => Self::Stopping,
         }
@@ -312,5 +365,32 @@ mod tests {
         let gate = Gate::new(1, 1, PATIENCE);
         let asked = async { panic!("a worker is free") };
         assert!(!gate.enter(asked).await.expect("a free worker").is_extra());
+    }
+
+    /// However the number of workers changes: never more inside than the largest number since those inside came, and
+    /// once it rests, exactly as many as there are.
+    #[tokio::test(start_paused = true)]
+    async fn the_number_of_workers_changes_while_they_work() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let gate = Gate::new(2, 100, PATIENCE);
+        let mut inside = Vec::new();
+        for _ in 0..500 {
+            let workers = rng.u32(1..6);
+            gate.resize(workers);
+            while let Ok(Ok(permit)) = timeout(Duration::ZERO, gate.enter(pending())).await {
+                inside.push(permit);
+                assert!(inside.len() <= workers as usize, "{} inside of {workers}", inside.len());
+            }
+            let occupancy = gate.occupancy();
+            assert_eq!((occupancy.workers, occupancy.busy), (workers as usize, inside.len()));
+            assert!(inside.len() >= workers as usize, "all of {workers} can be used");
+            for _ in 0..rng.usize(..=inside.len()) {
+                inside.swap_remove(rng.usize(..inside.len()));
+            }
+        }
+        inside.clear();
+        assert_eq!(gate.occupancy().busy, 0);
     }
 }

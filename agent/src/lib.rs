@@ -23,6 +23,7 @@
 //! | [`orca`] | load reports in fields of responses, heard and told; one task looks at the machine | nobody |
 //! | [`discover`] | balancers that are found in DNS, and a sender for each | DNS |
 //! | [`languages`] | what HAProxy and httpd are told | nobody |
+//! | [`grants`] | which balancer may count on how many workers; no I/O | nothing |
 //! | [`health`], [`report`], `drain`, `api` | everything else | balancers, operators; never a request |
 //!
 //! An agent is a value ([`start`]): a process may run many, each with its own registry, ports and threads.
@@ -43,19 +44,22 @@ pub mod figures;
 pub mod files;
 pub mod follow;
 pub mod gate;
+pub mod grants;
 pub mod health;
 pub mod languages;
 pub mod measure;
 pub mod metrics;
 pub mod orca;
 pub mod release;
+pub mod reload;
 pub mod report;
 pub mod shared;
 mod start;
 pub mod state;
+pub mod succession;
 
 pub use config::{Config, Options};
-pub use start::{Running, run, start};
+pub use start::{Running, run, start, start_after, start_from};
 
 /// The name that metrics and log lines know this program by.
 pub const PROGRAM: &str = "sluice-agent";

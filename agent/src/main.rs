@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand};
 use sluice_agent::{Config, Options};
-use sluice_process::{RunError, config::to_toml, exit, logging};
+use sluice_process::manual::{self, CompletionOptions, ManualOptions};
+use sluice_process::{RunError, config::to_toml, exit, logging, reload::Source};
 
 /// Runs beside an application server: lets in as many requests as it has workers, measures, reports to balancers.
 ///
@@ -12,38 +13,45 @@ use sluice_process::{RunError, config::to_toml, exit, logging};
 /// environment beats file. SIGTERM or SIGINT drains: balancers are told, what runs is finished, then it ends with
 /// exit code 0; the same signal again ends it at once. Exit code 1: failed while running, 2: bad configuration.
 #[derive(Debug, Parser)]
-#[command(name = "sluice-agent", version, max_term_width = 110)]
+#[command(name = "sluice-agent", version, max_term_width = 110, args_conflicts_with_subcommands = true)]
 struct Cli {
-    /// What to do
-    #[arg(value_enum, default_value = "run", hide_default_value = true)]
-    command: Command,
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
-    options: Options,
+    run: Options,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Debug, Subcommand)]
 enum Command {
-    /// Run until SIGTERM or SIGINT (default)
-    Run,
+    /// Run until SIGTERM or SIGINT; the same as without a command
+    Run(Box<Options>),
     /// Print the effective configuration as a file, or what is wrong with it (exit code 2)
-    Check,
+    Check(Box<Options>),
+    /// Print completions for a shell
+    Completions(CompletionOptions),
+    /// Write the manual pages
+    Manual(ManualOptions),
 }
 
 fn main() -> ExitCode {
-    let Cli { command, options } = Cli::parse();
-    exit::report(execute(command, options))
+    let Cli { command, run } = Cli::parse();
+    exit::report(match command {
+        None => serve(run),
+        Some(Command::Run(options)) => serve(*options),
+        Some(Command::Check(options)) => print_effective(*options),
+        Some(Command::Completions(options)) => manual::completions(Cli::command(), &options),
+        Some(Command::Manual(options)) => manual::manual(Cli::command(), &options),
+    })
 }
 
-fn execute(command: Command, options: Options) -> Result<(), RunError> {
+fn serve(options: Options) -> Result<(), RunError> {
+    let source = Source::new(options.clone(), options.config.clone());
     let config = Config::load(options)?;
-    match command {
-        Command::Run => {
-            logging::init(config.log_format)?;
-            sluice_agent::run(config)
-        }
-        Command::Check => {
-            print!("{}", to_toml(&config.effective()));
-            Ok(())
-        }
-    }
+    logging::init(config.log_format)?;
+    sluice_agent::run(source, config)
+}
+
+fn print_effective(options: Options) -> Result<(), RunError> {
+    print!("{}", to_toml(&Config::load(options)?.effective()));
+    Ok(())
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::{GaugeVec, Registry};
+use sluice_process::reload::Reloads;
 use sluice_proto::{Classifier, Now, report::MAX_CLASSIFICATIONS};
 use sluice_relay::Spool;
 use tokio::{
@@ -18,6 +20,7 @@ use crate::{
     files::Files,
     follow::OwnRequests,
     gate::Gate,
+    grants::Grants,
     languages::{LanguageMetrics, Load, Told},
     measure::Recorder,
     metrics::{AgentMetrics, ReadAtScrape},
@@ -29,7 +32,12 @@ use crate::{
 
 /// One agent. Written in full before its threads start; from then on each part has one writer, named there.
 pub struct Shared {
+    /// As it was at the start.
     pub config: Config,
+    /// As it is by now; only what `reload` changes can differ.
+    pub in_force: ArcSwap<Config>,
+    /// What became of reading it again.
+    pub reloads: Reloads,
     pub identity: Identity,
     pub started: Instant,
     pub gate: Gate,
@@ -38,7 +46,7 @@ pub struct Shared {
     pub activity: Arc<Activity>,
     pub recorder: Recorder,
     /// `None`: responses are not compressed.
-    pub compressor: Option<Compressor>,
+    pub compressor: ArcSwapOption<Compressor>,
     /// How good the figures are.
     pub figures: Figures,
     pub own: Arc<OwnRequests>,
@@ -50,6 +58,8 @@ pub struct Shared {
     pub files: Files,
     /// The data path saw a connection refused by an instance that was taken for up; the health checker listens.
     pub connection_refused: Notify,
+    /// Who may count on how many workers.
+    pub grants: Arc<Grants>,
     /// One per balancer. Written by [`crate::discover::Crew`].
     pub links: Links,
     /// How busy the instance is, for peers. Written by [`crate::languages::measure`].
@@ -74,6 +84,11 @@ impl Shared {
         }
     }
 
+    /// Workers of the instance, by the configuration in force.
+    pub fn workers(&self) -> u32 {
+        clamped(self.gate.occupancy().workers)
+    }
+
     /// Workers that are busy now; `None`: nobody knows.
     pub fn busy(&self) -> Option<u32> {
         match self.config.path {
@@ -86,7 +101,7 @@ impl Shared {
     pub fn may_be_full(&self) -> bool {
         match self.config.path {
             Path::Inline { .. } => self.gate.is_full(),
-            Path::Passive => self.figures.busy().is_none_or(|busy| busy >= self.config.workers),
+            Path::Passive => self.figures.busy().is_none_or(|busy| busy >= self.workers()),
         }
     }
 

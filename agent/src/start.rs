@@ -5,13 +5,26 @@ use std::{
     sync::Arc,
 };
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::Registry;
 use sluice_process::{
-    Readiness, RunError, Shutdown, TokenFile, admin::AdminServer, control::OwnThread, metrics::registry,
+    Readiness, RunError, Shutdown, TokenFile,
+    admin::{Access, AdminServer},
+    control::OwnThread,
+    descriptors,
+    metrics::registry,
+    reload::{self, Cause, Reloads, Source},
     run_on_own_thread, shutdown, supervisor,
+    upgrade::{Heritage, Predecessor, Sockets, UpgradeMetrics, Upgrades},
 };
 use sluice_proto::{BootId, InstanceName, Measured, Target};
-use sluice_relay::{Spool, listen, metrics::RelayMetrics, spool::SpoolMetrics, threads::DataThreads};
+use sluice_relay::{
+    Spool,
+    listen::{self, Inherited, Listener, Place, Protocol},
+    metrics::RelayMetrics,
+    spool::SpoolMetrics,
+    threads::DataThreads,
+};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -23,7 +36,7 @@ use crate::{
     api,
     clock::Clock,
     compress::Compressor,
-    config::{Config, Path, ReleaseOption},
+    config::{Config, Options, Path, ReleaseOption},
     control::{self, Control, Followers, Tellers},
     data,
     discover::{Crew, Resolver},
@@ -32,15 +45,18 @@ use crate::{
     files::Files,
     follow::{FollowMetrics, LogFollower, Scraper},
     gate::Gate,
+    grants::Grants,
     health::Probe,
     languages::{AgentCheck, Heartbeat, LanguageMetrics, Load, Told},
     measure::Recorder,
     metrics::AgentMetrics,
     orca::{self, Orca},
     release::{self, Releases},
+    reload::Reloader,
     report::{Collector, Identity, Link, Links, Sender},
     shared::{Shared, register_gauges},
     state::StateCell,
+    succession::{Inheritance, Succession},
 };
 
 /// An agent at work. Dropped, it stops at once unless somebody else holds its [`Shutdown`].
@@ -50,6 +66,7 @@ pub struct Running {
     admin_addr: SocketAddr,
     agent_check_addr: Option<SocketAddr>,
     address: Target,
+    reloader: Option<Arc<Reloader>>,
     control: OwnThread<Result<(), RunError>>,
     data: Option<DataThreads>,
     _shutdown: Shutdown,
@@ -73,6 +90,13 @@ impl Running {
     /// Where balancers are told to send requests.
     pub fn address(&self) -> &Target {
         &self.address
+    }
+
+    /// Reads the configuration again, as on SIGHUP, if it is known where it came from.
+    pub fn reload(&self) {
+        if let Some(reloader) = &self.reloader {
+            reloader.reload(Cause::Hangup);
+        }
     }
 
     /// Waits, without blocking the runtime, until the agent is about to end; [`join`](Self::join) then returns at once.
@@ -99,20 +123,55 @@ impl Running {
 /// [`RunError::Config`] for a token file or a directory that can not be used, or a name that can not be made;
 /// [`RunError::Failed`] if an address is taken or a thread can not be started.
 pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
+    start_from(None, config, shutdown)
+}
+
+/// [`start`], where `source` is what `config` came from: it is read again on SIGHUP, and when its file changes.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_from(
+    source: Option<Source<Options>>,
+    config: Config,
+    shutdown: Shutdown,
+) -> Result<Running, RunError> {
+    start_after(None, source, config, shutdown).map(|(running, _nobody_inherits)| running)
+}
+
+/// As [`start_from`], with the sockets and the knowledge of `predecessor` if there is one, which is relieved once all runs.
+/// Also what there is to hand over in turn: as long as that is held, its addresses are listened on.
+///
+/// # Errors
+/// As [`start`], or if the predecessor goes on after all.
+pub fn start_after(
+    predecessor: Option<Predecessor>,
+    source: Option<Source<Options>>,
+    config: Config,
+    shutdown: Shutdown,
+) -> Result<(Running, Heritage<Succession>), RunError> {
+    descriptors::raise();
+    let generation = predecessor.as_ref().map_or(0, Predecessor::generation);
+    let former = predecessor.as_ref().map_or_else(Sockets::default, |old| old.sockets().clone());
+    let sockets = Sockets::default();
+    let inheritance = predecessor.map(Inheritance::of);
     let token = config.token_file.as_ref().map(TokenFile::open).transpose()?.map(Arc::new);
-    let listeners = listeners(&config)?;
-    let data_addr = match listeners.first() {
-        Some(listener) => Some(listener.local_addr().map_err(RunError::failed)?),
-        None => None,
-    };
-    let admin = AdminServer::bind(config.admin).map_err(RunError::failed)?;
-    let agent_check =
-        config.languages.agent_check.map(AgentCheck::bind).transpose().map_err(RunError::failed)?;
+    let (data_addr, listeners) = listeners(&config, &former, &sockets)?;
+    let agent_check = agent_check(&config, &former, &sockets).map_err(RunError::failed)?;
     let agent_check_addr =
         agent_check.as_ref().map(TcpListener::local_addr).transpose().map_err(RunError::failed)?;
     let registry = registry(PROGRAM, env!("CARGO_PKG_VERSION"));
+    let upgrades = UpgradeMetrics::register(&registry, generation);
+    let admin = AdminServer::inherit(config.admin.addr, &registry, &former, &sockets);
+    let admin = admin.map_err(RunError::failed)?;
+    let admin = admin.over_tls(config.admin.tls.as_ref()).map_err(RunError::failed)?;
+    let access = Access::register(&registry, token.clone(), config.admin.asks_for_certificates());
+    let client = Sender::client(config.balancer_tls.clone()).map_err(RunError::failed)?;
     let readiness = Arc::new(Readiness::new());
-    let shared = share(config, data_addr, &registry, readiness.clone())?;
+    let mut gate = Gate::new(config.workers, config.queue_length, config.queue_timeout);
+    if inheritance.is_some() {
+        gate = gate.without_permits();
+    }
+    let shared = share(config, gate, data_addr, &registry, readiness.clone())?;
     let followers = followers(&shared, &registry)?;
     let relay = RelayMetrics::register(&registry);
     register_gauges(&shared, &registry);
@@ -125,27 +184,30 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
     let (ended, ended_seen) = watch::channel(0);
     let threads = listeners.len();
     let data_stop = stop.watch();
-    let client = Sender::client().map_err(RunError::failed)?;
     let (sending, sending_token) = (shared.clone(), token.clone());
     let sender = move |link: &Arc<Link>| {
-        let mut reports = sending.published.subscribe();
-        // One that was found later is told what the others know.
-        reports.mark_changed();
-        Sender::new(client.clone(), link.clone(), sending_token.clone(), sending.config.interval, reports)
+        // First: the report that is made because it joins is for it as well.
+        let reports = sending.published.subscribe();
+        let share = sending.grants.join();
+        let interval = sending.config.interval;
+        Sender::new(client.clone(), link.clone(), share, sending_token.clone(), interval, reports)
     };
     let admin_addr = admin.local_addr();
-    let control = Control {
+    let reloader = source.map(|source| Arc::new(Reloader::new(source, shared.clone())));
+    let mut control = Control {
         probe: Probe::new(shared.config.instance.clone(), &shared.config.health).map_err(RunError::failed)?,
         collector: Collector::new(shared.clone(), fastrand::Rng::new()),
         clocks,
         crew: Crew::new(shared.clone(), Resolver::new(shared.config.dns_server), sender),
         tellers: tellers(&shared, agent_check)?,
         followers,
-        router: api::router(shared.clone(), registry, readiness, token.clone()),
+        router: api::router(shared.clone(), registry, readiness, access),
         admin,
         data: DataPath { stop, threads, ended: ended_seen },
         shared: shared.clone(),
         asked: shutdown.watch(),
+        reloader: reloader.clone(),
+        lent: None,
     };
     // Before the control thread, which takes an end of theirs for a failure. If that thread can not be started, the
     // last hold on `stop` goes with it, and these end by themselves.
@@ -156,17 +218,32 @@ pub fn start(config: Config, shutdown: Shutdown) -> Result<Running, RunError> {
         None => None,
     };
     drop(ended);
+    if let Some(inheritance) = inheritance {
+        control.lent = inheritance.claim(&shared)?;
+    }
     let control =
         run_on_own_thread("agent-control", move || control::run(control)).map_err(RunError::failed)?;
     let address = shared.identity.address.clone();
-    Ok(Running { data_addr, admin_addr, agent_check_addr, address, control, data, _shutdown: shutdown })
+    let incumbent = Succession::new(shared);
+    let heritage = Heritage { sockets, generation, metrics: upgrades, incumbent };
+    let running = Running {
+        data_addr,
+        admin_addr,
+        agent_check_addr,
+        address,
+        reloader,
+        control,
+        data,
+        _shutdown: shutdown,
+    };
+    Ok((running, heritage))
 }
 
-/// [`start`], then SIGTERM and SIGINT until the end: what the program does.
+/// [`start`], then SIGTERM, SIGINT and SIGUSR2 until the end: what the program does.
 ///
 /// # Errors
 /// As [`start`] and [`Running::join`].
-pub fn run(config: Config) -> Result<(), RunError> {
+pub fn run(source: Source<Options>, config: Config) -> Result<(), RunError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::failed)?;
     runtime.block_on(async {
@@ -174,21 +251,42 @@ pub fn run(config: Config) -> Result<(), RunError> {
         let signals = tokio::spawn(shutdown::signals(shutdown.clone()));
         // Lets the handlers be installed, or an early signal would kill a half-started agent.
         tokio::task::yield_now().await;
-        let mut running = start(config, shutdown)?;
+        let upgrades = Upgrades::watch(&shutdown)?;
+        let predecessor = Predecessor::find(PROGRAM, env!("CARGO_PKG_VERSION")).map_err(RunError::failed)?;
+        reload::outlive_hangups().map_err(RunError::failed)?;
+        let (mut running, heritage) = start_after(predecessor, Some(source), config, shutdown)?;
         supervisor::ready();
+        upgrades.offer(heritage)?;
         running.ended().await;
         signals.abort();
         running.join()
     })
 }
 
-fn listeners(config: &Config) -> Result<Vec<TcpListener>, RunError> {
-    match config.path {
-        Path::Inline { listen } => {
-            listen::bind(listen, usize::from(config.threads)).map_err(RunError::failed)
-        }
-        Path::Passive => Ok(Vec::new()),
-    }
+/// Where requests are taken, and each data thread's part of it; in mode passive there is none.
+fn listeners(
+    config: &Config,
+    former: &Sockets,
+    heritage: &Sockets,
+) -> Result<(Option<SocketAddr>, Vec<Vec<Listener>>), RunError> {
+    let Path::Inline { listen } = config.path else { return Ok((None, Vec::new())) };
+    let (place, threads) = (Place::Ip(listen), usize::from(config.threads));
+    let sockets =
+        listen::open(&place, threads, &Inherited::none().after(former)).map_err(RunError::failed)?;
+    listen::bequeath(&place, &sockets, heritage).map_err(RunError::failed)?;
+    let address = sockets[0].ip_address().map_err(RunError::failed)?;
+    let listener = |socket| Listener { socket, protocol: Protocol::default() };
+    let shares = listen::spread(&sockets, threads).map_err(RunError::failed)?;
+    Ok((address, shares.into_iter().map(|share| share.into_iter().map(listener).collect()).collect()))
+}
+
+/// Where HAProxy asks, if it may.
+fn agent_check(
+    config: &Config,
+    former: &Sockets,
+    heritage: &Sockets,
+) -> std::io::Result<Option<TcpListener>> {
+    config.languages.agent_check.map(|address| AgentCheck::bind(address, former, heritage)).transpose()
 }
 
 /// Those who learn of requests that do not come through here.
@@ -230,6 +328,7 @@ fn figures(config: &Config) -> Figures {
 
 fn share(
     config: Config,
+    gate: Gate,
     data_addr: Option<SocketAddr>,
     registry: &Registry,
     readiness: Arc<Readiness>,
@@ -248,15 +347,20 @@ fn share(
         identity: identity(&config, data_addr)?,
         started,
         releases,
-        gate: Gate::new(config.workers, config.queue_length, config.queue_timeout),
+        gate,
         activity: Arc::new(Activity::default()),
         recorder: Recorder::new(started),
-        compressor: Compressor::start(&config.compress, registry).map_err(RunError::failed)?,
+        compressor: ArcSwapOption::from(
+            Compressor::start(&config.compress, registry).map_err(RunError::failed)?.map(Arc::new),
+        ),
+        in_force: ArcSwap::from_pointee(config.clone()),
+        reloads: Reloads::register(registry),
         figures: figures(&config),
         own: Arc::default(),
         spool,
         state: StateCell::new(readiness),
         connection_refused: Notify::new(),
+        grants: Arc::new(Grants::new(config.workers)),
         links: Links::default(),
         load: Load::default(),
         languages: LanguageMetrics::register(registry),

@@ -2,12 +2,14 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use sluice_process::Readiness;
 use sluice_proto::State;
 use tokio::sync::watch;
 
 /// What is known of the instance's health.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Health {
     /// Not checked yet: says nothing, so it is not ready.
     #[default]

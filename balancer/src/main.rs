@@ -2,11 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use sluice_balancer::config::{Config, Options};
 use sluice_balancer::{demo, replay, run, top};
-use sluice_process::config::{over_file, to_toml};
+use sluice_process::config::to_toml;
 use sluice_process::exit::report;
+use sluice_process::manual::{self, CompletionOptions, ManualOptions};
+use sluice_process::reload::{self, Source};
+use sluice_process::upgrade::{Predecessor, Upgrades};
 use sluice_process::{RunError, Shutdown, logging, run_on_own_thread, supervisor};
 
 /// Adaptive HTTP load balancer for application servers with few workers
@@ -35,6 +38,10 @@ enum Command {
     Top(top::TopOptions),
     /// Make recorded decisions again, with other parameters, and say what would have differed
     Replay(replay::ReplayOptions),
+    /// Print completions for a shell
+    Completions(CompletionOptions),
+    /// Write the manual pages
+    Manual(ManualOptions),
 }
 
 #[derive(Args)]
@@ -52,30 +59,38 @@ fn main() -> ExitCode {
         Some(Command::Check(check)) => print_effective(check.options),
         Some(Command::Top(options)) => top::main(&options),
         Some(Command::Replay(options)) => replay::main(&options),
+        Some(Command::Completions(options)) => manual::completions(Cli::command(), &options),
+        Some(Command::Manual(options)) => manual::manual(Cli::command(), &options),
     })
 }
 
-fn merged(options: Options) -> Result<Options, RunError> {
+fn source(options: Options) -> Source<Options> {
     let file = options.config.clone();
-    Ok(over_file(options, file.as_deref())?.with_defaults())
+    Source::new(options, file)
 }
 
 fn serve(options: Options) -> Result<(), RunError> {
-    let options = merged(options)?;
+    let source = source(options);
+    let options = source.read()?.with_defaults();
     logging::init(options.log_format.unwrap_or_default())?;
-    let config = Config::try_from(options)?;
     let shutdown = Shutdown::new();
     let for_signals = shutdown.clone();
-    let _runs_to_the_end =
-        run_on_own_thread("signals", move || sluice_process::shutdown::signals(for_signals))
-            .map_err(RunError::failed)?;
-    let running = run::start(&config, &shutdown)?;
+    let _runs_to_the_end = run_on_own_thread("signals", move || async {
+        reload::outlive_hangups()?;
+        sluice_process::shutdown::signals(for_signals).await
+    })
+    .map_err(RunError::failed)?;
+    let upgrades = Upgrades::watch(&shutdown)?;
+    let predecessor =
+        Predecessor::find("sluice-balancer", env!("CARGO_PKG_VERSION")).map_err(RunError::failed)?;
+    let (running, heritage) = run::start_after(predecessor, source, options, &shutdown)?;
     supervisor::ready();
+    upgrades.offer(heritage)?;
     running.join()
 }
 
 fn print_effective(options: Options) -> Result<(), RunError> {
-    let options = merged(options)?;
+    let options = source(options).read()?.with_defaults();
     Config::try_from(options.clone())?;
     print!("{}", to_toml(&options));
     Ok(())

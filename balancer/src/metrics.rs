@@ -59,7 +59,7 @@ impl Outcome {
         match self {
             Self::Answered(status) => status >= 500,
             Self::Broken(end) => end != End::ClientGone,
-            Self::Failed(failure) => !matches!(failure, Failure::ClientGone | Failure::BadRequest(_)),
+            Self::Failed(failure) => !failure.is_clients(),
         }
     }
 }
@@ -314,7 +314,9 @@ mod tests {
         let metrics = RequestMetrics::register(&registry, &Exemplars::default(), 1).for_service("default");
         let class = |name: &str| {
             let class = metrics.class(&ClassName::parse(name).expect("valid"));
-            for outcome in [Outcome::Answered(204), Outcome::Failed(Failure::QueueFull)] {
+            for outcome in
+                [Outcome::Answered(204), Outcome::Failed(Failure::QueueFull(sluice_relay::RetryAfter::SOON))]
+            {
                 class.ended(outcome, Duration::ZERO, 1, 1);
             }
             class

@@ -1,9 +1,11 @@
-//! What both programs need around the relay: configuration, logs, admin server, token, signals.
+//! What both programs need around the relay: configuration, logs, admin server, token, signals, upgrades.
 //!
 //! ```text
 //!  flags + environment + file ──config──► options ──► the program's own checked types
 //!  SIGTERM, SIGINT ──shutdown──► every runtime
-//!  control thread:  admin (metrics, readiness, token) ◄── operators, agents, scrapers
+//!  SIGUSR2 ──upgrade──► a new process gets the sockets and what is known
+//!  control thread:  admin (metrics, readiness, token, TLS) ◄── operators, agents, scrapers
+//!  SIGHUP, a changed file ──reload──► the options once more
 //!  main: Result<(), RunError> ──exit──► 0, 1 or 2 and one line on stderr
 //! ```
 //!
@@ -14,15 +16,20 @@
 pub mod admin;
 pub mod config;
 pub mod control;
+pub mod descriptors;
 pub mod exit;
 pub mod logging;
+pub mod manual;
 pub mod metrics;
 pub mod openmetrics;
 pub mod progress;
 pub mod readiness;
+pub mod reload;
 pub mod shutdown;
 pub mod supervisor;
+pub mod tls;
 pub mod token;
+pub mod upgrade;
 
 pub use config::{ByteSize, ConfigError, Span};
 pub use control::run_on_own_thread;

@@ -11,6 +11,8 @@ use tokio::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     Running,
+    /// A successor has the listening sockets: accept nothing, end each connection when its client would not notice.
+    HandedOver,
     /// Take nothing new, finish what is in flight.
     Graceful,
     /// Cut what is in flight.
@@ -43,6 +45,11 @@ impl Shutdown {
         Watch(self.0.subscribe())
     }
 
+    /// Says that a successor has taken over.
+    pub fn hand_over(&self) {
+        self.advance(Stage::HandedOver);
+    }
+
     /// Asks to leave gracefully.
     pub fn trigger(&self) {
         self.advance(Stage::Graceful);
@@ -63,6 +70,24 @@ impl Shutdown {
 }
 
 impl Watch {
+    /// Resolves once nothing new is to be accepted: a successor has taken over, or stopping was asked for.
+    pub async fn leaving(&self) {
+        self.reached(Stage::HandedOver).await;
+    }
+
+    /// Resolves once a successor has taken over; never if stopping was asked for before.
+    pub async fn succeeded(&self) {
+        self.leaving().await;
+        if self.stage() != Stage::HandedOver {
+            std::future::pending().await
+        }
+    }
+
+    /// Whether nothing new is to be accepted.
+    pub fn is_leaving(&self) -> bool {
+        self.stage() >= Stage::HandedOver
+    }
+
     /// Resolves once stopping was asked for, gracefully or not.
     pub async fn requested(&self) {
         self.reached(Stage::Graceful).await;
@@ -133,6 +158,19 @@ mod tests {
         watch.requested().await;
         assert_eq!(watch.stage(), Stage::Immediate);
         assert_eq!(shutdown.watch().stage(), Stage::Immediate, "a late watcher sees it too");
+    }
+
+    #[tokio::test]
+    async fn a_hand_over_is_no_stop_and_a_stop_is_more_than_a_hand_over() {
+        let shutdown = Shutdown::new();
+        let watch = shutdown.watch();
+        assert!(!watch.is_leaving());
+        shutdown.hand_over();
+        watch.leaving().await;
+        assert_eq!((watch.stage(), watch.is_leaving()), (Stage::HandedOver, true));
+        shutdown.trigger();
+        shutdown.hand_over();
+        assert_eq!((watch.stage(), watch.is_leaving()), (Stage::Graceful, true));
     }
 
     #[tokio::test]

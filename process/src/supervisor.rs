@@ -6,17 +6,33 @@ use sd_notify::NotifyState;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::Watch;
+use crate::{Watch, shutdown::Stage};
 
 /// Work can come: what waits for this program may start.
 pub fn ready() {
     tell(NotifyState::Ready);
 }
 
+/// The configuration is being read again; [`ready`] ends that. What systemd waits for with `Type=notify-reload`, which
+/// tells an answer to its own SIGHUP from an older one by the time.
+pub fn reloading() {
+    let told =
+        NotifyState::monotonic_usec_now().and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]));
+    if let Err(error) = told {
+        tracing::warn!(%error, "the service manager can not be told of a reload");
+    }
+}
+
 /// It is about to end. To be said at the end as well: who has nothing to finish may end before
 /// [`keep_informed`] has its turn.
 pub fn stopping() {
     tell(NotifyState::Stopping);
+}
+
+/// Another process does the work from now on. systemd takes this from the main process alone, whose word it then is no
+/// more.
+pub fn succeeded_by(pid: u32) {
+    tell(NotifyState::MainPid(pid));
 }
 
 /// Says that it is alive as often as is wanted (`WatchdogSec=`), and that it is stopping. To be run where it stops if
@@ -34,8 +50,12 @@ pub async fn keep_informed(stop: Watch) {
     };
     tokio::select! {
         () = alive => {}
-        () = stop.requested() => stopping(),
+        () = stop.leaving() => {}
     }
+    if stop.stage() == Stage::HandedOver {
+        return; // the successor speaks for the service
+    }
+    stopping();
     alive_until_the_end().await;
 }
 

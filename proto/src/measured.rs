@@ -11,12 +11,17 @@ use serde::{Deserialize, Serialize};
 pub struct Measured {
     /// Who told the agent. Empty: nobody at present.
     pub by: Vec<Source>,
+    /// Time that a worker was held.
     pub held_us: Quality,
+    /// Time to the head of the response.
     pub ttfb_us: Quality,
+    /// Body bytes of responses.
     pub response_bytes: Quality,
+    /// Failed requests.
     pub errors: Quality,
     /// [`crate::Now::in_flight`].
     pub in_flight: Quality,
+    /// The URLs that made up most of the bytes.
     pub heavy_urls: Quality,
 }
 

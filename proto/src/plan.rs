@@ -18,6 +18,13 @@ pub struct PlanReply {
     pub reason: String,
     /// Whether the balancer sends requests to this instance, and if not, why.
     pub routed: bool,
+    /// Workers of this instance that the balancer's requests hold now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u32>,
+    /// Workers of this instance that its requests would hold if they could: `used` and one more, or all while requests
+    /// wait. `None`: a balancer that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<u32>,
     /// How requests are classified, for a passive agent that does not have it: see
     /// [`crate::Report::classifications`].
     #[serde(default, skip_serializing_if = "Option::is_none")]

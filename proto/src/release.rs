@@ -9,8 +9,11 @@ use crate::{ClassName, ReleaseFound, ReleasePoint};
 /// A claim holds for the report that it is in: one that is missing from the next is taken back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassRelease {
+    /// Its name, as `/v1/classes` has it.
     pub class: ClassName,
+    /// When its workers are free.
     pub point: ReleasePoint,
+    /// How that is known.
     pub found: ReleaseFound,
     /// With `first-byte`: true of responses whose length is known and at most this, in bytes. `None`: of none.
     #[serde(default)]
@@ -18,6 +21,7 @@ pub struct ClassRelease {
     /// With `first-byte`: true of responses whose length is not known beforehand.
     #[serde(default)]
     pub unknown_length: bool,
+    /// What the claim rests on.
     #[serde(default)]
     pub evidence: ReleaseEvidence,
 }

@@ -33,13 +33,16 @@ const MAX_REQUESTS: u64 = 36_000_000;
 /// loses data but skews no rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// [`SCHEMA`].
+    /// Of the report: [`SCHEMA`].
     pub schema: u32,
+    /// Of the instance, unique within its service.
     pub name: InstanceName,
+    /// Missing: `default`.
     #[serde(default)]
     pub service: ServiceName,
     /// Where the balancer sends requests: the agent (inline) or the instance itself (passive).
     pub address: Target,
+    /// Made anew at each start of the agent.
     pub boot_id: BootId,
     /// Grows with each report of one boot; a reader drops anything not above the last it took.
     pub seq: u64,
@@ -50,18 +53,24 @@ pub struct Report {
     pub window_ms: u32,
     /// Requests that the instance works on at the same time: 1 to 10,000.
     pub workers: u32,
+    /// When a worker is free again, of classes that `releases` does not name.
     pub release: Release,
+    /// How the agent stands to the traffic.
     pub mode: Mode,
     /// The release of the application that runs, as the operator names it.
     #[serde(default)]
     pub version_label: Option<String>,
+    /// Whether the instance is to get requests.
     pub state: State,
     /// Why the instance is in that state, in words.
     #[serde(default)]
     pub reason: Option<String>,
+    /// Readings at the moment of the report.
     pub now: Now,
+    /// What each class came to in the window; what has no room is in `other`.
     #[serde(default)]
     pub classes: Vec<ClassReport>,
+    /// The URLs that made up most of the window's bytes.
     #[serde(default)]
     pub heavy_urls: Vec<HeavyUrl>,
     /// Versions of the [`crate::Classification`]s that a passive agent got, one per balancer: they are
@@ -77,6 +86,11 @@ pub struct Report {
     /// What the application says of itself. `None`: nothing, or nothing that still holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub application: Option<ApplicationLoad>,
+    /// Workers that the balancer which gets this report may count on, 0 to `workers`, if there are others that share
+    /// the instance; the sum over all balancers is at most `workers`. 0: one request at a time, which may have to wait
+    /// at the agent. `None`: nobody else is known of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<u32>,
 }
 
 /// When the instance's worker is free again.
@@ -93,7 +107,9 @@ pub enum ReleasePoint {
 /// The release point and how the agent came to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Release {
+    /// When a worker is free again.
     pub point: ReleasePoint,
+    /// How that is known.
     pub found: ReleaseFound,
 }
 
@@ -123,9 +139,11 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
+    /// Takes requests.
     Ready,
     /// Finishes what it has; wants nothing new.
     Draining,
+    /// Does not pass its health checks.
     Down,
 }
 
@@ -139,12 +157,14 @@ pub struct Now {
     pub streaming: u32,
     /// Requests waiting at the agent for a worker.
     pub queued: u32,
+    /// Bytes of bodies that wait in memory and in files.
     pub spooled_bytes: u64,
 }
 
 /// One class over the window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassReport {
+    /// Its name, as `/v1/classes` has it.
     pub class: ClassName,
     /// Requests that ended in the window, whatever their outcome.
     pub requests: u64,
@@ -167,6 +187,7 @@ pub struct ClassReport {
 pub struct HeavyUrl {
     /// Path and query, cut to [`MAX_URL_LEN`].
     pub url: String,
+    /// Requests for it that ended in the window.
     pub requests: u64,
     /// Bytes of all its responses; an upper bound within 1 % of the window's total.
     pub total_bytes: u64,
@@ -218,6 +239,7 @@ impl Report {
         within("interval_ms", self.interval_ms.into(), 100, 60_000)?;
         within("window_ms", self.window_ms.into(), 1, 3_600_000)?;
         within("workers", self.workers.into(), 1, MAX_WORKERS.into())?;
+        within("grant", self.grant.unwrap_or(0).into(), 0, self.workers.into())?;
         within("now.in_flight", self.now.in_flight.into(), 0, 1_000_000)?;
         within("now.streaming", self.now.streaming.into(), 0, 1_000_000)?;
         within("now.queued", self.now.queued.into(), 0, 1_000_000)?;
@@ -310,6 +332,7 @@ mod tests {
             "application": {"cpu_utilization": 0.5, "named_metrics": {"queue": 3}},
             "heavy_urls": [{"url": "/a", "requests": 1, "total_bytes": 10, "largest_bytes": 10}],
             "releases": [{"class": "GET /a", "point": "first-byte", "found": "learned", "up_to_bytes": 9}],
+            "grant": 1,
         })
     }
 
@@ -329,7 +352,7 @@ mod tests {
     fn unknown_fields_are_ignored_and_optional_ones_may_be_missing() {
         let mut value = valid();
         value["from_the_future"] = json!({"a": [1]});
-        for key in ["service", "classes", "heavy_urls", "reason", "releases"] {
+        for key in ["service", "classes", "heavy_urls", "reason", "releases", "grant"] {
             value.as_object_mut().expect("an object").remove(key);
         }
         let report = parse(&value).expect("valid");
@@ -374,6 +397,7 @@ mod tests {
             ("/workers", json!(null), "workers"),
             ("/state", json!("idle"), "state"),
             ("/release/point", json!("never"), "release.point"),
+            ("/grant", json!(3), "grant"),
             ("/now/in_flight", json!(-3), "now.in_flight"),
             ("/now/queued", json!(4_000_000), "now.queued"),
             ("/version_label", json!("a\nb"), "version_label"),

@@ -144,14 +144,19 @@ fn midpoint(bin: usize) -> u64 {
 /// On the wire: only the bins that hold something, as `[bin, count]` pairs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Wire {
+    /// Values that are 0.
     #[serde(default)]
     zeros: u64,
+    /// Of all values.
     #[serde(default)]
     sum: u64,
+    /// The smallest value.
     #[serde(default)]
     min: u64,
+    /// The largest value.
     #[serde(default)]
     max: u64,
+    /// Bin `n` has the values up to 1.0202^n that are above those of the bin before.
     #[serde(default)]
     bins: Vec<(u32, u64)>,
 }

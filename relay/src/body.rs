@@ -38,8 +38,12 @@ pub enum BodyError {
     Compression(#[source] std::io::Error),
     #[error("what was spooled is lost: {0}")]
     Spool(#[source] std::io::Error),
-    #[error("the client sent too little of its request for {0:?}")]
+    #[error("the client sent nothing of its request for {0:?}")]
     ClientStalled(Duration),
+    #[error("the client sent less than {0} bytes of its request per second")]
+    ClientSlow(u64),
+    #[error("the request's body is larger than {0} bytes")]
+    TooLarge(u64),
 }
 
 /// How a response came to its end.
@@ -218,11 +222,16 @@ impl<O: Observer> Body for ReplyBody<O> {
         let Some(watch) = this.exchange.as_ref().and_then(|mark| mark.stream.clone()) else {
             return this.poll_source(cx);
         };
-        watch.asks();
+        if let Some(exchange) = &this.exchange {
+            watch.asks(exchange.peer.required_of_stream());
+        }
         let piece = this.poll_piece(cx);
         match &piece {
-            Poll::Ready(Some(Ok(_))) => watch.given(this.is_end_stream()),
-            Poll::Ready(_) => watch.given(true),
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Buf::remaining);
+                watch.given(bytes, this.is_end_stream());
+            }
+            Poll::Ready(_) => watch.given(0, true),
             Poll::Pending => {}
         }
         this.exchange.iter().for_each(|exchange| exchange.peer.useful());

@@ -22,10 +22,14 @@ pub(crate) struct TakenIn {
 }
 
 impl TakenIn {
-    /// Reads until the end or until there is no more room.
-    pub(crate) async fn read(body: Incoming, spool: Arc<Spool>) -> Result<Self, BodyError> {
+    /// Reads until the end or until there is no more room. `most`: bytes of the body.
+    pub(crate) async fn read(body: Incoming, spool: Arc<Spool>, most: u64) -> Result<Self, BodyError> {
         let mut this = Self { spooled: Spooled::new(spool), rest: Some(body), trailers: None };
-        while poll_fn(|cx| this.poll_read(cx)).await? {}
+        while poll_fn(|cx| this.poll_read(cx)).await? {
+            if this.spooled.len() > most {
+                return Err(BodyError::TooLarge(most));
+            }
+        }
         Ok(this)
     }
 

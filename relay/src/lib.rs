@@ -3,7 +3,9 @@
 //! ```text
 //!             listen      one socket per data thread (SO_REUSEPORT), conflicts refused; Unix, handed over
 //!                │
-//!  client ──► server ── peer    deadlines, half-closed and vanished clients, lingering close
+//!             doors       how many clients at a time; the idlest make room
+//!                │
+//!  client ──► server ── peer    deadlines, least rates, half-closed and vanished clients, lingering close
 //!                │ proxy_protocol, tls, http2: each where the listener says so
 //!                │ screen       only bytes that can be read in one way
 //!                │
@@ -29,9 +31,12 @@ mod alarm;
 pub mod body;
 mod connection;
 mod discard;
+pub mod doors;
 mod drained;
 pub mod failure;
 pub mod file;
+#[doc(hidden)] // for tests/fuzzing
+pub mod fuzzing;
 pub mod head;
 mod http2;
 mod instance_io;
@@ -39,10 +44,12 @@ mod intake;
 pub mod limits;
 pub mod listen;
 pub mod metrics;
+mod pace;
 mod peer;
 pub mod police;
 pub mod proxy_protocol;
 mod relayed;
+mod residents;
 mod screen;
 pub mod server;
 mod sockets;
@@ -57,7 +64,8 @@ pub mod upstream;
 
 pub use body::{End, Observer, ReplyBody};
 pub use discard::discard;
-pub use failure::Failure;
+pub use doors::Doors;
+pub use failure::{Failure, RetryAfter};
 pub use limits::Limits;
 pub use peer::Client;
 pub use screen::Refusal;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::pace::Required;
+
 /// Limits of one relay.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limits {
@@ -34,6 +36,23 @@ pub struct ClientLimits {
     pub head_bytes: usize,
     /// Header fields. 100: hyper's default, which needs no allocation.
     pub fields: usize,
+    /// Requests per connection, then it is told to end; 0: any number. 10,000: bounds what one connection can gather,
+    /// and lets clients spread anew; a new connection costs a hundredth of a percent.
+    pub requests: u64,
+    /// What a client must bring of a request's body while it is waited for, in bytes per second; 0: a byte per
+    /// [`body_stall`](Self::body_stall), which is also how long it may be slower. 240: as Kestrel; a modem had 20 times
+    /// as much.
+    pub min_upload_rate: u64,
+    /// What it must take of its response, likewise, with [`write_stall`](Self::write_stall). 240.
+    pub min_download_rate: u64,
+    /// Bytes of a request's body; `u64::MAX`: any number. Any: bodies are passed on as they come and not kept, so that
+    /// it is the application that knows what is too much for it.
+    pub body: u64,
+    /// Connections at the same time. Any number, unless who makes these limits knows what the process may open: see
+    /// [`connections_within`].
+    pub connections: usize,
+    /// The same from one client address; 0: any number.
+    pub connections_per_client: usize,
     pub http2: Http2Limits,
 }
 
@@ -56,9 +75,6 @@ pub struct Http2Limits {
     /// Requests that ended before their response did, most of all requests of the connection: at this number the
     /// connection is told to end, at twice it is cut. 100: someone who leafs through pictures stays below.
     pub abandoned: u64,
-    /// Requests per connection, then it is told to end. 10,000: bounds what one connection can gather, and lets
-    /// clients spread anew; a new connection costs a hundredth of a percent.
-    pub requests: u64,
     /// Age at which a connection is told to end. 1 h, as nginx' `keepalive_time`.
     pub age: Duration,
     /// Silence after which a client is asked whether it is there. 30 s. It has [`ClientLimits::write_stall`] to
@@ -84,11 +100,37 @@ impl Default for Http2Limits {
             unseen_resets: 20,
             provoked_resets: 100,
             abandoned: 100,
-            requests: 10_000,
             age: Duration::from_secs(3600),
             ping: Duration::from_secs(30),
         }
     }
+}
+
+impl ClientLimits {
+    pub(crate) fn upload(&self) -> Required {
+        Required { rate: self.min_upload_rate, patience: self.body_stall }
+    }
+
+    pub(crate) fn download(&self) -> Required {
+        Required { rate: self.min_download_rate, patience: self.write_stall }
+    }
+
+    /// Whether a connection that has carried so many requests is to end.
+    pub(crate) fn is_worn_out(&self, requests: u64) -> bool {
+        self.requests > 0 && requests >= self.requests
+    }
+}
+
+/// Connections of clients that a process may take that may open `descriptors`.
+///
+/// Each may have a request under way, and with it a connection to an instance, or a file: so half of what is left
+/// beside pipes (two descriptors each, see `splice`), listeners and logs. 32,768 at most, unless somebody says
+/// otherwise: systems allow a million descriptors, but that many connections take 10 GB of memory.
+pub fn connections_within(descriptors: u64) -> usize {
+    const OTHERS: u64 = 320;
+    const MOST: u64 = 32_768;
+    let left = descriptors.saturating_sub(OTHERS.min(descriptors / 4));
+    usize::try_from((left / 2).clamp(1, MOST)).unwrap_or(usize::MAX)
 }
 
 impl Default for ClientLimits {
@@ -102,6 +144,12 @@ impl Default for ClientLimits {
             request_line_bytes: 16 * 1024,
             head_bytes: 64 * 1024,
             fields: 100,
+            requests: 10_000,
+            min_upload_rate: 240,
+            min_download_rate: 240,
+            body: u64::MAX,
+            connections: usize::MAX,
+            connections_per_client: 0,
             http2: Http2Limits::default(),
         }
     }
@@ -141,5 +189,34 @@ impl Default for UpstreamLimits {
             unsafe_reuse: Duration::from_secs(1),
             tunnel_idle: Duration::from_secs(3600),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_room_for_those_to_instances() {
+        for (descriptors, connections) in [
+            (0, 1),
+            (16, 6),
+            (256, 96),
+            (1024, 384),
+            (4096, 1888),
+            (65_536, 32_608),
+            (1 << 20, 32_768),
+            (u64::MAX, 32_768),
+        ] {
+            assert_eq!(connections_within(descriptors), connections, "{descriptors}");
+        }
+    }
+
+    #[test]
+    fn a_connection_ends_with_its_last_request() {
+        let worn_out =
+            |requests, after| ClientLimits { requests, ..ClientLimits::default() }.is_worn_out(after);
+        assert!(!worn_out(2, 1) && worn_out(2, 2) && worn_out(2, 3));
+        assert!(!worn_out(0, u64::MAX), "any number");
     }
 }

@@ -3,6 +3,7 @@
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
 use sluice_process::metrics::{counter, counters, gauge};
 
+use crate::peer::Overdue;
 use crate::proxy_protocol::ProxyRefusal;
 
 /// Why a client's connection was ended by the relay.
@@ -22,11 +23,27 @@ pub enum Cutoff {
     Flood,
     /// Requests made to be taken back.
     Resets,
+    /// A request that came too slowly.
+    SlowRequest,
+    /// A response that was taken too slowly.
+    SlowResponse,
+    /// Idle, and another needed its place.
+    MadeRoom,
 }
 
 impl Cutoff {
-    pub const ALL: [Self; 7] =
-        [Self::Idle, Self::Request, Self::Response, Self::Gone, Self::Stop, Self::Flood, Self::Resets];
+    pub const ALL: [Self; 10] = [
+        Self::Idle,
+        Self::Request,
+        Self::Response,
+        Self::Gone,
+        Self::Stop,
+        Self::Flood,
+        Self::Resets,
+        Self::SlowRequest,
+        Self::SlowResponse,
+        Self::MadeRoom,
+    ];
 
     pub fn label(self) -> &'static str {
         match self {
@@ -37,6 +54,41 @@ impl Cutoff {
             Self::Stop => "stopping",
             Self::Flood => "flood",
             Self::Resets => "resets",
+            Self::SlowRequest => "slow_request",
+            Self::SlowResponse => "slow_response",
+            Self::MadeRoom => "made_room",
+        }
+    }
+}
+
+/// Why accepting paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pause {
+    /// As many connections are open as may be.
+    Connections,
+    /// No descriptor is left, or no memory for one.
+    Descriptors,
+}
+
+impl Pause {
+    const ALL: [Self; 2] = [Self::Connections, Self::Descriptors];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Connections => "max_connections",
+            Self::Descriptors => "descriptors",
+        }
+    }
+}
+
+impl From<Overdue> for Cutoff {
+    fn from(overdue: Overdue) -> Self {
+        match overdue {
+            Overdue::Idle => Self::Idle,
+            Overdue::Request => Self::Request,
+            Overdue::Response => Self::Response,
+            Overdue::SlowRequest => Self::SlowRequest,
+            Overdue::SlowResponse => Self::SlowResponse,
         }
     }
 }
@@ -47,6 +99,8 @@ pub struct RelayMetrics {
     pub client_connections: IntCounter,
     pub client_open: IntGauge,
     pub accept_errors: IntCounter,
+    accept_pauses: IntCounterVec,
+    pub(crate) over_client_limit: IntCounter,
     pub(crate) cutoffs: IntCounterVec,
     pub(crate) http2_connections: IntCounter,
     pub(crate) http2_stalled: IntCounter,
@@ -80,10 +134,21 @@ impl RelayMetrics {
                 "sluice_accept_errors_total",
                 "Connections that could not be accepted. Growing: file descriptors ran out.",
             ),
+            accept_pauses: counters(
+                registry,
+                "sluice_accept_pauses_total",
+                "Times that no connection was accepted for a while, by reason. max_connections: raise --max-connections if there is memory; descriptors: raise the limit of open files.",
+                &["reason"],
+            ),
+            over_client_limit: counter(
+                registry,
+                "sluice_client_limit_refused_total",
+                "Connections closed at once as their address had as many as --max-connections-per-client. A proxy in front: name it with --trusted-proxy.",
+            ),
             cutoffs: counters(
                 registry,
                 "sluice_client_connections_cut_total",
-                "Client connections ended by Sluice, by reason. Many of request or response: slow clients, or time-outs that are too short for them.",
+                "Client connections ended by Sluice, by reason. Many of request or response: slow clients, or time-outs or rates that do not fit them. made_room: --max-connections is reached.",
                 &["reason"],
             ),
             http2_connections: counter(
@@ -131,6 +196,9 @@ impl RelayMetrics {
         for cutoff in Cutoff::ALL {
             this.cutoffs.with_label_values(&[cutoff.label()]);
         }
+        for pause in Pause::ALL {
+            this.accept_pauses.with_label_values(&[pause.label()]);
+        }
         for refusal in ProxyRefusal::ALL {
             this.proxy_refused.with_label_values(&[refusal.label()]);
         }
@@ -139,6 +207,10 @@ impl RelayMetrics {
 
     pub(crate) fn refused(&self, refusal: ProxyRefusal) {
         self.proxy_refused.with_label_values(&[refusal.label()]).inc();
+    }
+
+    pub(crate) fn paused(&self, pause: Pause) {
+        self.accept_pauses.with_label_values(&[pause.label()]).inc();
     }
 
     pub(crate) fn cut(&self, cutoff: Cutoff) {

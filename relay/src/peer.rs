@@ -4,7 +4,9 @@
 //! [`Peer`]; the connection's task watches those notes. No timer is set per request.
 
 mod io;
+mod paced;
 
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -17,10 +19,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::failure::Failure;
 use crate::limits::{ClientLimits, Http2Limits};
+use crate::pace::Required;
 use crate::screen::Refusal;
 use crate::splice::Outlet;
 
 pub(crate) use io::ClientIo;
+use paced::Paced;
 
 /// Who sent a request; cheap to clone into what handles it.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,10 @@ pub(crate) enum Overdue {
     Request,
     /// A response that is not being taken.
     Response,
+    /// A request that comes too slowly.
+    SlowRequest,
+    /// A response that is taken too slowly.
+    SlowResponse,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -69,6 +77,8 @@ pub(crate) struct Peer {
     /// Since when the library has bytes to send and can not.
     write_blocked_since: AtomicU64,
     last_write: AtomicU64,
+    upload: Paced,
+    download: Paced,
     /// Requests under way; at most one unless multiplexed.
     in_flight: AtomicUsize,
     /// Bytes that came since the client last did anything that serves a request, if multiplexed.
@@ -88,7 +98,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(tcp: TcpStream, transport: Transport) -> Self {
+    pub(crate) fn new(tcp: TcpStream, transport: Transport, limits: &ClientLimits) -> Self {
         Self {
             tcp,
             transport,
@@ -100,6 +110,8 @@ impl Peer {
             read_blocked_since: AtomicU64::new(NEVER),
             write_blocked_since: AtomicU64::new(NEVER),
             last_write: AtomicU64::new(0),
+            upload: Paced::new(limits.upload()),
+            download: Paced::new(limits.download()),
             in_flight: AtomicUsize::new(0),
             idle_bytes: AtomicUsize::new(0),
             responding: AtomicBool::new(false),
@@ -204,12 +216,31 @@ impl Peer {
         self.handed_over.load(Relaxed)
     }
 
+    /// What is asked of one of the streams under way, if multiplexed.
+    pub(crate) fn required_of_stream(&self) -> Required {
+        self.download.required.of_one_in(self.in_flight.load(Relaxed))
+    }
+
+    pub(crate) fn required_of_upload(&self) -> Required {
+        self.upload.required.of_one_in(self.in_flight.load(Relaxed))
+    }
+
+    /// For how long nothing was asked for. `None`: something is, or is about to be.
+    pub(crate) fn idle_for(&self) -> Option<Duration> {
+        let since = self.idle_from();
+        if since == NEVER || self.is_handed_over() {
+            return None;
+        }
+        let has_sent = SockRef::from(&self.tcp).peek(&mut [MaybeUninit::uninit()]).is_ok();
+        (!has_sent).then(|| Duration::from_millis(self.now().saturating_sub(since)))
+    }
+
     /// Resolves when the client let a deadline pass.
     pub(crate) async fn overdue(&self, limits: &ClientLimits) -> Overdue {
         loop {
             let now = Instant::now();
             // What comes to be pending during this sleep is not due before its end.
-            let look_again = now + shortest(limits);
+            let look_again = now + self.shortest(limits);
             match self.next_deadline(limits) {
                 Some((deadline, overdue)) if now >= deadline => return overdue,
                 Some((deadline, _)) => sleep_until(deadline.min(look_again)).await,
@@ -223,16 +254,25 @@ impl Peer {
         let deadline = |since: u64, limit: Duration, overdue: Overdue| {
             (since != NEVER).then(|| (self.start + Duration::from_millis(since) + limit, overdue))
         };
+        let which = |paced: &Paced, stopped, slow| if paced.is_slow() { slow } else { stopped };
+        let request = which(&self.upload, Overdue::Request, Overdue::SlowRequest);
+        let response = which(&self.download, Overdue::Response, Overdue::SlowResponse);
         // Multiplexed, the library reads at all times, and each stream has a limit of its own.
         let wants_body = !self.is_multiplexed() && self.in_flight.load(Relaxed) > 0;
         let body_since = if wants_body { self.read_blocked_since.load(Relaxed) } else { NEVER };
         let pending = [
-            deadline(self.write_blocked_since.load(Relaxed), limits.write_stall, Overdue::Response),
+            deadline(self.write_blocked_since.load(Relaxed), self.download.left(), response),
             deadline(self.head_since.load(Relaxed), limits.head, Overdue::Request),
             deadline(self.idle_from(), limits.keep_alive, Overdue::Idle),
-            deadline(body_since, limits.body_stall, Overdue::Request),
+            deadline(body_since, self.upload.left(), request),
         ];
         pending.into_iter().flatten().min_by_key(|(deadline, _)| *deadline)
+    }
+
+    /// Nothing that begins to be pending now is due sooner than this, but for a client that is about to be cut off.
+    fn shortest(&self, limits: &ClientLimits) -> Duration {
+        let slow = self.upload.left().min(self.download.left()).max(CLOSE_LOOK);
+        limits.head.min(limits.keep_alive).min(limits.body_stall).min(limits.write_stall).min(slow)
     }
 
     /// Since when the client neither asks nor still takes the end of what it asked for.
@@ -285,14 +325,14 @@ impl Peer {
     }
 
     /// Says `408` to a client that may still read it. Best effort: the connection ends anyway.
-    pub(crate) fn answer_timeout(&self) {
+    pub(crate) fn answer_timeout(&self, failure: Failure) {
         if self.responding.load(Relaxed) {
             return self.reset_on_close();
         }
         if self.transport == Transport::Tls {
             return;
         }
-        let body = format!("{}\n", Failure::ClientStalled);
+        let body = format!("{failure}\n");
         let answer = format!(
             "HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -345,10 +385,8 @@ enum Closed {
     Whole,
 }
 
-/// Nothing that begins to be pending now is due sooner than this.
-fn shortest(limits: &ClientLimits) -> Duration {
-    limits.head.min(limits.keep_alive).min(limits.body_stall).min(limits.write_stall)
-}
+/// How often at most a client is looked at that is about to be cut off for its slowness.
+const CLOSE_LOOK: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -359,8 +397,8 @@ mod tests {
     async fn a_multiplexed_connection_is_idle_without_streams_unless_it_takes_the_end_of_something() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
-        let peer = Peer::new(client, Transport::Clear);
         let limits = ClientLimits::default();
+        let peer = Peer::new(client, Transport::Clear, &limits);
         let pending = || peer.next_deadline(&limits).map(|(_, overdue)| overdue);
         peer.multiplex();
         peer.read_blocked_since.store(0, Relaxed);

@@ -1,5 +1,6 @@
 //! Serves clients on one data thread: accepts, drives each connection, ends it well.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,25 +9,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sluice_process::shutdown::Watch;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::body::{ExchangeMark, Observer, ReplyBody};
+use crate::doors::{Doors, Seat};
+use crate::failure::Failure;
 use crate::http2::{Spoken, sniff};
 use crate::limits::ClientLimits;
 use crate::listen::{Accepted, Acceptor, Listener, Protocol};
-use crate::metrics::{Cutoff, RelayMetrics};
+use crate::metrics::{Cutoff, Pause, RelayMetrics};
 use crate::peer::{Client, ClientIo, Overdue, Peer, Transport};
-use crate::proxy_protocol::introduce;
+use crate::proxy_protocol::{Introduction, introduce};
+use crate::residents::Residents;
 use crate::screen::{HeadLimits, Screened, refusal_of};
-use crate::sockets::prepare_client;
+use crate::sockets::{is_exhausted, prepare_client};
 use crate::tls::{Certificates, Secured, secure};
 use crate::upload::ClientBody;
 
@@ -35,6 +40,12 @@ const THIS_HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0
 
 /// What the library may buffer beyond a head: bytes of requests that follow.
 const LIBRARY_SLACK: usize = 8 * 1024;
+
+/// After what time it is tried again to accept a connection.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the log is silent about accepting once it has said something.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What a program does with a request. One value per data thread.
 pub trait Handler: 'static {
@@ -55,87 +66,162 @@ pub struct Server<H> {
     pub(crate) limits: ClientLimits,
     pub(crate) metrics: RelayMetrics,
     pub(crate) stop: Watch,
+    doors: Arc<Doors>,
+    residents: Residents,
+    /// When the log last said that nothing can be accepted.
+    complained: Cell<Option<Instant>>,
 }
 
 impl<H: Handler> Server<H> {
-    pub fn new(handler: Rc<H>, limits: ClientLimits, metrics: RelayMetrics, stop: Watch) -> Rc<Self> {
-        Rc::new(Self { handler, limits, metrics, stop })
+    /// `doors`: shared by all threads.
+    pub fn new(
+        handler: Rc<H>,
+        limits: ClientLimits,
+        doors: Arc<Doors>,
+        metrics: RelayMetrics,
+        stop: Watch,
+    ) -> Rc<Self> {
+        let (residents, complained) = (Residents::default(), Cell::default());
+        Rc::new(Self { handler, limits, metrics, stop, doors, residents, complained })
     }
 
-    /// Serves a listener in the clear or as its protocol says; see [`run`](Self::run).
-    pub async fn listen(self: Rc<Self>, listener: Listener) {
+    /// Serves a listener in the clear or as its protocol says, until a stop is requested or `closed` is: the latter
+    /// ends the accepting alone. Then waits for the connections to end.
+    pub async fn listen(self: Rc<Self>, listener: Listener, closed: Watch) {
         match Acceptor::new(listener) {
-            Ok(acceptor) => self.accept(acceptor).await,
+            Ok(acceptor) => self.accept(acceptor, closed).await,
             Err(error) => tracing::error!(%error, "a listener can not be served"),
         }
     }
 
-    /// Accepts until a stop is requested, then waits for the connections to end.
+    /// Accepts until a stop is requested or a successor has taken over, then waits for the connections to end.
     pub async fn run(self: Rc<Self>, listener: tokio::net::TcpListener) {
-        self.accept(listener.into()).await;
+        let closed = self.stop.clone();
+        self.accept(listener.into(), closed).await;
     }
 
-    async fn accept(self: Rc<Self>, acceptor: Acceptor) {
+    async fn accept(self: Rc<Self>, acceptor: Acceptor, closed: Watch) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 accepted = acceptor.accept() => match accepted {
                     Ok(accepted) => {
-                        connections.spawn_local(self.clone().serve(accepted, acceptor.protocol.clone()));
+                        let seat = self.seat().await;
+                        connections.spawn_local(self.clone().serve(accepted, seat, acceptor.protocol.clone()));
                     }
                     Err(error) => self.accept_failed(error).await,
                 },
                 Some(_ended) = connections.join_next() => {}
-                () = self.stop.requested() => break,
+                () = self.stop.leaving() => break,
+                () = closed.requested() => break,
             }
         }
         drop(acceptor);
         while connections.join_next().await.is_some() {}
     }
 
-    /// Out of descriptors, mostly. Pausing lets connections end; trying on would spin.
-    async fn accept_failed(&self, error: std::io::Error) {
-        self.metrics.accept_errors.inc();
-        tracing::warn!(%error, "can not accept a connection");
-        sleep(Duration::from_millis(50)).await;
+    /// Waits until there is room for a connection that was accepted; meanwhile the system keeps those that come. At a
+    /// stop it finds room in any case, as nobody else would serve it.
+    async fn seat(&self) -> Seat {
+        if let Some(seat) = self.doors.try_seat() {
+            return seat;
+        }
+        self.metrics.paused(Pause::Connections);
+        self.complain("as many connections are open as may be (--max-connections)");
+        loop {
+            self.residents.make_room();
+            tokio::select! {
+                seat = self.doors.seat() => return seat,
+                () = sleep(PAUSE) => {}
+                () = self.stop.requested() => return Seat::beyond(),
+            }
+        }
     }
 
-    async fn serve(self: Rc<Self>, accepted: Accepted, protocol: Protocol) {
+    /// Without a descriptor there is nothing to be done but to wait; to try on would spin. What is accepted already is
+    /// served on.
+    async fn accept_failed(&self, error: std::io::Error) {
+        self.metrics.accept_errors.inc();
+        if is_exhausted(&error) {
+            self.metrics.paused(Pause::Descriptors);
+            self.residents.make_room();
+        }
+        self.complain(&format!("can not accept a connection: {error}"));
+        sleep(PAUSE).await;
+    }
+
+    /// Says so in the log, if nothing of the kind was said lately.
+    fn complain(&self, problem: &str) {
+        let lately = self.complained.get().is_some_and(|said| said.elapsed() < SILENCE);
+        if !lately {
+            self.complained.set(Some(Instant::now()));
+            tracing::warn!("{problem}");
+        }
+    }
+
+    async fn serve(self: Rc<Self>, accepted: Accepted, _seat: Seat, protocol: Protocol) {
         self.metrics.client_connections.inc();
         self.metrics.client_open.inc();
         let open = OpenGuard(&self.metrics);
+        if let Some(arrival) = self.introduced(accepted, &protocol).await {
+            match self.doors.enter(arrival.counted) {
+                Some(_visit) => self.converse(arrival, &protocol).await,
+                None => self.metrics.over_client_limit.inc(),
+            }
+        }
+        drop(open);
+    }
+
+    /// Finds out who the client is. `None`: it is not to be served.
+    async fn introduced(&self, accepted: Accepted, protocol: &Protocol) -> Option<Arrival> {
         let Accepted { stream: mut tcp, address } = accepted;
         if let Err(error) = prepare_client(&tcp, address) {
             tracing::debug!(%error, "client left before it was served");
-            return;
+            return None;
         }
-        let mut ahead = Bytes::new();
-        let mut source = address;
-        if protocol.proxy {
-            let introduction = tokio::select! {
-                introduction = introduce(&mut tcp, self.limits.head) => introduction,
-                () = self.stop.requested() => return,
-            };
-            match introduction {
-                Ok(introduction) => {
-                    ahead = introduction.ahead;
-                    source = introduction.source.or(address);
-                }
-                Err(refusal) => return self.metrics.refused(refusal),
+        let counted = address.map(|address| address.ip());
+        if !protocol.proxy {
+            return Some(Arrival { tcp, ahead: Bytes::new(), source: address, counted });
+        }
+        let introduction = tokio::select! {
+            introduction = introduce(&mut tcp, self.limits.head) => introduction,
+            () = self.stop.requested() => return None,
+        };
+        match introduction {
+            Ok(Introduction { source, ahead }) => {
+                let counted = source.map(|source| source.ip());
+                Some(Arrival { tcp, ahead, source: source.or(address), counted })
+            }
+            Err(refusal) => {
+                self.metrics.refused(refusal);
+                None
             }
         }
+    }
+
+    /// Serves a client for as long as its connection lasts.
+    async fn converse(self: &Rc<Self>, arrival: Arrival, protocol: &Protocol) {
+        let Arrival { tcp, ahead, source, .. } = arrival;
         let (transport, scheme) = match &protocol.tls {
             Some(_) => (Transport::Tls, "https"),
             None => (Transport::Clear, "http"),
         };
         let client = Client { address: source.unwrap_or(THIS_HOST), scheme };
-        let peer = Arc::new(Peer::new(tcp, transport));
+        let peer = Arc::new(Peer::new(tcp, transport, &self.limits));
+        let (_resident, evicted) = self.residents.enter(&peer);
         let (mut io, out_of_use) = ClientIo::new(peer.clone());
         io.unread(ahead);
-        match &protocol.tls {
-            Some(certificates) => Box::pin(self.drive_secure(certificates, &peer, io, client)).await,
-            None if protocol.h2c => Box::pin(self.drive_either(&peer, io, client)).await,
-            None => self.drive(&peer, io, client).await,
+        let driven = async {
+            match &protocol.tls {
+                Some(certificates) => Box::pin(self.drive_secure(certificates, &peer, io, client)).await,
+                None if protocol.h2c => Box::pin(self.drive_either(&peer, io, client)).await,
+                None => self.drive(&peer, io, client).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = driven => {}
+            Ok(()) = evicted => self.metrics.cut(Cutoff::MadeRoom),
         }
         if peer.is_handed_over() {
             // A tunnel holds up a graceful stop, as a response does.
@@ -146,7 +232,6 @@ impl<H: Handler> Server<H> {
         } else {
             peer.close().await;
         }
-        drop(open);
     }
 
     /// TLS, and what the client chooses by ALPN.
@@ -183,15 +268,12 @@ impl<H: Handler> Server<H> {
 
     /// Ends a connection because its client let a deadline pass.
     fn overdue(&self, peer: &Peer, what: Overdue) {
-        let cutoff = match what {
-            Overdue::Request => {
-                peer.answer_timeout();
-                Cutoff::Request
-            }
-            Overdue::Response => Cutoff::Response,
-            Overdue::Idle => Cutoff::Idle,
-        };
-        self.cut(peer, cutoff);
+        match what {
+            Overdue::Request => peer.answer_timeout(Failure::ClientStalled),
+            Overdue::SlowRequest => peer.answer_timeout(Failure::ClientSlow),
+            Overdue::Response | Overdue::SlowResponse | Overdue::Idle => {}
+        }
+        self.cut(peer, what.into());
     }
 
     fn cut(&self, peer: &Peer, cutoff: Cutoff) {
@@ -257,14 +339,32 @@ impl<H: Handler> Server<H> {
         let mut response = self.handler.clone().handle(request, client).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             peer.hand_over();
+        } else if self.limits.is_worn_out(peer.responses() + 1) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if version < Version::HTTP_11 && !response.headers().contains_key(header::CONTENT_LENGTH) {
             mark.end_with_connection();
+        }
+        if self.stop.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // The client is told with an answer. A connection that is closed while it is idle may meet a request.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         peer.response_began();
         response.body_mut().exchange = Some(mark);
         Ok(response)
     }
+}
+
+/// A client's connection before anything is spoken on it.
+struct Arrival {
+    tcp: TcpStream,
+    /// What was read of it.
+    ahead: Bytes,
+    /// `None`: this host.
+    source: Option<SocketAddr>,
+    /// What the client's connections are counted by. `None` for one that stands for nobody else: a Unix socket, or a
+    /// proxy's own, as it checks whether we are there.
+    counted: Option<IpAddr>,
 }
 
 /// Counts a connection as open until dropped.

@@ -5,9 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::LazyLock;
+use std::time::Duration;
 
+use rustix::io::Errno;
 use sluice_proto::Target;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream, lookup_host};
 
 use crate::listen::as_stream;
@@ -65,7 +67,21 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     }
     let tcp = socket.connect(address).await?;
     tcp.set_nodelay(true)?;
+    SockRef::from(&tcp).set_tcp_keepalive(&KEEPALIVE)?;
     Ok(tcp)
+}
+
+/// An instance whose host vanished without a word would hold a request until `--response-timeout`, or a tunnel for an
+/// hour. 35 s: above what a network takes to find another path, below the minute that people wait.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(20))
+    .with_interval(Duration::from_secs(5))
+    .with_retries(3);
+
+/// Whether this process, or the system, has no room for one more descriptor.
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|code| exhausted.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 /// What connections within the host use if the system's choice is paced. Every system has it.
@@ -103,6 +119,18 @@ mod tests {
 
     fn is_paced(tcp: &TcpStream) -> bool {
         SockRef::from(tcp).tcp_congestion().expect("a TCP socket").starts_with(b"bbr")
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_vanishes_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let target = listener.local_addr().expect("bound").to_string();
+        let tcp = connect(&target.parse().expect("a target")).await.expect("it listens");
+        let socket = SockRef::from(&tcp);
+        let asked = (socket.keepalive(), socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());
+        assert!(asked.0.expect("a TCP socket"));
+        assert_eq!(asked.1.expect("a TCP socket"), Duration::from_secs(20));
+        assert_eq!(asked.2.expect("a TCP socket"), Duration::from_secs(5));
     }
 
     #[tokio::test]

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -15,10 +14,11 @@ use tokio::time::Instant;
 
 use crate::alarm::Alarm;
 use crate::body::BodyError;
+use crate::failure::Failure;
 use crate::head;
 use crate::intake::TakenIn;
+use crate::pace::{Pace, Required};
 use crate::peer::Peer;
-use crate::screen::Refusal;
 use crate::spool::Spool;
 
 /// How far a request's body got; read by the one who waits for the response.
@@ -28,8 +28,8 @@ pub struct Progress {
     done: Cell<bool>,
     started: Cell<bool>,
     failed: Cell<bool>,
-    stalled: Cell<bool>,
-    refusal: Cell<Option<Refusal>>,
+    /// Why, if that is the client's fault and it may still be told so.
+    fault: Cell<Option<Failure>>,
     bytes: Cell<u64>,
 }
 
@@ -40,8 +40,7 @@ impl Progress {
             done: Cell::new(done),
             started: Cell::new(false),
             failed: Cell::new(false),
-            stalled: Cell::new(false),
-            refusal: Cell::new(None),
+            fault: Cell::new(None),
             bytes: Cell::new(0),
         })
     }
@@ -61,19 +60,14 @@ impl Progress {
         self.started.get()
     }
 
-    /// Why the client's body was not read to its end, if that is its fault.
-    pub fn refusal(&self) -> Option<Refusal> {
-        self.refusal.get()
+    /// Why the body was not read to its end, if it was not.
+    pub fn failure(&self) -> Option<Failure> {
+        self.failed.get().then(|| self.fault.get().unwrap_or(Failure::ClientGone))
     }
 
-    /// The client broke the body off.
-    pub fn has_failed(&self) -> bool {
-        self.failed.get()
-    }
-
-    /// The client sent too little for too long.
-    pub fn has_stalled(&self) -> bool {
-        self.stalled.get()
+    fn fail(&self, fault: Option<Failure>) {
+        self.failed.set(true);
+        self.fault.set(fault);
     }
 
     pub fn bytes(&self) -> u64 {
@@ -88,6 +82,8 @@ pub struct ClientBody {
     progress: Rc<Progress>,
     /// Where the connection's own limits do not hold.
     patience: Option<Patience>,
+    /// Bytes that it may have.
+    most: u64,
 }
 
 enum Upload {
@@ -100,19 +96,29 @@ impl ClientBody {
     pub(crate) fn new(body: Incoming, peer: Arc<Peer>) -> Self {
         let empty = body.is_end_stream();
         let body = if empty { Upload::None } else { Upload::Live(body) };
-        Self { body, peer: Some(peer), progress: Progress::new(empty), patience: None }
+        Self { body, peer: Some(peer), progress: Progress::new(empty), patience: None, most: u64::MAX }
     }
 
-    /// On one of many streams, which must bring something within each `stall` that we wait for it.
-    pub(crate) fn on_stream(body: Incoming, peer: Arc<Peer>, stall: Duration) -> Self {
+    /// On one of many streams, of which the connection's own watch knows nothing.
+    pub(crate) fn on_stream(body: Incoming, peer: Arc<Peer>) -> Self {
         let mut body = Self::new(body, peer);
-        body.patience = (!body.is_empty()).then(|| Patience::new(stall));
+        body.patience = (!body.is_empty()).then(Patience::default);
         body
     }
 
     /// No body at all, as for a request of the relay's own or for another attempt.
     pub fn empty() -> Self {
-        Self { body: Upload::None, peer: None, progress: Progress::new(true), patience: None }
+        let progress = Progress::new(true);
+        Self { body: Upload::None, peer: None, progress, patience: None, most: u64::MAX }
+    }
+
+    /// From here on it may have no more than `most` bytes.
+    ///
+    /// # Errors
+    /// It says that it has more: nothing of it is read, and a client that waits for `100 Continue` does not get it.
+    pub fn limit(&mut self, most: u64) -> Result<(), Failure> {
+        self.most = most;
+        if self.size_hint().lower() > most { Err(Failure::BodyTooLarge(most)) } else { Ok(()) }
     }
 
     /// Whether the request has no body.
@@ -132,13 +138,35 @@ impl ClientBody {
     pub async fn taken_in(mut self, spool: &Arc<Spool>) -> Result<Self, BodyError> {
         self.body = match std::mem::replace(&mut self.body, Upload::None) {
             Upload::Live(body) => {
-                let taken = TakenIn::read(body, spool.clone()).await;
-                self.progress.failed.set(taken.is_err());
-                Upload::TakenIn(Box::new(taken?))
+                let taken = TakenIn::read(body, spool.clone(), self.most).await;
+                Upload::TakenIn(Box::new(taken.inspect_err(|error| self.failed(error))?))
             }
             other => other,
         };
         Ok(self)
+    }
+
+    fn failed(&self, error: &BodyError) {
+        let refusal = || self.peer.as_ref().and_then(|peer| peer.refusal());
+        self.progress.fail(match error {
+            BodyError::TooLarge(most) => Some(Failure::BodyTooLarge(*most)),
+            BodyError::ClientStalled(_) => Some(Failure::ClientStalled),
+            BodyError::ClientSlow(_) => Some(Failure::ClientSlow),
+            _ => refusal().map(Failure::BadRequest),
+        });
+    }
+
+    /// What came of the body, counted and held against its limits.
+    fn arrived(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        let n = frame.data_ref().map_or(0, Bytes::len);
+        let bytes = self.progress.bytes() + n as u64;
+        self.progress.bytes.set(bytes);
+        self.progress.done.set(self.is_end_stream());
+        if let (Some(patience), Some(peer)) = (&mut self.patience, &self.peer) {
+            patience.came(n, peer.required_of_upload());
+            peer.useful();
+        }
+        if bytes > self.most { Err(BodyError::TooLarge(self.most)) } else { Ok(frame) }
     }
 
     /// Whether something of it is still to come from the client.
@@ -164,35 +192,21 @@ impl Body for ClientBody {
             Upload::Live(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Client),
             Upload::TakenIn(body) => body.poll_frame(cx),
         };
-        let is_over = this.is_end_stream();
-        let progress = &this.progress;
-        let frame = match (polled, &mut this.patience) {
-            (Poll::Ready(frame), _) => frame,
-            (Poll::Pending, None) => return Poll::Pending,
-            (Poll::Pending, Some(patience)) => {
-                let error = ready!(patience.poll_lost(cx));
-                progress.stalled.set(true);
-                progress.failed.set(true);
-                return Poll::Ready(Some(Err(error)));
+        let polled = match (polled, &mut this.patience, &this.peer) {
+            (Poll::Pending, Some(patience), Some(peer)) => {
+                let lost = ready!(patience.poll_lost(cx, peer.required_of_upload()));
+                this.failed(&lost);
+                return Poll::Ready(Some(Err(lost)));
             }
+            (polled, _, _) => ready!(polled),
         };
-        progress.started.set(true);
-        progress.last.set(Instant::now());
+        this.progress.started.set(true);
+        this.progress.last.set(Instant::now());
+        let frame = polled.map(|result| result.and_then(|frame| this.arrived(frame)));
         match &frame {
-            Some(Ok(frame)) => {
-                let n = frame.data_ref().map_or(0, Bytes::len);
-                progress.bytes.set(progress.bytes.get() + n as u64);
-                progress.done.set(is_over);
-                if let (Some(patience), Some(peer)) = (&mut this.patience, &this.peer) {
-                    patience.came(n);
-                    peer.useful();
-                }
-            }
-            Some(Err(_)) => {
-                progress.failed.set(true);
-                progress.refusal.set(this.peer.as_ref().and_then(|peer| peer.refusal()));
-            }
-            None => progress.done.set(true),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => this.failed(error),
+            None => this.progress.done.set(true),
         }
         Poll::Ready(frame.map(|result| result.map(without_fields_of_heads)))
     }
@@ -221,38 +235,27 @@ impl fmt::Debug for ClientBody {
 }
 
 /// How long a body on a stream is waited for. Time in which nobody wants more of it is not counted.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Patience {
-    limit: Duration,
     /// Since when more is wanted.
     waiting_since: Option<Instant>,
-    /// What came since the last [`LEAST`](Self::LEAST) bytes, and how long it was waited for.
-    bytes: usize,
-    waited: Duration,
+    pace: Pace,
     alarm: Alarm,
 }
 
 impl Patience {
-    /// What must come within the limit, in bytes. 1 KiB in 30 s: a client that is slower than 34 B/s holds a worker
-    /// for nothing.
-    const LEAST: usize = 1024;
-
-    fn new(limit: Duration) -> Self {
-        Self { limit, waiting_since: None, bytes: 0, waited: Duration::ZERO, alarm: Alarm::default() }
+    fn came(&mut self, n: usize, required: Required) {
+        let waited = self.waiting_since.take().map(|since| since.elapsed());
+        self.pace = self.pace.after(waited.unwrap_or_default(), n, required);
     }
 
-    fn came(&mut self, n: usize) {
-        self.bytes += n;
-        self.waited += self.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
-        if self.bytes >= Self::LEAST {
-            (self.bytes, self.waited) = (0, Duration::ZERO);
-        }
-    }
-
-    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+    fn poll_lost(&mut self, cx: &mut Context<'_>, required: Required) -> Poll<BodyError> {
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        let deadline = since + self.limit.saturating_sub(self.waited);
-        self.alarm.poll_at(cx, deadline).map(|()| BodyError::ClientStalled(self.limit))
+        ready!(self.alarm.poll_at(cx, since + self.pace.left(required)));
+        Poll::Ready(match self.pace.is_slow(required) {
+            true => BodyError::ClientSlow(required.rate),
+            false => BodyError::ClientStalled(required.patience),
+        })
     }
 }
 

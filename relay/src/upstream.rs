@@ -130,6 +130,8 @@ impl Upstreams {
     async fn connect(&self, target: &Target) -> Result<Connection, Failure> {
         let tcp = match timeout(self.limits.connect, sockets::connect(target)).await {
             Ok(Ok(tcp)) => tcp,
+            // Which says nothing about the instance.
+            Ok(Err(error)) if sockets::is_exhausted(&error) => return Err(Failure::NoDescriptors),
             Ok(Err(error)) => {
                 tracing::debug!(%target, %error, "connect failed");
                 return Err(Failure::ConnectFailed);
@@ -237,13 +239,8 @@ async fn silence(progress: &Progress, limit: Duration) {
 }
 
 fn failure_of(error: &hyper::Error, progress: &Progress) -> Failure {
-    if progress.has_stalled() {
-        Failure::ClientStalled
-    } else if progress.has_failed() {
-        progress.refusal().map_or(Failure::ClientGone, Failure::BadRequest)
-    } else if error.is_parse() {
-        Failure::InvalidResponse
-    } else {
-        Failure::ClosedEarly
-    }
+    progress.failure().unwrap_or(match error.is_parse() {
+        true => Failure::InvalidResponse,
+        false => Failure::ClosedEarly,
+    })
 }

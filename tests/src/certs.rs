@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::generate_simple_self_signed;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, generate_simple_self_signed,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -40,6 +42,40 @@ impl Cert {
     }
 }
 
+/// An authority that vouches for others.
+pub struct Authority {
+    /// Its certificate.
+    pub file: PathBuf,
+    der: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Writes `NAME.pem` into `dir`.
+    pub fn write(dir: &Path, name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let made = params.self_signed(&key).expect("a certificate");
+        let file = dir.join(format!("{name}.pem"));
+        fs::write(&file, made.pem()).expect("written");
+        Self { file, der: made.der().clone(), issuer: Issuer::new(params, key) }
+    }
+
+    /// A certificate of its own for `hosts`: `NAME.pem` and `NAME.key` in `dir`, or replaces them.
+    pub fn issue(&self, dir: &Path, name: &str, hosts: &[&str]) -> Cert {
+        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let key = KeyPair::generate().expect("a key");
+        let made = CertificateParams::new(hosts).expect("names").signed_by(&key, &self.issuer);
+        let made = made.expect("a certificate");
+        let (cert, file) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
+        fs::write(&file, key.serialize_pem()).expect("written");
+        fs::write(&cert, made.pem()).expect("written");
+        Cert { cert, key: file, der: made.der().clone() }
+    }
+}
+
 /// A TLS client that believes some certificates.
 #[derive(Clone)]
 pub struct TlsClient {
@@ -52,6 +88,11 @@ impl TlsClient {
     pub fn trusting<'a>(certs: impl IntoIterator<Item = &'a Cert>) -> Self {
         let trusted = certs.into_iter().map(|cert| cert.der.clone()).collect();
         Self { trusted, alpn: Vec::new(), versions: ALL_VERSIONS }
+    }
+
+    /// Believes whom `authority` vouches for.
+    pub fn believing(authority: &Authority) -> Self {
+        Self { trusted: vec![authority.der.clone()], alpn: Vec::new(), versions: ALL_VERSIONS }
     }
 
     pub fn offering(mut self, protocols: &[&str]) -> Self {

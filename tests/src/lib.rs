@@ -10,6 +10,7 @@
 //! | [`script`] | instances that do exactly what a test says |
 //! | [`site`] | balancer and agents in this process, on free ports |
 //! | [`process`] | the same as child processes, to be killed and measured |
+//! | [`lineage`] | one of them after the other, upgraded |
 //! | [`admin`] | what the admin addresses say |
 //!
 //! Nothing sleeps to let something happen: tests wait for events, or for a condition by [`eventually`].
@@ -19,6 +20,7 @@ pub mod certs;
 pub mod dns;
 pub mod frames;
 pub mod http2;
+pub mod lineage;
 pub mod process;
 pub mod script;
 pub mod site;

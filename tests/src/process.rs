@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// Where the programs are, built if they are not there or older than this test.
 fn programs() -> &'static PathBuf {
@@ -30,6 +31,14 @@ fn programs() -> &'static PathBuf {
             "sluice-emulation",
         ]);
         cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        // What cargo told this test of its own package would make it build again what looks at that (ring), and all
+        // that depends on it.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(name);
+            }
+        }
         if profile.ends_with("release") {
             cargo.arg("--release");
         }
@@ -42,9 +51,30 @@ fn programs() -> &'static PathBuf {
     })
 }
 
+/// Where a program is.
+pub fn program(name: &str) -> PathBuf {
+    programs().join(name)
+}
+
 /// Runs a program to its end.
 pub fn run(program: &str, arguments: &str) -> Output {
     command(program, arguments).output().expect("the program can be started")
+}
+
+/// As [`run`], and killed after [`PATIENCE`](crate::PATIENCE): for one that may not end. What it says on standard error.
+///
+/// # Panics
+/// If it does not end.
+pub async fn run_soon(program: &str, arguments: &str) -> (ExitStatus, String) {
+    // Builds it first if need be, which takes longer.
+    let mut command = command(program, arguments);
+    let spawned = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut running = Process { child: spawned.expect("the program can be started") };
+    let stderr = running.child.stderr.take().expect("piped");
+    let said = tokio::task::spawn_blocking(move || std::io::read_to_string(stderr));
+    let said = crate::soon(&format!("the end of {program} {arguments}"), said).await;
+    let status = running.child.wait().expect("it is a child");
+    (status, said.expect("no panic").expect("a pipe"))
 }
 
 fn command(program: &str, arguments: &str) -> Command {
@@ -132,9 +162,27 @@ impl Process {
 
     /// The most memory that it ever had, in KiB.
     pub fn peak_rss_kib(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that it has, in KiB.
+    pub fn rss_kib(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, what: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("Linux says so");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// The processor's time that it has used, in steps of 10 ms.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        // proc_pid_stat(5): after the name, which is in brackets, fields 3 and on; 14 and 15 are ticks of 10 ms.
+        let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).map(|n| n.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(10 * ticks)
     }
 
     /// Files without a name that it has open below `directory`.

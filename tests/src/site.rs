@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Parser;
 use sluice_process::Shutdown;
+use sluice_process::reload::Source;
 
 use crate::PATIENCE;
 use crate::admin;
@@ -37,17 +38,25 @@ impl Balancer {
     /// # Errors
     /// As [`sluice_balancer::run::start`], or what is wrong with the flags.
     pub fn try_start(flags: &str) -> Result<Self, String> {
-        let own = "balancer --threads 1 --admin 127.0.0.1:0";
         let listen = if flags.contains("--listen") { "" } else { "--listen 127.0.0.1:0" };
-        let line = [own, listen, flags].join(" ");
+        Self::of_line(&[listen, flags].join(" "))
+    }
+
+    /// Starts with a configuration file that says where to listen.
+    pub fn of_file(file: &std::path::Path) -> Self {
+        Self::of_line(&format!("--config {}", file.display())).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn of_line(flags: &str) -> Result<Self, String> {
+        let admin = if flags.contains("--admin") { "" } else { "--admin 127.0.0.1:0" };
+        let line = format!("balancer --threads 1 {admin} {flags}");
         let options =
             BalancerLine::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?.options;
         let file = options.config.clone();
-        let options =
-            sluice_process::config::over_file(options, file.as_deref()).map_err(|e| e.to_string())?;
-        let config = sluice_balancer::config::Config::try_from(options).map_err(|e| e.to_string())?;
+        let source = Source::new(options, file);
+        let options = source.read().map_err(|e| e.to_string())?;
         let shutdown = Shutdown::new();
-        let running = sluice_balancer::run::start(&config, &shutdown).map_err(|e| e.to_string())?;
+        let running = sluice_balancer::run::start(source, options, &shutdown).map_err(|e| e.to_string())?;
         // A balancer on Unix sockets alone has none.
         let address = running.listen.first().copied().unwrap_or(running.admin);
         Ok(Self { address, admin: running.admin, running: Some(running), shutdown })
@@ -56,6 +65,11 @@ impl Balancer {
     /// The address of its listener of that number.
     pub fn listening(&self, index: usize) -> SocketAddr {
         self.running.as_ref().expect("it has not ended").listen[index]
+    }
+
+    /// Reads its configuration again, as on SIGHUP.
+    pub fn reload(&self) {
+        self.running.as_ref().expect("it has not ended").reload();
     }
 
     /// Asks it to stop gracefully.
@@ -91,7 +105,12 @@ pub struct Agent {
 impl Agent {
     /// Starts beside `instance` with `flags`, reporting to `balancer` ten times a second.
     pub fn start(balancer: SocketAddr, instance: SocketAddr, flags: &str) -> Self {
-        Self::beside(instance, &format!("--balancer http://{balancer} {flags}"))
+        Self::reporting_to(&format!("http://{balancer}"), instance, flags)
+    }
+
+    /// As [`start`](Self::start), to a balancer at any URL.
+    pub fn reporting_to(balancer: &str, instance: SocketAddr, flags: &str) -> Self {
+        Self::beside(instance, &format!("--balancer {balancer} {flags}"))
     }
 
     /// As [`start`](Self::start), but `flags` say whom it reports to, if anybody.
@@ -100,10 +119,11 @@ impl Agent {
             "agent --instance {instance} --listen 127.0.0.1:0 --admin 127.0.0.1:0 --interval 100ms {flags}"
         );
         let options = AgentLine::parse_from(own.split_whitespace()).options;
+        let source = Source::new(options.clone(), options.config.clone());
         let config = sluice_agent::Config::load(options).unwrap_or_else(|error| panic!("{flags}: {error}"));
         let shutdown = Shutdown::new();
-        let running =
-            sluice_agent::start(config, shutdown.clone()).unwrap_or_else(|e| panic!("{flags}: {e}"));
+        let running = sluice_agent::start_from(Some(source), config, shutdown.clone())
+            .unwrap_or_else(|e| panic!("{flags}: {e}"));
         Self {
             address: running.data_addr().unwrap_or(instance),
             admin: running.admin_addr(),
@@ -111,6 +131,11 @@ impl Agent {
             running: Some(running),
             shutdown,
         }
+    }
+
+    /// Reads its configuration again, as on SIGHUP.
+    pub fn reload(&self) {
+        self.running.as_ref().expect("it has not ended").reload();
     }
 
     /// Asks it to leave gracefully, as SIGTERM does.

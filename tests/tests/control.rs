@@ -10,7 +10,7 @@ use sluice_emulation::load::{self, ClassLoad, Progress, RunOptions, Workload};
 use sluice_tests::script::{Answering, RawInstance};
 use sluice_tests::site::{Agent, Balancer, Chain, Settings, Site};
 use sluice_tests::wire::{Conn, ask, get, ok};
-use sluice_tests::{PATIENCE, admin, eventually, expect, process, soon};
+use sluice_tests::{PATIENCE, admin, eventually, expect, process};
 use tempfile::NamedTempFile;
 use tokio::net::TcpStream;
 
@@ -332,17 +332,8 @@ async fn a_taken_address_is_an_error_that_names_it() {
             ),
         ),
     ] {
-        let output = soon(
-            "its end",
-            tokio::task::spawn_blocking({
-                let flags = flags.clone();
-                move || process::run(program, &flags)
-            }),
-        )
-        .await
-        .expect("no panic");
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{program} {flags}: {stderr}");
+        let (status, stderr) = process::run_soon(program, &flags).await;
+        assert_eq!(status.code(), Some(1), "{program} {flags}: {stderr}");
         let last = stderr.lines().last().unwrap_or_default().to_owned();
         assert!(
             last.starts_with("error:") && last.contains(&address.to_string()),

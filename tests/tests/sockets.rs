@@ -164,6 +164,9 @@ async fn systemd_is_told_of_readiness_life_and_stopping() {
             assert_eq!(ask(listen, get("/")).await.status(), 200);
         }
         until("WATCHDOG=1").await;
+        process.signal("HUP");
+        until("RELOADING=1").await;
+        until("READY=1").await;
         process.terminate();
         until("STOPPING=1").await;
     }

@@ -15,8 +15,8 @@ use axum::{
 };
 use prometheus::Registry;
 use sluice_process::{
-    Readiness, TokenFile,
-    admin::{common_routes, list_paths, protect},
+    Readiness,
+    admin::{Access, common_routes, list_paths, protect},
 };
 use sluice_proto::Mode;
 
@@ -27,19 +27,14 @@ use status::Status;
 const PATHS: &[&str] =
     &["GET /metrics", "GET /healthz", "GET /readyz", "GET /v1/status", "POST /v1/drain", "POST /v1/observe"];
 
-/// All of them, behind the token if there is one.
-pub fn router(
-    shared: Arc<Shared>,
-    registry: Registry,
-    readiness: Arc<Readiness>,
-    token: Option<Arc<TokenFile>>,
-) -> Router {
+/// All of them, behind what is asked of those who change something.
+pub fn router(shared: Arc<Shared>, registry: Registry, readiness: Arc<Readiness>, access: Access) -> Router {
     let own = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/drain", post(drain))
         .route("/v1/observe", post(observe))
         .with_state(shared);
-    protect(list_paths(common_routes(registry, readiness).merge(own), PATHS), token)
+    protect(list_paths(common_routes(registry, readiness).merge(own), PATHS), access)
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Json<Status> {

@@ -1,6 +1,7 @@
 //! What `GET /v1/status` shows: who this is, how the instance is, what it did in the last window, who knows.
 
 use serde::Serialize;
+use sluice_process::reload::ReloadState;
 use sluice_proto::{
     BootId, ClassName, ClassRelease, ClassReport, HeavyUrl, InstanceName, Measured, Mode, Now, PlanReply,
     Release, ServiceName, Sketch, State, Target,
@@ -24,6 +25,8 @@ pub(super) struct Status {
     mode: Mode,
     version_label: Option<String>,
     workers: u32,
+    /// What became of reading the configuration again.
+    configuration: ReloadState,
     release: Release,
     /// What was learned of classes, with the evidence.
     releases: Vec<ClassRelease>,
@@ -126,7 +129,8 @@ impl Status {
             instance: shared.config.instance.clone(),
             mode: identity.mode,
             version_label: identity.version_label.clone(),
-            workers: identity.workers,
+            workers: shared.workers(),
+            configuration: shared.reloads.state(),
             release: identity.release.clone(),
             releases: shared.releases.claims(),
             boot_id: identity.boot_id.clone(),
@@ -163,9 +167,18 @@ impl Window {
             age_ms: millis_since(published.at),
             window_ms: report.window_ms,
             classes: report.classes.iter().map(Class::of).collect(),
-            heavy_urls: report.heavy_urls.clone(),
+            heavy_urls: report.heavy_urls.iter().cloned().map(without_query).collect(),
         }
     }
+}
+
+/// Who may look here need not see what clients write behind the `?`: it can be a key.
+fn without_query(mut heavy: HeavyUrl) -> HeavyUrl {
+    if let Some(at) = heavy.url.find('?') {
+        heavy.url.truncate(at);
+        heavy.url.push_str("?...");
+    }
+    heavy
 }
 
 impl Class {

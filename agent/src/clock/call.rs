@@ -4,7 +4,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use http::header;
-use sluice_process::{ConfigError, RunError};
+use sluice_process::{ConfigError, RunError, tls::http_client};
 use sluice_proto::ClassName;
 use tokio::time::Instant;
 
@@ -182,9 +182,7 @@ impl Caller {
 }
 
 fn client(timeout: Duration, connect: Duration) -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
+    http_client()
         // Between two runs a kept connection would only occupy a worker of servers that keep them open.
         .pool_max_idle_per_host(0)
         .connect_timeout(connect)

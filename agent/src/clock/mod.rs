@@ -19,7 +19,7 @@ use std::{pin::pin, sync::Arc};
 
 use chrono::Utc;
 use prometheus::Registry;
-use sluice_process::RunError;
+use sluice_process::{RunError, Watch};
 use tokio::time::sleep;
 
 pub use credentials::{Credentials, CredentialsError};
@@ -54,11 +54,14 @@ impl Clock {
         entries.iter().map(clock).collect()
     }
 
-    /// Calls whenever it is due, for ever.
-    pub async fn run(self) {
+    /// Calls whenever it is due, until a successor of this process does: a call under way is finished then.
+    pub async fn run(self, asked: Watch) {
         let Self { mut ticks, mut caller } = self;
         loop {
-            tick(&mut ticks).await;
+            tokio::select! {
+                () = tick(&mut ticks) => {}
+                () = asked.succeeded() => return,
+            }
             let pause = caller.jitter();
             let mut call = pin!(async {
                 sleep(pause).await;

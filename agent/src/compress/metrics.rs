@@ -4,12 +4,14 @@ use sluice_process::metrics::counters;
 use super::{Encoding, judge::Skip};
 
 /// Handles into the registry.
+#[derive(Clone)]
 pub(super) struct CompressMetrics {
     encodings: [EncodingMetrics; Encoding::ALL.len()],
     skipped: [IntCounter; Skip::ALL.len()],
 }
 
 /// One coding's handles.
+#[derive(Clone)]
 pub(super) struct EncodingMetrics {
     pub(super) responses: IntCounter,
     pub(super) bytes_in: IntCounter,

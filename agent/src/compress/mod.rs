@@ -53,7 +53,7 @@ pub struct Compressor(Arc<Inner>);
 
 struct Inner {
     config: CompressConfig,
-    pool: Pool,
+    pool: Arc<Pool>,
     metrics: CompressMetrics,
 }
 
@@ -73,9 +73,16 @@ impl Compressor {
         if config.encodings.is_empty() {
             return Ok(None);
         }
-        let pool = Pool::start(config.threads)?;
+        let pool = Arc::new(Pool::start(config.threads)?);
         let metrics = CompressMetrics::register(registry);
         Ok(Some(Self(Arc::new(Inner { config: config.clone(), pool, metrics }))))
+    }
+
+    /// The same threads, for other types, codings and sizes.
+    #[must_use]
+    pub fn with(&self, config: &CompressConfig) -> Self {
+        let (pool, metrics) = (self.0.pool.clone(), self.0.metrics.clone());
+        Self(Arc::new(Inner { config: config.clone(), pool, metrics }))
     }
 
     pub fn ask(&self, request: &request::Parts) -> Asked {

@@ -208,7 +208,7 @@ async fn what_came_before_a_break_is_passed_on() {
 async fn the_instance_is_done_before_anything_is_compressed() {
     // No thread ever takes a step.
     let stuck = Compressor(Arc::new(Inner {
-        pool: Pool::stuck(),
+        pool: Pool::stuck().into(),
         config: compressor(1).0.config.clone(),
         metrics: CompressMetrics::register(&Registry::new()),
     }));

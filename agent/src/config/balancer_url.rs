@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use reqwest::Url;
 
-/// Where a balancer takes reports: `http://HOST:PORT`, without a path.
+/// Where a balancer takes reports: `http://HOST:PORT` or `https://HOST:PORT`, without a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BalancerUrl {
     url: Url,
@@ -15,13 +15,18 @@ pub struct BalancerUrl {
 pub enum BalancerUrlError {
     #[error("{0:?} is not a balancer's URL: give its admin address, such as http://127.0.0.1:9900")]
     Invalid(String),
-    #[error("{0:?}: https is not available in this release: report over http, on a network that you trust")]
-    Https(String),
+    /// Not repeated: what is before the `@` is a password.
+    #[error("a balancer's URL has no user and no password: give --token-file or --client-cert")]
+    Credentials,
 }
 
 impl BalancerUrl {
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    pub fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
     }
 
     /// Where reports go.
@@ -38,16 +43,13 @@ impl FromStr for BalancerUrl {
     fn from_str(text: &str) -> Result<Self, BalancerUrlError> {
         let invalid = || BalancerUrlError::Invalid(text.to_owned());
         let url = Url::parse(text.trim()).map_err(|_| invalid())?;
-        match url.scheme() {
-            "http" => {}
-            "https" => return Err(BalancerUrlError::Https(text.to_owned())),
-            _ => return Err(invalid()),
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(BalancerUrlError::Credentials);
         }
-        let plain = url.path() == "/"
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.path() == "/"
             && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none();
+            && url.fragment().is_none();
         if !plain || url.host_str().is_none() {
             return Err(invalid());
         }
@@ -69,12 +71,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_plain_http_address_is_taken() {
+    fn only_a_plain_address_is_taken() {
         for (text, kept) in [
             ("http://127.0.0.1:9900", "http://127.0.0.1:9900"),
             ("http://lb.example:9900/", "http://lb.example:9900"),
             (" http://[::1]:9900 ", "http://[::1]:9900"),
             ("HTTP://LB", "http://lb"),
+            ("https://lb:9900", "https://lb:9900"),
         ] {
             let url: BalancerUrl = text.parse().expect(text);
             assert_eq!(url.as_str(), kept);
@@ -86,7 +89,6 @@ mod tests {
             "lb:9900",
             "ftp://lb",
             "http://lb/v1/report",
-            "http://user:secret@lb",
             "http://lb?x",
             "http://lb#x",
             "http://",
@@ -94,7 +96,7 @@ mod tests {
             let message = text.parse::<BalancerUrl>().expect_err(text).to_string();
             assert!(message.contains("http://127.0.0.1:9900"), "{text}: {message}");
         }
-        let message = "https://lb:9900".parse::<BalancerUrl>().expect_err("no TLS").to_string();
-        assert!(message.contains("not available in this release"), "{message}");
+        let message = "http://user:s3cret@lb".parse::<BalancerUrl>().expect_err("credentials").to_string();
+        assert!(message.contains("--token-file") && !message.contains("s3cret"), "{message}");
     }
 }

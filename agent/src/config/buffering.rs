@@ -45,8 +45,10 @@ pub enum Switch {
 pub struct BufferingRule {
     /// The name of a class, such as `POST /upload`; `*` stands for anything.
     pub class: String,
+    /// `on` or `off`, instead of --response-buffering.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub responses: Option<Switch>,
+    /// `on` or `off`, instead of --upload-buffering.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uploads: Option<Switch>,
 }

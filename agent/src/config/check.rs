@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use sluice_process::{ConfigError, Span, config::check_admin};
+use sluice_process::{
+    ConfigError, Span,
+    config::AdminSpec,
+    tls::{CertError, CertFiles, ClientTls, Trust},
+};
 use sluice_proto::Mode;
 
 use super::{
@@ -56,8 +60,8 @@ impl TryFrom<Options> for Config {
         })?;
         let path = path(&options)?;
         let workers = within("--workers", options.workers.unwrap_or(WORKERS), 1, 10_000)?;
-        let admin = options.admin.unwrap_or(ADMIN);
-        check_admin(admin, options.token_file.is_some())?;
+        let admin = options.admin.clone().unwrap_or(AdminSpec::from(ADMIN));
+        admin.check(options.token_file.is_some())?;
         file_roots::check(&options.xsendfile_root, &options.xsendfile_uri, path.mode())?;
         Ok(Self {
             limits: limits(&options)?,
@@ -66,6 +70,7 @@ impl TryFrom<Options> for Config {
             health: health(&options)?,
             follow: follow(&options, path.mode())?,
             buffering: buffering(&options)?,
+            balancer_tls: balancer_tls(&options, &balancers)?,
             balancers,
             dns_server: options.dns_server,
             languages,
@@ -92,6 +97,7 @@ impl TryFrom<Options> for Config {
             drain_timeout: time("--drain-timeout", options.drain_timeout, DRAIN_TIMEOUT, 0, DAY)?,
             threads: within("--threads", options.threads.unwrap_or(THREADS), 1, 64)?,
             log_format: options.log_format.unwrap_or_default(),
+            watch: options.watch_config.unwrap_or_default(),
         })
     }
 }
@@ -138,6 +144,35 @@ fn balancers(given: &[Source], others: &LanguagesConfig) -> Result<Vec<Source>, 
         Some(twice) => Err(ConfigError::value("--balancer", twice, "give each balancer once")),
         None => Ok(given.to_vec()),
     }
+}
+
+/// How balancers are reached by https, if any is.
+fn balancer_tls(options: &Options, balancers: &[Source]) -> Result<Option<ClientTls>, ConfigError> {
+    let cert = match (&options.client_cert, &options.client_key) {
+        (Some(cert), Some(key)) => Some(CertFiles { cert: cert.clone(), key: key.clone() }),
+        (None, None) => None,
+        (Some(_), None) => return Err(ConfigError::missing("--client-key", "give the key of --client-cert")),
+        (None, Some(_)) => {
+            return Err(ConfigError::missing("--client-cert", "give the certificate of --client-key"));
+        }
+    };
+    let given = options.balancer_ca.as_ref().or(options.client_cert.as_ref());
+    if !balancers.iter().any(Source::is_https) {
+        return match given {
+            Some(file) => {
+                let accepted = "certificates are for https:// balancers, and --balancer names none";
+                Err(ConfigError::value("--balancer-ca, --client-cert", file.display(), accepted))
+            }
+            None => Ok(None),
+        };
+    }
+    let tls = ClientTls { trust: options.balancer_ca.clone().map_or(Trust::System, Trust::File), cert };
+    let refused = |error: CertError| match given {
+        Some(file) => ConfigError::value("--balancer-ca, --client-cert", file.display(), error.to_string()),
+        None => ConfigError::missing("--balancer-ca", error.to_string()),
+    };
+    tls.check().map_err(refused)?;
+    Ok(Some(tls))
 }
 
 fn version_label(label: Option<String>) -> Result<Option<String>, ConfigError> {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sluice_process::{ByteSize, ConfigError, Span};
+use sluice_process::{ByteSize, ConfigError, Span, descriptors};
 use sluice_relay::{
     Limits,
-    limits::{ClientLimits, UpstreamLimits},
+    limits::{ClientLimits, UpstreamLimits, connections_within},
 };
 
 use super::{
@@ -38,6 +38,7 @@ pub(super) fn limits(options: &Options) -> Result<Limits, ConfigError> {
             format!("{LEAST_LINE} to {head}, the largest head"),
         ));
     }
+    let connections = options.max_connections.unwrap_or_else(|| connections_within(descriptors::most()));
     let fields = options.max_header_fields.map_or(client.fields, usize::from);
     Ok(Limits {
         client: ClientLimits {
@@ -49,6 +50,13 @@ pub(super) fn limits(options: &Options) -> Result<Limits, ConfigError> {
             request_line_bytes: line.as_usize(),
             head_bytes: head.as_usize(),
             fields: within("--max-header-fields", fields, 16, 1000)?,
+            requests: options.max_requests_per_connection.unwrap_or(client.requests),
+            min_upload_rate: options.min_upload_rate.unwrap_or(client.min_upload_rate),
+            min_download_rate: options.min_download_rate.unwrap_or(client.min_download_rate),
+            body: options.max_body_size.map(ByteSize::as_u64).filter(|most| *most > 0).unwrap_or(u64::MAX),
+            connections: within("--max-connections", connections, 1, usize::MAX)?,
+            // Each balancer is an address, and speaks for many.
+            connections_per_client: 0,
             // Balancers speak HTTP/1.1.
             http2: client.http2,
         },
@@ -75,6 +83,9 @@ fn client_defaults() -> ClientLimits {
         // A client that reads 1 kB/s is alive, but opens the balancer's receive window only once in minutes.
         // Cutting off dead clients is the balancer's part; this is for a balancer whose machine vanished.
         write_stall: Duration::from_secs(600),
+        // Nor is a slow client the balancer's fault.
+        min_upload_rate: 0,
+        min_download_rate: 0,
         // What the balancer lets pass must pass here, with the fields that it adds.
         request_line_bytes: 32 * 1024,
         head_bytes: 128 * 1024,

@@ -19,7 +19,12 @@ mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use sluice_process::{ByteSize, ConfigError, LogFormat, Span, config::over_file};
+use sluice_process::{
+    ByteSize, ConfigError, LogFormat, Span,
+    config::{AdminSpec, over_file},
+    reload::WatchConfig,
+    tls::{ClientTls, Trust},
+};
 use sluice_proto::{InstanceName, Mode, Release, ReleaseFound, ReleasePoint, ServiceName, Target};
 use sluice_relay::Limits;
 
@@ -41,6 +46,8 @@ pub struct Config {
     pub balancers: Vec<Source>,
     /// Who is asked for their names; `None`: the system's servers.
     pub dns_server: Option<SocketAddr>,
+    /// `None`: no balancer is reached by https.
+    pub balancer_tls: Option<ClientTls>,
     pub languages: LanguagesConfig,
     pub instance: Target,
     pub path: Path,
@@ -55,7 +62,7 @@ pub struct Config {
     pub release: ReleaseOption,
     /// 100 ms to 60 s, as in the report.
     pub interval: Duration,
-    pub admin: SocketAddr,
+    pub admin: AdminSpec,
     pub token_file: Option<PathBuf>,
     /// 0: a request that finds no free worker is refused at once.
     pub queue_length: u32,
@@ -73,6 +80,8 @@ pub struct Config {
     /// Each prefix once.
     pub xsendfile_uri: Vec<UriRoot>,
     pub log_format: LogFormat,
+    /// Whether the file is read again when it changes.
+    pub watch: WatchConfig,
     pub follow: FollowConfig,
 }
 
@@ -130,6 +139,8 @@ impl Config {
     pub fn effective(&self) -> Options {
         let Limits { client, upstream } = &self.limits;
         let (log, scrape) = (self.follow.log.as_ref(), self.follow.scrape.as_ref());
+        let tls = self.balancer_tls.as_ref();
+        let cert = tls.and_then(|tls| tls.cert.as_ref());
         let buffering = &self.buffering;
         let spool = &buffering.spool;
         Options {
@@ -139,6 +150,12 @@ impl Config {
             agent_check_peers: Some(self.languages.agent_check_peers),
             heartbeat: self.languages.heartbeat,
             orca: self.languages.orca,
+            balancer_ca: tls.and_then(|tls| match &tls.trust {
+                Trust::System => None,
+                Trust::File(file) => Some(file.clone()),
+            }),
+            client_cert: cert.map(|files| files.cert.clone()),
+            client_key: cert.map(|files| files.key.clone()),
             instance: Some(self.instance.clone()),
             listen: match self.path {
                 Path::Inline { listen: address } => Some(address.into()),
@@ -152,7 +169,7 @@ impl Config {
             release: Some(self.release),
             mode: Some(self.path.mode().into()),
             interval: span(self.interval),
-            admin: Some(self.admin),
+            admin: Some(self.admin.clone()),
             token_file: self.token_file.clone(),
             queue_length: Some(self.queue_length),
             queue_timeout: span(self.queue_timeout),
@@ -173,6 +190,11 @@ impl Config {
             max_request_line: Some(ByteSize::bytes(client.request_line_bytes as u64)),
             max_head_size: Some(ByteSize::bytes(client.head_bytes as u64)),
             max_header_fields: u16::try_from(client.fields).ok(),
+            max_connections: Some(client.connections),
+            max_requests_per_connection: Some(client.requests),
+            min_upload_rate: Some(client.min_upload_rate),
+            min_download_rate: Some(client.min_download_rate),
+            max_body_size: Some(ByteSize::bytes(if client.body == u64::MAX { 0 } else { client.body })),
             connect_timeout: span(upstream.connect),
             response_timeout: span(upstream.response_head),
             stream_timeout: span(upstream.body_stall),
@@ -199,6 +221,7 @@ impl Config {
             spool_total: Some(ByteSize::bytes(spool.files.total)),
             buffering: buffering.rules.clone(),
             config: None,
+            watch_config: Some(self.watch),
             clock: self.clock.iter().map(ClockConfig::effective).collect(),
         }
     }

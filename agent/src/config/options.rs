@@ -4,7 +4,11 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use sluice_process::{ByteSize, LogFormat, Span, config::one_or_many};
+use sluice_process::{
+    ByteSize, LogFormat, Span,
+    config::{AdminSpec, one_or_many},
+    reload::WatchConfig,
+};
 use sluice_proto::{InstanceName, Mode, ServiceName, Target};
 use sluice_relay::listen::ListenSpec;
 
@@ -18,7 +22,7 @@ use crate::orca::Form;
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Options {
-    /// Admin URL of a balancer to report to, such as http://10.0.0.1:9900; may be repeated
+    /// Admin URL of a balancer to report to, http or https, such as http://10.0.0.1:9900; may be repeated
     ///
     /// dns+http://NAME:PORT reports to every address of NAME, srv+http://_SERVICE._PROTOCOL.NAME to all that this SRV
     /// record names; they are looked up again when their TTL ends, 1s to 5m.
@@ -29,6 +33,20 @@ pub struct Options {
     /// DNS server for these names, such as 127.0.0.1:8600 [default: those of /etc/resolv.conf]
     #[arg(long, value_name = "ADDR", env = "SLUICE_DNS_SERVER")]
     pub dns_server: Option<SocketAddr>,
+
+    /// PEM file with the authorities that vouch for https:// balancers, and no others [default: those of this system]
+    #[arg(long, value_name = "FILE", env = "SLUICE_BALANCER_CA")]
+    pub balancer_ca: Option<PathBuf>,
+
+    /// PEM file with the certificate that this agent shows to https:// balancers: for the name of its instance
+    ///
+    /// Read again when it changes, as all certificates are.
+    #[arg(long, value_name = "FILE", env = "SLUICE_CLIENT_CERT")]
+    pub client_cert: Option<PathBuf>,
+
+    /// PEM file with the key of --client-cert
+    #[arg(long, value_name = "FILE", env = "SLUICE_CLIENT_KEY")]
+    pub client_key: Option<PathBuf>,
 
     /// Address of the application server beside this agent, such as 127.0.0.1:8000
     #[arg(long, value_name = "ADDR", env = "SLUICE_INSTANCE")]
@@ -77,9 +95,12 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "SLUICE_INTERVAL")]
     pub interval: Option<Span>,
 
-    /// Address of the admin server: metrics, status, drain [default: 127.0.0.1:9901]
+    /// Address of the admin server (metrics, status, drain): ADDR[,tls=CERT:KEY[,client-ca=FILE]] [default: 127.0.0.1:9901]
+    ///
+    /// tls: HTTPS. client-ca: POST requests need a client certificate of an authority in this file. An address that is
+    /// not loopback needs client-ca or --token-file; with both, both are needed.
     #[arg(long, value_name = "ADDR", env = "SLUICE_ADMIN")]
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<AdminSpec>,
 
     /// File with the token that reports carry, and that POST requests to the admin server must carry
     #[arg(long, value_name = "FILE", env = "SLUICE_TOKEN_FILE")]
@@ -275,6 +296,28 @@ pub struct Options {
     #[arg(long, value_name = "N", env = "SLUICE_MAX_HEADER_FIELDS", help_heading = LIMITS)]
     pub max_header_fields: Option<u16>,
 
+    /// Most connections of balancers at the same time [default: what the limit of open files allows, 32768 at most]
+    #[arg(long, value_name = "N", env = "SLUICE_MAX_CONNECTIONS", help_heading = LIMITS)]
+    pub max_connections: Option<usize>,
+
+    /// Most requests on one connection, then it is told to end; 0: any number [default: 10000]
+    #[arg(long, value_name = "N", env = "SLUICE_MAX_REQUESTS_PER_CONNECTION", help_heading = LIMITS)]
+    pub max_requests_per_connection: Option<u64>,
+
+    /// Bytes per second that a balancer must send of a request's body while they are waited for; then 408; 0: any
+    /// [default: 0, as it watches its clients itself]
+    #[arg(long, value_name = "N", env = "SLUICE_MIN_UPLOAD_RATE", help_heading = LIMITS)]
+    pub min_upload_rate: Option<u64>,
+
+    /// Bytes per second that a balancer must take of a response while they wait for it, or it is cut off; 0: any
+    /// [default: 0, as it watches its clients itself]
+    #[arg(long, value_name = "N", env = "SLUICE_MIN_DOWNLOAD_RATE", help_heading = LIMITS)]
+    pub min_download_rate: Option<u64>,
+
+    /// Largest request body; then 413; 0: any [default: 0]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_MAX_BODY_SIZE", help_heading = LIMITS)]
+    pub max_body_size: Option<ByteSize>,
+
     /// Longest time to connect to the instance [default: 1s]
     #[arg(long, value_name = "TIME", env = "SLUICE_CONNECT_TIMEOUT", help_heading = LIMITS)]
     pub connect_timeout: Option<Span>,
@@ -305,6 +348,10 @@ pub struct Options {
     #[serde(skip)] // a file does not name itself
     pub config: Option<PathBuf>,
 
+    /// Whether that file is read again when it changes; on SIGHUP it always is [default: on]
+    #[arg(long, value_name = "ON|OFF", env = "SLUICE_WATCH_CONFIG")]
+    pub watch_config: Option<WatchConfig>,
+
     /// How log lines look on stderr; SLUICE_LOG says which there are [default: text]
     #[arg(long, value_name = "FORMAT", env = "SLUICE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -325,6 +372,9 @@ const PASSIVE: &str = "Mode passive";
 sluice_process::layered!(Options {
     balancer,
     dns_server,
+    balancer_ca,
+    client_cert,
+    client_key,
     instance,
     listen,
     advertise,
@@ -378,6 +428,11 @@ sluice_process::layered!(Options {
     max_request_line,
     max_head_size,
     max_header_fields,
+    max_connections,
+    max_requests_per_connection,
+    min_upload_rate,
+    min_download_rate,
+    max_body_size,
     connect_timeout,
     response_timeout,
     stream_timeout,
@@ -385,6 +440,7 @@ sluice_process::layered!(Options {
     unsafe_reuse_timeout,
     tunnel_timeout,
     config,
+    watch_config,
     log_format,
     clock,
 });

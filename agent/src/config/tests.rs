@@ -40,6 +40,7 @@ fn defaults_are_those_of_the_contract_and_fit_a_balancer_in_front() {
     let here = &config.limits.client;
     assert!(here.body_stall > edge.body_stall && here.write_stall > edge.write_stall);
     assert!(here.head_bytes > edge.head_bytes && here.fields > edge.fields);
+    assert_eq!((here.min_upload_rate, here.min_download_rate), (0, 0), "it judges its clients itself");
     assert!(here.keep_alive > UpstreamLimits::default().idle, "the balancer closes first");
 }
 
@@ -90,6 +91,7 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
         ("LEAST --max-head-size 4KiB", &["--max-head-size", "4KiB", "8KiB to 16MiB"]),
         ("LEAST --max-request-line 1", &["--max-request-line", "1KiB to 128KiB"]),
         ("LEAST --max-header-fields 3", &["--max-header-fields", "16 to 1000"]),
+        ("LEAST --max-connections 0", &["--max-connections", "0"]),
         ("LEAST --health-path healthz", &["--health-path", "healthz", "starts with /"]),
         ("LEAST --buffer-size 2MiB --buffer-total 1MiB", &["--buffer-size", "2MiB", "--buffer-total"]),
         ("LEAST --spool-total 1MiB", &["--spool-size", "1GiB", "--spool-total"]),

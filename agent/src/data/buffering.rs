@@ -39,7 +39,7 @@ pub(super) async fn take_in(
     }
     let (parts, body) = request.into_parts();
     let progress = body.progress();
-    let broken_off = |_| progress.refusal().map_or(Failure::ClientGone, Failure::BadRequest);
+    let broken_off = |_| progress.failure().unwrap_or(Failure::ClientGone);
     let body = body.taken_in(&shared.spool).await.map_err(broken_off)?;
     Ok(Request::from_parts(parts, body))
 }

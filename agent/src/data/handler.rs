@@ -65,7 +65,7 @@ impl Handler for AgentHandler {
 
     async fn handle(self: Rc<Self>, request: Request<ClientBody>, client: Client) -> Reply {
         let presence = self.shared.activity.arrive();
-        let (mut parts, body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
         let class = self.classes.of(&parts);
         let origin = Origin { peer: client.address.ip(), scheme: client.scheme, arrived: SystemTime::now() };
         // The balancer has said who asks.
@@ -73,10 +73,13 @@ impl Handler for AgentHandler {
         if let Err(problem) = prepared {
             return self.turn_away(&class, Failure::BadRequest(problem));
         }
+        if let Err(failure) = body.limit(self.shared.config.limits.client.body) {
+            return self.turn_away(&class, failure);
+        }
         for name in headers::ALL {
             parts.headers.remove(name);
         }
-        let form = self.shared.compressor.as_ref().map(|compressor| compressor.ask(&parts));
+        let form = self.shared.compressor.load().as_ref().map(|compressor| compressor.ask(&parts));
         offload::hide_from_instance(&mut parts.headers);
         let asked_of_file = Asked::of(&parts);
         let may_be_let_in = is_safe_to_let_in(&parts, &body);
@@ -198,7 +201,7 @@ impl AgentHandler {
     fn give_up(&self, failure: Failure, seen: Seen, exchange: Exchange) -> Reply {
         exchange.failed(match (seen, failure) {
             (Seen::No, _) => Outcome::Refused,
-            (Seen::Yes, Failure::ClientGone) => Outcome::ClientGone,
+            (Seen::Yes, failure) if failure.is_clients() => Outcome::ClientGone,
             (Seen::Yes, _) => Outcome::NoAnswer,
         });
         if failure == Failure::ConnectFailed && self.shared.state.is_up() {
@@ -213,11 +216,12 @@ impl AgentHandler {
         self.answer(failure, Seen::No)
     }
 
-    /// Says who speaks, and whether the balancer may send the request elsewhere. A bad one is bad everywhere.
+    /// Says who speaks, and whether the balancer may send the request elsewhere. What is the client's fault is so
+    /// everywhere.
     fn answer(&self, failure: Failure, seen: Seen) -> Reply {
         self.shared.metrics.failed(failure);
         let mut response = failure.response();
-        if !matches!(failure, Failure::BadRequest(_)) {
+        if !failure.is_clients() {
             let word = if seen == Seen::No { headers::REFUSED } else { headers::FAILED };
             response.headers_mut().insert(word, HeaderValue::from_static(failure.label()));
         }

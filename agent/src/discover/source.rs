@@ -27,6 +27,11 @@ pub enum SourceError {
     Url(#[from] BalancerUrlError),
     #[error("{0:?} names no host with a port: give it as in dns+http://balancers.example:9900")]
     Host(String),
+    /// What a name stands for is reached by address, which certificates do not name.
+    #[error(
+        "{0:?}: balancers that are found in DNS are reached by plain HTTP; for TLS name each: https://lb-1.example:9900"
+    )]
+    Https(String),
     #[error("{0:?} names no service: give it as in srv+http://_sluice._tcp.example, without a port")]
     Service(String),
 }
@@ -67,7 +72,16 @@ impl FromStr for Source {
         if let Some(rest) = trimmed.strip_prefix("srv+http://") {
             return Name::service(rest).map(Self::Named).ok_or_else(|| SourceError::Service(text.to_owned()));
         }
+        if ["dns+https://", "srv+https://"].iter().any(|scheme| trimmed.starts_with(scheme)) {
+            return Err(SourceError::Https(text.to_owned()));
+        }
         Ok(Self::One(text.parse()?))
+    }
+}
+
+impl Source {
+    pub fn is_https(&self) -> bool {
+        matches!(self, Self::One(url) if url.is_https())
     }
 }
 
@@ -105,6 +119,7 @@ mod tests {
     fn a_source_is_one_balancer_or_a_name() {
         for (text, printed) in [
             ("http://lb.example:9900/", "http://lb.example:9900"),
+            ("https://lb.example:9900", "https://lb.example:9900"),
             ("dns+http://LB.example:9900", "dns+http://lb.example:9900"),
             (
                 " dns+http://balancers.sluice.svc.cluster.local.:9900/ ",
@@ -133,7 +148,8 @@ mod tests {
             ("srv+http://lb.example", "srv+http://_sluice._tcp.example"),
             ("srv+http://_sluice._tcp.example:9900", "srv+http://_sluice._tcp.example"),
             ("srv+http://_sluice.example", "srv+http://_sluice._tcp.example"),
-            ("dns+https://lb.example:9900", "http://127.0.0.1:9900"),
+            ("dns+https://lb.example:9900", "https://lb-1.example:9900"),
+            ("srv+https://_sluice._tcp.example", "https://lb-1.example:9900"),
             ("consul://lb", "http://127.0.0.1:9900"),
         ] {
             let message = text.parse::<Source>().expect_err(text).to_string();

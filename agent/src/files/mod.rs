@@ -32,9 +32,11 @@ pub mod reply;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use arc_swap::ArcSwap;
 use http::response;
 use prometheus::Registry;
 use sluice_process::ConfigError;
@@ -43,13 +45,14 @@ use sluice_relay::file::{OpenFile, at_disk};
 use crate::config::Config;
 use metrics::FileMetrics;
 pub use offload::Offload;
-use path::Roots;
+pub use path::Roots;
 pub use refusal::Refusal;
 pub use reply::{Asked, Facts, Reply};
 
 /// The files of one agent.
 pub struct Files {
-    roots: Roots,
+    /// Replaced when the configuration is read again.
+    roots: ArcSwap<Roots>,
     /// For each wait for the disk.
     patience: Duration,
     metrics: FileMetrics,
@@ -59,6 +62,16 @@ impl Files {
     /// # Errors
     /// A directory that is not there, or a kernel that can not be trusted with paths.
     pub fn new(config: &Config, registry: &Registry) -> Result<Self, ConfigError> {
+        let patience = config.limits.upstream.body_stall;
+        let roots = ArcSwap::from_pointee(Self::roots(config)?);
+        Ok(Self { roots, patience, metrics: FileMetrics::register(registry) })
+    }
+
+    /// Where files may lie by `config`, checked.
+    ///
+    /// # Errors
+    /// As [`Files::new`].
+    pub fn roots(config: &Config) -> Result<Roots, ConfigError> {
         let mut roots = Roots::default();
         for dir in &config.xsendfile_root {
             let real = checked("--xsendfile-root", dir)?;
@@ -68,8 +81,12 @@ impl Files {
             checked("--xsendfile-uri", &uri.dir)?;
             roots.add_uri(uri.prefix.clone(), uri.dir.clone());
         }
-        let patience = config.limits.upstream.body_stall;
-        Ok(Self { roots, patience, metrics: FileMetrics::register(registry) })
+        Ok(roots)
+    }
+
+    /// Files that are named from now on are sent from there.
+    pub fn set_roots(&self, roots: Roots) {
+        self.roots.store(Arc::new(roots));
     }
 
     /// Opens the file that `offload` names.
@@ -90,7 +107,7 @@ impl Files {
     }
 
     async fn find(&self, offload: &Offload) -> Result<(OpenFile, Facts), Refusal> {
-        let place = path::locate(offload, &self.roots)?;
+        let place = path::locate(offload, &self.roots.load())?;
         let opened = at_disk(self.patience, move || open::beneath(&place.root, &place.beneath)).await;
         let (file, metadata) = opened.map_err(|_| Refusal::Unreadable)??;
         let file = OpenFile::new(file, &metadata).map_err(|_| Refusal::Unreadable)?;

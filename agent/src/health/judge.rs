@@ -47,9 +47,9 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// `interval`: between checks as long as all is well.
-    pub(super) fn new(interval: Duration) -> Self {
-        Self { health: Health::Unknown, failures: 0, interval }
+    /// `health`: as far as it is known. `interval`: between checks as long as all is well.
+    pub(super) fn new(health: Health, interval: Duration) -> Self {
+        Self { health, failures: 0, interval }
     }
 
     pub(super) fn record(&mut self, outcome: CheckOutcome) -> Health {
@@ -88,7 +88,7 @@ mod tests {
     fn one_success_is_enough_and_one_failure_is_not() {
         let failed = || CheckOutcome::Failed("slow".into());
         let down = |reason: &'static str| Health::Down(reason.into());
-        let mut judge = Judge::new(Duration::from_secs(2));
+        let mut judge = Judge::new(Health::Unknown, Duration::from_secs(2));
         for (step, outcome, health, pause) in [
             ("starts with a failure", failed(), down("slow"), 250),
             ("up at once", CheckOutcome::Passed, Health::Up, 2000),

@@ -15,7 +15,8 @@ use crate::shared::Shared;
 
 /// Checks for ever. The only one who sets the health in the state.
 pub async fn watch_over(shared: Arc<Shared>, probe: Probe) {
-    let mut judge = Judge::new(shared.config.health.interval);
+    let known = shared.state.standing().health().clone();
+    let mut judge = Judge::new(known, shared.config.health.interval);
     let mut due = Instant::now();
     loop {
         let checked = async {

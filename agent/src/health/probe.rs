@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use sluice_process::tls::http_client;
 use sluice_proto::Target;
 use tokio::{
     net::{TcpStream, UnixStream},
@@ -79,13 +80,11 @@ impl Probe {
 impl HealthRequest {
     fn new(instance: &Target, path: &str) -> Result<Self, reqwest::Error> {
         let builder = match instance.path() {
-            Some(path) => reqwest::Client::builder().unix_socket(path),
-            None => reqwest::Client::builder(),
+            Some(path) => http_client().unix_socket(path),
+            None => http_client(),
         };
         let host = if instance.path().is_some() { "localhost" } else { instance.as_str() };
         let client = builder
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
             // A kept connection would occupy a worker of a server that keeps them open (gunicorn's sync worker
             // does not, its threads do), and would hide that nobody accepts new ones.
             .pool_max_idle_per_host(0)

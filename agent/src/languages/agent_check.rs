@@ -4,8 +4,9 @@
 //! So each line says everything. What it does not hear from a port that nobody listens on changes nothing either: that
 //! the instance is gone is for HAProxy's own `check`.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
+use sluice_process::upgrade::Sockets;
 use sluice_proto::State;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -96,13 +97,23 @@ impl AgentCheck {
         Self { listener, shared }
     }
 
-    /// Takes the address; port 0 takes a free one.
+    /// Takes the address, by the socket in `inherited` if there is one for it; port 0 takes a free one. In `heritage`
+    /// there is one then, for the next process: HAProxy takes a refused connection for nothing new, but says so.
     ///
     /// # Errors
     /// If it is taken.
-    pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-        let listener = std::net::TcpListener::bind(address)?;
+    pub fn bind(
+        address: SocketAddr,
+        inherited: &Sockets,
+        heritage: &Sockets,
+    ) -> io::Result<std::net::TcpListener> {
+        let place = format!("agent-check {address}");
+        let listener: std::net::TcpListener = match inherited.take(&place).pop() {
+            Some(socket) => socket.into(),
+            None => std::net::TcpListener::bind(address)?,
+        };
         listener.set_nonblocking(true)?;
+        heritage.add(place, [OwnedFd::from(listener.try_clone()?)]);
         Ok(listener)
     }
 
@@ -140,7 +151,7 @@ async fn answer(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
         state,
         reason: reason.as_deref(),
         utilization: shared.load.utilization(),
-        workers: shared.identity.workers,
+        workers: shared.workers(),
         peers: config.agent_check_peers,
     });
     match timeout(PATIENCE, tell(stream, &line)).await {

@@ -60,7 +60,7 @@ impl Heartbeat {
         loop {
             ticks.tick().await;
             let (state, _) = self.shared.state.standing().word();
-            let text = text(state, &self.shared.now(), self.shared.identity.workers, self.port);
+            let text = text(state, &self.shared.now(), self.shared.workers(), self.port);
             // Sockets for datagrams take one at once, or not at all.
             let beat = match self.socket.send_to(text.as_bytes(), self.to) {
                 Ok(_bytes) => Beat::Sent,

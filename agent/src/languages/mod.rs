@@ -40,7 +40,7 @@ pub async fn measure(shared: Arc<Shared>) {
             Path::Passive => shared.busy().map(f64::from),
         };
         before = (now, held);
-        let (workers, readings) = (shared.identity.workers, shared.now());
+        let (workers, readings) = (shared.workers(), shared.now());
         let sample = |busy| Sample { workers, busy, queued: readings.queued, streaming: readings.streaming };
         // At the first tick, no time has passed.
         if busy.is_some() || now > shared.started + 2 * SAMPLE_EVERY {

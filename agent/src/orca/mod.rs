@@ -132,7 +132,7 @@ fn own(shared: &Shared) -> LoadReport {
     let now = shared.now();
     let named = [
         ("busy_workers", now.in_flight),
-        ("workers", shared.identity.workers),
+        ("workers", shared.workers()),
         ("queued", now.queued),
         ("streaming", now.streaming),
     ];

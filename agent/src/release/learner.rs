@@ -80,6 +80,10 @@ impl Learner {
         }
     }
 
+    pub(super) fn set_workers(&mut self, workers: usize) {
+        self.workers = workers;
+    }
+
     /// Whether a request of this class may be let in though every place is taken. If so it must begin at once.
     ///
     /// Only one that is short and changes nothing (`is_safe`, RFC 9110, 9.2.1), only while no other probe is without

@@ -60,6 +60,11 @@ impl Releases {
         Self { rule, probe_due: Notify::new(), changed: Notify::new(), metrics }
     }
 
+    /// The instance has another number of workers.
+    pub fn set_workers(&self, workers: u32) {
+        self.learn(|learner| learner.set_workers(workers as usize));
+    }
+
     /// Resolves when a request of this class may be let in though every place is taken; it must begin then, as a
     /// probe. `is_ready`: the agent takes requests.
     pub async fn granted(&self, class: &ClassName, is_safe: bool, is_ready: impl Fn() -> bool) {

@@ -16,6 +16,9 @@ const LONGEST_WINDOW_MS: u128 = 3_600_000;
 /// The longest reason that a reader takes, in bytes.
 const LONGEST_REASON: usize = 256;
 
+/// Room for what each balancer is told for itself, in bytes.
+const GRANT: usize = 32;
+
 /// What stays the same from start to stop.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -77,6 +80,7 @@ pub fn build(identity: &Identity, moment: Moment, window: WindowData) -> Report 
         releases: moment.releases,
         measured: Some(moment.measured),
         application: moment.application,
+        grant: None,
     }
 }
 
@@ -86,7 +90,7 @@ pub fn build(identity: &Identity, moment: Moment, window: WindowData) -> Report 
 pub fn encode(mut report: Report) -> (Report, Vec<u8>) {
     loop {
         let bytes = serde_json::to_vec(&report).expect("numbers, text and lists");
-        if bytes.len() <= MAX_BYTES {
+        if bytes.len() <= MAX_BYTES - GRANT {
             return (report, bytes);
         }
         tracing::debug!(bytes = bytes.len(), classes = report.classes.len(), "report is too large");

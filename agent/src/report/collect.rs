@@ -1,5 +1,5 @@
-//! Makes the reports: on a timer, and at once when the state changes, or when workers are found to be free earlier or
-//! later than was said.
+//! Makes the reports: on a timer, and at once when the state changes, when workers are found to be free earlier or
+//! later than was said, or when a balancer may count on more of them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,8 +10,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Moment, build, encode};
-use crate::{shared::Shared, state::Standing};
+use super::{Identity, Moment, build, encode};
+use crate::{
+    grants::{Division, Holder},
+    shared::Shared,
+    state::Standing,
+};
 
 /// A report as it goes to every balancer.
 #[derive(Debug)]
@@ -19,9 +23,22 @@ pub struct Published {
     pub report: Report,
     /// The same as JSON.
     pub body: Bytes,
+    /// What each balancer is granted, which is not in `body`.
+    pub grants: Division,
     /// [`Standing::version`] of the state in it.
     pub version: u64,
     pub at: Instant,
+}
+
+impl Published {
+    /// The report as JSON for one balancer.
+    pub fn body_for(&self, balancer: Holder) -> Bytes {
+        let Some((grant, rest)) = self.grants.told(balancer).zip(self.body.strip_suffix(b"}")) else {
+            return self.body.clone();
+        };
+        // Everything else is the same for all, and is not written again for each.
+        [rest, format!(",\"grant\":{grant}}}").as_bytes()].concat().into()
+    }
 }
 
 /// The only one who cuts windows and counts reports.
@@ -49,6 +66,7 @@ impl Collector {
                 () = sleep(pause) => {}
                 Ok(()) = self.changes.changed() => {}
                 () = self.shared.releases.changed() => {}
+                () = self.shared.grants.changed() => {}
             }
             self.publish();
         }
@@ -66,8 +84,10 @@ impl Collector {
         let moment =
             Moment { seq: self.seq, standing, now, measured, classifications, releases, application };
         let window = self.shared.recorder.cut(at);
-        let (report, body) = encode(build(&self.shared.identity, moment, window));
-        let published = Published { report, body: body.into(), version, at };
+        let identity = Identity { workers: self.shared.workers(), ..self.shared.identity.clone() };
+        let (report, body) = encode(build(&identity, moment, window));
+        let grants = self.shared.grants.grant();
+        let published = Published { report, body: body.into(), grants, version, at };
         self.shared.published.send_replace(Some(Arc::new(published)));
     }
 }

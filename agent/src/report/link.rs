@@ -17,8 +17,10 @@ pub enum SendOutcome {
     Unreachable,
     /// No answer in time.
     TimedOut,
-    /// The token is missing or wrong.
+    /// The token, or the client certificate, is missing or wrong.
     Unauthorized,
+    /// The name is another agent's, or the address another instance's; or the certificate is for another name.
+    Misplaced,
     /// Another status of the 400s: the balancer does not want this report.
     Refused,
     /// A status of the 500s.
@@ -30,11 +32,12 @@ pub enum SendOutcome {
 }
 
 impl SendOutcome {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Acknowledged,
         Self::Unreachable,
         Self::TimedOut,
         Self::Unauthorized,
+        Self::Misplaced,
         Self::Refused,
         Self::Failed,
         Self::Unexpected,
@@ -47,6 +50,7 @@ impl SendOutcome {
             Self::Unreachable => "unreachable",
             Self::TimedOut => "timed_out",
             Self::Unauthorized => "unauthorized",
+            Self::Misplaced => "misplaced",
             Self::Refused => "refused",
             Self::Failed => "failed",
             Self::Unexpected => "unexpected",

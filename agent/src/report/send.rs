@@ -4,10 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::{Response, StatusCode, header};
 use sluice_process::TokenFile;
+use sluice_process::tls::{ClientTls, HttpClient, HttpClientError};
 use sluice_proto::{Classification, PlanReply, SCHEMA};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Link, Published, SendOutcome};
+use crate::grants::{Membership, Wants};
 
 /// A balancer answers within a millisecond. As long as the interval, so that a slow one gets every report, but
 /// bounded on both sides: a report that waited for 5 s is better replaced by the next.
@@ -19,38 +21,38 @@ const LARGEST_REPLY: usize = 64 * 1024 + Classification::MAX_BYTES;
 
 /// One per balancer.
 pub struct Sender {
-    client: reqwest::Client,
+    client: Arc<HttpClient>,
     link: Arc<Link>,
+    share: Membership,
     token: Option<Arc<TokenFile>>,
     timeout: Duration,
     reports: watch::Receiver<Option<Arc<Published>>>,
 }
 
+/// How the balancer's reason begins if the report is not this agent's to make.
+const MISPLACED: [&str; 2] = ["other_sender:", "other_instance:"];
+
 struct Failed(SendOutcome, String);
 
 impl Sender {
-    /// The HTTP client that the senders of one agent share.
+    /// The HTTP client that the senders of one agent share. `tls`: `None` if no balancer is reached by https.
     ///
     /// # Errors
     /// If there is no client to be had.
-    pub fn client() -> Result<reqwest::Client, reqwest::Error> {
-        reqwest::Client::builder()
-            // Reports stay where they are sent: no proxy from the environment, no redirect with our token.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(crate::USER_AGENT)
-            .build()
+    pub fn client(tls: Option<ClientTls>) -> Result<Arc<HttpClient>, HttpClientError> {
+        HttpClient::open(tls, |builder| builder.user_agent(crate::USER_AGENT)).map(Arc::new)
     }
 
     pub fn new(
-        client: reqwest::Client,
+        client: Arc<HttpClient>,
         link: Arc<Link>,
+        share: Membership,
         token: Option<Arc<TokenFile>>,
         interval: Duration,
         reports: watch::Receiver<Option<Arc<Published>>>,
     ) -> Self {
         let timeout = interval.clamp(TIMEOUT.0, TIMEOUT.1);
-        Self { client, link, token, timeout, reports }
+        Self { client, link, share, token, timeout, reports }
     }
 
     /// Sends for as long as reports are made. Reports made during a send are skipped but for the newest: no backlog.
@@ -67,33 +69,44 @@ impl Sender {
     async fn deliver(&self, published: &Published) {
         let seq = published.report.seq;
         match self.post(published).await {
-            Ok(plan) => self.link.acknowledged(seq, plan, Instant::now()),
-            Err(Failed(outcome, detail)) => self.link.failed(seq, outcome, detail),
+            Ok(plan) => {
+                let granted = published.grants.of(self.share.holder());
+                self.share.acknowledged(granted, Wants { workers: plan.wanted });
+                self.link.acknowledged(seq, plan, Instant::now());
+            }
+            Err(Failed(outcome, detail)) => {
+                self.share.failed();
+                self.link.failed(seq, outcome, detail);
+            }
         }
     }
 
     async fn post(&self, published: &Published) -> Result<PlanReply, Failed> {
         let mut request = self
             .client
+            .current()
             .post(self.link.url.report_url())
             .timeout(self.timeout)
             .header(header::CONTENT_TYPE, "application/json")
-            .body(published.body.clone());
+            .body(published.body_for(self.share.holder()));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.current());
         }
         let mut response = request.send().await.map_err(transport)?;
         let status = response.status();
         let body = bounded(&mut response).await?;
-        match outcome_of(status) {
+        match outcome_of(status, &body) {
             SendOutcome::Acknowledged => plan_of(&body),
             outcome => Err(Failed(outcome, format!("{status}: {}", first_line(&body)))),
         }
     }
 }
 
-fn outcome_of(status: StatusCode) -> SendOutcome {
+fn outcome_of(status: StatusCode, body: &[u8]) -> SendOutcome {
     match status {
+        StatusCode::FORBIDDEN if MISPLACED.iter().any(|word| body.starts_with(word.as_bytes())) => {
+            SendOutcome::Misplaced
+        }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => SendOutcome::Unauthorized,
         _ if status.is_success() => SendOutcome::Acknowledged,
         _ if status.is_client_error() => SendOutcome::Refused,
@@ -161,7 +174,10 @@ mod tests {
             (503, SendOutcome::Failed),
         ] {
             let status = StatusCode::from_u16(status).expect("a status");
-            assert_eq!(outcome_of(status), outcome, "{status}");
+            assert_eq!(outcome_of(status, b"no"), outcome, "{status}");
+        }
+        for body in ["other_sender: zope-1 is bound to 10.0.0.1\n", "other_instance: 10.0.0.1:80 is ..."] {
+            assert_eq!(outcome_of(StatusCode::FORBIDDEN, body.as_bytes()), SendOutcome::Misplaced, "{body}");
         }
     }
 

@@ -83,7 +83,7 @@ fn what_is_wrong_is_told_with_exit_code_2() {
     let path = path.to_str().expect("UTF-8");
     for (args, parts) in [
         (vec![], &["--balancer is missing"] as &[_]),
-        (vec!["run", "--balancer", "https://lb"], &["--balancer", "not available in this release"]),
+        (vec!["run", "--balancer", "http://user:pw@lb"], &["--balancer", "no user and no password"]),
         (vec!["--nonsense"], &["--nonsense"]),
         (vec!["check", "--config", path], &[path, "line 2", "lissten", "`listen`"]),
         (vec!["check", "--config", "/no/such/file"], &["/no/such/file"]),

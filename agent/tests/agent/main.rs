@@ -8,4 +8,5 @@ mod command_line;
 mod data_path;
 mod leaving;
 mod reports;
+mod shares;
 mod support;

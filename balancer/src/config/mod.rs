@@ -10,12 +10,14 @@ mod rule;
 mod service;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sluice_process::config::{ConfigError, check_admin};
+use sluice_process::config::ConfigError;
+use sluice_process::reload::WatchConfig;
+use sluice_process::tls::ServerTlsFiles;
 use sluice_process::{ByteSize, Span};
 use sluice_relay::Limits;
 use sluice_relay::limits::{ClientLimits, Http2Limits, UpstreamLimits};
@@ -41,7 +43,13 @@ use crate::saved::StateDir;
 pub struct Config {
     pub listen: Vec<ListenSpec>,
     pub admin: SocketAddr,
+    /// `None`: the admin server speaks plain HTTP.
+    pub admin_tls: Option<ServerTlsFiles>,
     pub token_file: Option<PathBuf>,
+    /// Per second and address.
+    pub report_rate: NonZeroU32,
+    /// Whether the file is read again when it changes.
+    pub watch: WatchConfig,
     pub instances: Vec<InstanceSpec>,
     pub services: Vec<ServiceSpec>,
     /// Data threads.
@@ -67,19 +75,23 @@ impl TryFrom<Options> for Config {
         let options = options.with_defaults();
         let span = |span: Option<Span>| span.expect("set by with_defaults").duration();
         refuse_zero(&options)?;
-        let admin = options.admin.expect("set by with_defaults");
+        let admin = options.admin.clone().expect("set by with_defaults");
         let plan = planner(&options)?;
         let observers = observe::observers(&options)?;
         let outlier = outlier(&options)?;
         let (line, head, fields) = head_limits(&options)?;
-        check_admin(admin, options.token_file.is_some())?;
+        let streams = streams(&options)?;
+        admin.check(options.token_file.is_some())?;
         check_certificates(&options.listen)?;
-        let services = service::check(&options.service, &options.rule)?;
+        let services = service::check(&options.service, &options.rule, options.versions.as_ref())?;
         instance::check(&options.instance, &services)?;
         Ok(Self {
             listen: options.listen,
-            admin,
+            admin: admin.addr,
+            admin_tls: admin.tls,
             token_file: options.token_file,
+            report_rate: options.report_rate.unwrap_or(NonZeroU32::MIN),
+            watch: options.watch_config.unwrap_or_default(),
             instances: options.instance,
             services,
             threads: options.threads.map_or(1, NonZeroUsize::get),
@@ -112,7 +124,13 @@ impl TryFrom<Options> for Config {
                     body_stall: span(options.client_body_timeout),
                     write_stall: span(options.client_write_timeout),
                     half_close_grace: span(options.half_close_grace),
-                    http2: Http2Limits::default(),
+                    connections: options.max_connections.map_or(usize::MAX, NonZeroUsize::get),
+                    connections_per_client: options.max_connections_per_client.unwrap_or(0),
+                    requests: options.max_requests_per_connection.unwrap_or(0),
+                    min_upload_rate: options.min_upload_rate.unwrap_or(0),
+                    min_download_rate: options.min_download_rate.unwrap_or(0),
+                    body: options.max_body_size.map_or(u64::MAX, rule::most_bytes),
+                    http2: Http2Limits { streams, ..Http2Limits::default() },
                 },
                 upstream: UpstreamLimits {
                     connect: span(options.connect_timeout),
@@ -161,6 +179,14 @@ fn head_limits(options: &Options) -> Result<(ByteSize, ByteSize, usize), ConfigE
         return Err(ConfigError::value("--max-header-fields", fields, "16 to 1000"));
     }
     Ok((line, head, fields.into()))
+}
+
+fn streams(options: &Options) -> Result<u32, ConfigError> {
+    let streams = options.http2_max_streams.unwrap_or(0);
+    if !(1..=10_000).contains(&streams) {
+        return Err(ConfigError::value("--http2-max-streams", streams, "1 to 10000"));
+    }
+    Ok(streams)
 }
 
 fn planner(options: &Options) -> Result<PlanParams, ConfigError> {
@@ -259,6 +285,7 @@ mod tests {
         assert_eq!(names.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["zope-1", "zope-2"]);
         let rules = service("shop");
         let (_, cart) = rules.of_class(&class("cart")).expect("a rule");
+        assert_eq!(cart.max_body_size, Some(10 << 20));
         let sticky = cart.sticky.as_ref().expect("sticky");
         assert_eq!((sticky.cookie(), sticky.source()), ("SLUICE", CookieSource::Sluice));
         let (_, session) = rules.of_class(&class("session GET /a")).expect("a rule");
@@ -285,6 +312,7 @@ mod tests {
         name = "cart"
         path = "^/cart"
         sticky = { cookie = "SLUICE" }
+        max-body-size = "10MiB"
 
         [[service.shop.rule]]
         name = "session"
@@ -293,11 +321,29 @@ mod tests {
     "#;
 
     #[test]
+    fn limits_of_clients_follow_what_is_said() {
+        let client = |args: &[&str], file: &str| from(args, file).expect("valid").limits.client;
+        let default = client(&[], "");
+        assert!((1..=32_768).contains(&default.connections), "{default:?}");
+        assert_eq!(default.connections_per_client, default.connections.div_ceil(2));
+        assert_eq!((default.body, default.requests, default.http2.streams), (u64::MAX, 10_000, 100));
+        let few = client(&["--max-connections", "7", "--max-body-size", "1KiB"], "http2-max-streams = 3\n");
+        assert_eq!((few.connections, few.connections_per_client), (7, 4));
+        assert_eq!((few.body, few.http2.streams), (1024, 3));
+        let none = client(&["--max-connections-per-client", "0", "--max-requests-per-connection", "0"], "");
+        assert_eq!((none.connections_per_client, none.requests), (0, 0));
+    }
+
+    #[test]
     fn defaults_are_those_of_the_contract() {
         let config = from(&[], "").expect("nothing is required");
         assert_eq!(config.listen[0].to_string(), "127.0.0.1:8080");
         assert_eq!(config.admin.to_string(), "127.0.0.1:9900");
-        assert_eq!(config.limits, Limits::default(), "the flags' defaults are the engine's");
+        // How many connections there may be depends on the machine.
+        let ClientLimits { connections, connections_per_client, .. } = config.limits.client;
+        let client = ClientLimits { connections, connections_per_client, ..ClientLimits::default() };
+        let engines = Limits { client, ..Limits::default() };
+        assert_eq!(config.limits, engines, "the flags' defaults are the engine's");
         assert_eq!(config.services.len(), 1, "the default service");
     }
 
@@ -330,6 +376,9 @@ mod tests {
             (&["--max-request-line", "65KiB"], "", &["--max-request-line", "65KiB", "1KiB to 64KiB"]),
             (&["--max-ejected", "101"], "", &["--max-ejected", "101", "0 to 100"]),
             (&["--max-header-fields", "9"], "", &["--max-header-fields", "9", "16 to 1000"]),
+            (&["--http2-max-streams", "0"], "", &["--http2-max-streams", "0", "1 to 10000"]),
+            (&["--max-connections", "0"], "", &["--max-connections", "0"]),
+            (&[], &with_rule("max-body-size = \"1MB\""), &["max-body-size", "1MB", "MiB"]),
             (&["--listen", "8080"], "", &["--listen", "8080", "127.0.0.1:8080"]),
             (&["--listen", "127.0.0.1:80,tls=a"], "", &["--listen", "tls=a", "CERT:KEY"]),
             (&["--instance", "127.0.0.1:80,wrokers=2"], "", &["wrokers", "workers=N"]),

@@ -5,21 +5,23 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use sluice_process::config::one_or_many;
-use sluice_process::{ByteSize, LogFormat, Span, layered};
-use sluice_relay::limits::{ClientLimits, UpstreamLimits};
+use sluice_process::config::{AdminSpec, one_or_many};
+use sluice_process::reload::WatchConfig;
+use sluice_process::{ByteSize, LogFormat, Span, descriptors, layered};
+use sluice_relay::limits::{ClientLimits, UpstreamLimits, connections_within};
 use sluice_relay::listen::ListenSpec;
 
 use crate::config::{InstanceSpec, RuleOptions, ServiceOptions};
 use crate::decide::outlier::OutlierParams;
 use crate::decide::plan::PlanParams;
+use crate::decide::versions::VersionPolicy;
 use crate::observe::AccessFormat;
 
 /// What can be asked of the balancer. Flag beats environment beats file.
@@ -36,11 +38,13 @@ pub struct Options {
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<ListenSpec>,
 
-    /// Where agents report, Prometheus scrapes and the dashboard is [default: 127.0.0.1:9900]
+    /// Where agents report, Prometheus scrapes and the dashboard is: ADDR[,tls=CERT:KEY[,client-ca=FILE]] [default: 127.0.0.1:9900]
     ///
-    /// An address that is not loopback needs --token-file.
+    /// tls: HTTPS; PEM files, read again when they change. client-ca: reports and operator's actions need a client
+    /// certificate of an authority in this file, and an agent's must be for its name. An address that is not loopback
+    /// needs client-ca or --token-file; with both, both are needed.
     #[arg(long, value_name = "ADDR", env = "SLUICE_ADMIN")]
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<AdminSpec>,
 
     /// A file with the token that reports and operator's actions must carry
     ///
@@ -48,10 +52,22 @@ pub struct Options {
     #[arg(long, value_name = "FILE", env = "SLUICE_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
 
+    /// Reports per second that are taken from one address; further ones get 429 [default: 500]
+    ///
+    /// Twice as many at once. A report of 1 MiB counts as seventeen.
+    #[arg(long, value_name = "N", env = "SLUICE_REPORT_RATE")]
+    pub report_rate: Option<NonZeroU32>,
+
     /// A TOML file with the same keys as these flags, and [[rule]] and [service.NAME] tables
     #[arg(long, value_name = "FILE", env = "SLUICE_CONFIG")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
+
+    /// Whether that file is read again when it changes; on SIGHUP it always is [default: on]
+    ///
+    /// A file that can not be used changes nothing, and the log says why.
+    #[arg(long, value_name = "ON|OFF", env = "SLUICE_WATCH_CONFIG")]
+    pub watch_config: Option<WatchConfig>,
 
     /// An instance that has no agent: ADDR[,workers=N][,release=first-byte|end][,service=NAME][,name=NAME]
     ///
@@ -82,6 +98,13 @@ pub struct Options {
     /// How long after the start requests wait for a first instance instead of getting 503 [default: 3s]
     #[arg(long, value_name = "TIME", env = "SLUICE_STARTUP_HOLD")]
     pub startup_hold: Option<Span>,
+
+    /// Which versions of the application get the default service's requests: any, majority, or shares as in 2.1=90,2.2=10 [default: any]
+    ///
+    /// Versions are what agents call them by --version-label. majority: only the one that most instances
+    /// have. Other services: `versions` in their tables of the file.
+    #[arg(long, value_name = "POLICY", env = "SLUICE_VERSIONS")]
+    pub versions: Option<VersionPolicy>,
 
     /// How long a stop waits for requests that are under way [default: 30s]
     #[arg(long, value_name = "TIME", env = "SLUICE_DRAIN_TIMEOUT")]
@@ -144,6 +167,43 @@ pub struct Options {
     /// Most header fields of a request, 16 to 1000; then 431 [default: 100]
     #[arg(long, value_name = "N", env = "SLUICE_MAX_HEADER_FIELDS")]
     pub max_header_fields: Option<u16>,
+
+    /// Most connections of clients at the same time [default: what the limit of open files allows, 32768 at most]
+    ///
+    /// Then the ones that have idled for longest are closed, and if there is none, further ones wait to be accepted.
+    #[arg(long, value_name = "N", env = "SLUICE_MAX_CONNECTIONS")]
+    pub max_connections: Option<NonZeroUsize>,
+
+    /// Most connections from one client address, or IPv6 /64; further ones are closed at once; 0: any number [default: half of --max-connections]
+    ///
+    /// Addresses in --trusted-proxy are not counted, as they speak for many; with `proxy` it is the address that the
+    /// PROXY header tells.
+    #[arg(long, value_name = "N", env = "SLUICE_MAX_CONNECTIONS_PER_CLIENT")]
+    pub max_connections_per_client: Option<usize>,
+
+    /// Most requests on one connection, then it is told to end; 0: any number [default: 10000]
+    #[arg(long, value_name = "N", env = "SLUICE_MAX_REQUESTS_PER_CONNECTION")]
+    pub max_requests_per_connection: Option<u64>,
+
+    /// Bytes per second that a client must send of a request's body while they are waited for; then 408; 0: any [default: 240]
+    ///
+    /// It may be slower, or pause, for as long as --client-body-timeout in all, and gains that again by being faster.
+    #[arg(long, value_name = "N", env = "SLUICE_MIN_UPLOAD_RATE")]
+    pub min_upload_rate: Option<u64>,
+
+    /// Bytes per second that a client must take of its response while they wait for it, or it is cut off; 0: any [default: 240]
+    ///
+    /// It may be slower, or pause, for as long as --client-write-timeout in all, and gains that again by being faster.
+    #[arg(long, value_name = "N", env = "SLUICE_MIN_DOWNLOAD_RATE")]
+    pub min_download_rate: Option<u64>,
+
+    /// Largest request body; then 413; 0: any. Rules may say otherwise (max-body-size) [default: 0]
+    #[arg(long, value_name = "SIZE", env = "SLUICE_MAX_BODY_SIZE")]
+    pub max_body_size: Option<ByteSize>,
+
+    /// Requests that an HTTP/2 connection may have under way, 1 to 10000; further ones are refused [default: 100]
+    #[arg(long, value_name = "N", env = "SLUICE_HTTP2_MAX_STREAMS")]
+    pub http2_max_streams: Option<u32>,
 
     /// Longest time to connect to an instance [default: 1s]
     #[arg(long, value_name = "TIME", env = "SLUICE_CONNECT_TIMEOUT")]
@@ -245,13 +305,16 @@ layered!(Options {
     listen,
     admin,
     token_file,
+    report_rate,
     config,
+    watch_config,
     instance,
     threads,
     queue_length,
     queue_timeout,
     large_queue_timeout,
     startup_hold,
+    versions,
     drain_timeout,
     trusted_proxy,
     reveal,
@@ -267,6 +330,13 @@ layered!(Options {
     max_request_line,
     max_head_size,
     max_header_fields,
+    max_connections,
+    max_connections_per_client,
+    max_requests_per_connection,
+    min_upload_rate,
+    min_download_rate,
+    max_body_size,
+    http2_max_streams,
     connect_timeout,
     response_timeout,
     stream_timeout,
@@ -297,10 +367,15 @@ impl Options {
         let seconds = |own: Option<Span>, secs| Some(own.unwrap_or(Span::from_secs(secs)));
         let count = |own: Option<NonZeroUsize>, n| own.or(NonZeroUsize::new(n));
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let connections =
+            self.max_connections.map_or_else(|| connections_within(descriptors::most()), NonZeroUsize::get);
         let head = self.max_head_size.map_or(client.head_bytes, ByteSize::as_usize);
         Self {
             listen: or_one(self.listen, || SocketAddr::from(([127, 0, 0, 1], 8080)).into()),
-            admin: self.admin.or(Some(([127, 0, 0, 1], 9900).into())),
+            admin: self.admin.or_else(|| Some(SocketAddr::from(([127, 0, 0, 1], 9900)).into())),
+            // As many agents behind one address as report once a second.
+            report_rate: self.report_rate.or(NonZeroU32::new(500)),
+            watch_config: self.watch_config.or(Some(WatchConfig::default())),
             threads: self.threads.or_else(|| Some(cores())),
             // A queue longer than what a few hundred workers serve within the timeout only delays
             // the 503.
@@ -329,6 +404,14 @@ impl Options {
             max_request_line: bytes(self.max_request_line, client.request_line_bytes.min(head)),
             max_head_size: bytes(self.max_head_size, head),
             max_header_fields: self.max_header_fields.or(u16::try_from(client.fields).ok()),
+            max_connections: NonZeroUsize::new(connections),
+            // No address can take all places; a proxy that somebody forgot to name has thousands left.
+            max_connections_per_client: self.max_connections_per_client.or(Some(connections.div_ceil(2))),
+            max_requests_per_connection: self.max_requests_per_connection.or(Some(client.requests)),
+            min_upload_rate: self.min_upload_rate.or(Some(client.min_upload_rate)),
+            min_download_rate: self.min_download_rate.or(Some(client.min_download_rate)),
+            max_body_size: self.max_body_size.or(Some(ByteSize::bytes(0))),
+            http2_max_streams: self.http2_max_streams.or(Some(client.http2.streams)),
             connect_timeout: span(self.connect_timeout, upstream.connect),
             response_timeout: span(self.response_timeout, upstream.response_head),
             stream_timeout: span(self.stream_timeout, upstream.body_stall),

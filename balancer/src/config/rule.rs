@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sluice_process::Span;
 use sluice_process::config::{ConfigError, one_or_many};
+use sluice_process::{ByteSize, Span};
 use sluice_proto::{HeaderSpec, InstanceName, RuleError, RuleSpec, Rules};
 
 use crate::decide::sticky::{CookieSource, StickySpec, is_cookie_name};
@@ -40,8 +40,13 @@ pub struct RuleOptions {
     /// Names of the only instances that may serve it.
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub instances: Vec<String>,
+    /// Largest request body, instead of --max-body-size; 0: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body_size: Option<ByteSize>,
+    /// A field that the request must have: `{ name = "X-Batch", value = "^yes$" }`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<HeaderOptions>,
+    /// Its requests keep to one instance, by a cookie: `{ cookie = "__ac", set = false }`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sticky: Option<StickyOptions>,
 }
@@ -50,6 +55,7 @@ pub struct RuleOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderOptions {
+    /// Of the field.
     pub name: String,
     /// A regular expression found anywhere in its value. None: any value.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,6 +66,7 @@ pub struct HeaderOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct StickyOptions {
+    /// Its name: letters, digits and `-._`, 64 at most.
     pub cookie: String,
     /// Whether Sluice sets the cookie; else the application does, and each of its values has an instance.
     #[serde(default = "yes")]
@@ -68,6 +75,11 @@ pub struct StickyOptions {
 
 fn yes() -> bool {
     true
+}
+
+/// Where nothing means any number.
+pub(super) fn most_bytes(size: ByteSize) -> u64 {
+    if size.as_u64() == 0 { u64::MAX } else { size.as_u64() }
 }
 
 /// Checks the rules of one service. `prefix` is where they are: `rule` or `service.NAME.rule`.
@@ -130,6 +142,7 @@ impl RuleOptions {
             priority: priority as i8,
             instances: (!instances.is_empty()).then(|| instances.into()),
             sticky: self.sticky.as_ref().map(StickyOptions::spec),
+            max_body_size: self.max_body_size.map(most_bytes),
         })
     }
 }

@@ -10,9 +10,10 @@ use sluice_proto::{HostPattern, ServiceName};
 use crate::config::rule::{self, RuleOptions};
 use crate::decide::route::{Routes, Rule};
 use crate::decide::treatment::ServiceRules;
+use crate::decide::versions::VersionPolicy;
 
 /// One service as the file has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ServiceOptions {
     /// Host names, `*.` before one for all below it. None: any host.
@@ -21,6 +22,9 @@ pub struct ServiceOptions {
     /// Path prefixes, in whole segments. None: any path.
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub path_prefixes: Vec<String>,
+    /// Which versions of the application get its requests; not said: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub versions: Option<VersionPolicy>,
     /// What the operator knows of its requests, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rule: Vec<RuleOptions>,
@@ -34,19 +38,27 @@ pub struct ServiceSpec {
     pub rules: Vec<Rule>,
     /// How its requests are classified and treated.
     pub class_rules: Arc<ServiceRules>,
+    /// Which versions of the application get its requests.
+    pub versions: VersionPolicy,
 }
 
 /// Checks the tables and adds the default service, if it is not among them. `rules` are those that
-/// stand outside of all services: the default one's.
+/// stand outside of all services: the default one's, as is `versions`, which beats what its table has.
 pub(super) fn check(
     services: &BTreeMap<String, ServiceOptions>,
     rules: &[RuleOptions],
+    versions: Option<&VersionPolicy>,
 ) -> Result<Vec<ServiceSpec>, ConfigError> {
     let mut specs =
         services.iter().map(|(name, options)| spec(name, options)).collect::<Result<Vec<_>, _>>()?;
     let class_rules = rule::check("rule", rules)?;
     match specs.iter_mut().find(|spec| spec.name == ServiceName::default()) {
-        None => specs.push(ServiceSpec { name: ServiceName::default(), rules: Vec::new(), class_rules }),
+        None => specs.push(ServiceSpec {
+            name: ServiceName::default(),
+            rules: Vec::new(),
+            class_rules,
+            versions: VersionPolicy::default(),
+        }),
         Some(_) if rules.is_empty() => {}
         Some(default) if default.class_rules.rules().specs().is_empty() => default.class_rules = class_rules,
         Some(_) => {
@@ -54,6 +66,10 @@ pub(super) fn check(
                 "rules of the default service in one place, in [[rule]] or in [[service.default.rule]]";
             return Err(ConfigError::value("service.default.rule", "and rule", accepted));
         }
+    }
+    let default = specs.iter_mut().find(|spec| spec.name == ServiceName::default());
+    if let Some((default, versions)) = default.zip(versions) {
+        default.versions = versions.clone();
     }
     Ok(specs)
 }
@@ -80,7 +96,7 @@ fn spec(key: &str, options: &ServiceOptions) -> Result<ServiceSpec, ConfigError>
         }
     }
     let class_rules = rule::check(&format!("service.{key}.rule"), &options.rule)?;
-    Ok(ServiceSpec { name, rules, class_rules })
+    Ok(ServiceSpec { name, rules, class_rules, versions: options.versions.clone().unwrap_or_default() })
 }
 
 fn or_any(values: &[String], any: &str) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! The operator's word: `POST /v1/instances/NAME/drain|ready|maintenance[?service=NAME]`.
+//! The operator's word: `POST /v1/instances/NAME/drain|ready|maintenance|unbind[?service=NAME]`.
 
 use std::sync::Arc;
 
@@ -28,12 +28,22 @@ async fn act(
     Path((name, word)): Path<(String, String)>,
     Query(which): Query<Which>,
 ) -> Answer {
-    let answer = word_of(&word).and_then(|word| Ok((find(&state, &name, which.service)?, word)));
-    let (key, word) = match answer {
-        Ok(found) => found,
-        Err(refused) => return refused,
-    };
-    match state.operate(&key, word) {
+    let found = find(&state, &name, which.service);
+    match (found, word.as_str()) {
+        (Err(refused), _) => refused,
+        (Ok(key), "drain") => operate(&state, &key, Word::Drain),
+        (Ok(key), "ready") => operate(&state, &key, Word::Ready),
+        (Ok(key), "maintenance") => operate(&state, &key, Word::Maintenance),
+        (Ok(key), "unbind") => unbind(&state, &key),
+        (Ok(_), other) => {
+            let actions = "drain, ready, maintenance or unbind";
+            (StatusCode::NOT_FOUND, format!("{other:?} is no action: {actions}\n"))
+        }
+    }
+}
+
+fn operate(state: &ControlState, key: &Key, word: Word) -> Answer {
+    match state.operate(key, word) {
         Some(Routing::Routed) => (StatusCode::OK, format!("{} gets requests\n", key.1)),
         Some(Routing::Excluded(reason)) => {
             (StatusCode::OK, format!("{} gets no requests: {reason}\n", key.1))
@@ -42,12 +52,10 @@ async fn act(
     }
 }
 
-fn word_of(text: &str) -> Result<Word, Answer> {
-    match text {
-        "drain" => Ok(Word::Drain),
-        "ready" => Ok(Word::Ready),
-        "maintenance" => Ok(Word::Maintenance),
-        _ => Err((StatusCode::NOT_FOUND, format!("{text:?} is no action: drain, ready or maintenance\n"))),
+fn unbind(state: &ControlState, key: &Key) -> Answer {
+    match state.unbind(key) {
+        true => (StatusCode::OK, format!("{} belongs to whoever reports under it next\n", key.1)),
+        false => (StatusCode::CONFLICT, format!("{} is of the configuration and has no agent\n", key.1)),
     }
 }
 

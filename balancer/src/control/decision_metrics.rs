@@ -36,6 +36,8 @@ struct Families {
     lane_queue: IntGaugeVec,
     lane_running: IntGaugeVec,
     lane_cap: IntGaugeVec,
+    lane_longest_wait: GaugeVec,
+    shed: IntCounterVec,
     mode: IntGaugeVec,
     dedicated: IntGaugeVec,
     foreign: IntGaugeVec,
@@ -84,6 +86,16 @@ impl Families {
                 "sluice_lane_cap_workers",
                 "Workers that a lane and the larger ones may hold: cap at once, high after a wait. GET /v1/plan says why.",
                 &["service", "lane", "limit"],
+            ),
+            lane_longest_wait: floats(
+                "sluice_lane_longest_wait_seconds",
+                "How long a request of a lane may be expected to wait; longer ones are turned away. Below the configured time: the lane has more to do than the workers can.",
+                BY_LANE,
+            ),
+            shed: counts(
+                "sluice_shed_total",
+                "Requests turned away when they came, by lane: too_late, as they would have waited for too long, or queue_full. Growing in lane small: more instances are needed.",
+                &["service", "lane", "reason"],
             ),
             mode: ints(
                 "sluice_plan_mode",
@@ -156,12 +168,12 @@ impl Families {
         ]
     }
 
-    fn floats(&self) -> [&GaugeVec; 3] {
-        [&self.slowness, &self.homes, &self.interference]
+    fn floats(&self) -> [&GaugeVec; 4] {
+        [&self.lane_longest_wait, &self.slowness, &self.homes, &self.interference]
     }
 
-    fn counts(&self) -> [&IntCounterVec; 3] {
-        [&self.spills, &self.ahead, &self.reclassified]
+    fn counts(&self) -> [&IntCounterVec; 4] {
+        [&self.shed, &self.spills, &self.ahead, &self.reclassified]
     }
 
     fn all(&self) -> impl Iterator<Item = &dyn Collector> {
@@ -175,9 +187,9 @@ impl Families {
         self.ints().into_iter().for_each(|family| family.reset());
         self.floats().into_iter().for_each(|family| family.reset());
         self.counts().into_iter().for_each(|family| family.reset());
-        state.directory.iter().for_each(|service| self.service(service));
+        state.directory().iter().for_each(|service| self.service(service));
         for (key, member) in state.members() {
-            let occupancy = state.directory.get(&key.0).and_then(|service| service.occupancy(member.id));
+            let occupancy = state.directory().get(&key.0).and_then(|service| service.occupancy(member.id));
             let Some(occupancy) = occupancy else { continue };
             let labels = [key.0.as_str(), key.1.as_str()];
             self.dedicated.with_label_values(&labels).set(occupancy.dedicated.into());
@@ -215,6 +227,12 @@ impl Families {
             let labels = [service, lane.name];
             self.lane_queue.with_label_values(&labels).set(as_i64(lane.waiting));
             self.lane_running.with_label_values(&labels).set(as_i64(lane.running));
+            if let Some(ms) = lane.longest_wait_ms {
+                self.lane_longest_wait.with_label_values(&labels).set(ms / 1e3);
+            }
+            for (reason, n) in [("too_late", lane.shed.too_late), ("queue_full", lane.shed.queue_full)] {
+                self.shed.with_label_values(&[service, lane.name, reason]).inc_by(n);
+            }
             for (limit, workers) in [("cap", lane.cap), ("high", lane.high)] {
                 if let Some(workers) = workers {
                     self.lane_cap.with_label_values(&[service, lane.name, limit]).set(as_i64(workers));

@@ -29,16 +29,25 @@ pub struct Event {
     pub id: u64,
     /// Milliseconds since 1970.
     pub at_ms: u64,
+    /// What changed, in one word.
     pub kind: &'static str,
+    /// Empty if it concerns the balancer.
     pub service: String,
     /// Empty if it concerns the service.
     pub instance: String,
+    /// What changed and why, in words.
     pub text: String,
 }
 
 impl Event {
     pub fn new(kind: &'static str, key: &Key, text: impl Into<String>) -> Self {
         Self { instance: key.1.to_string(), ..Self::of_service(kind, &key.0, text) }
+    }
+
+    /// Of the balancer as a whole.
+    pub fn of_all(kind: &'static str, text: impl Into<String>) -> Self {
+        let (service, instance) = (String::new(), String::new());
+        Self { id: 0, at_ms: unix_ms(), kind, service, instance, text: text.into() }
     }
 
     /// Of no instance in particular.

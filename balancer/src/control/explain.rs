@@ -77,7 +77,8 @@ impl Question {
         let field = |name: &str| self.field(name);
         let request = Request { method, host: &self.host, path, kind, field: &field };
         let mut name = String::new();
-        classify(&request, service.classes.rules().rules(), &service.classes.templates(), &mut name);
+        let rules = service.classes.rules();
+        classify(&request, rules.rules(), &service.classes.templates(), &mut name);
         ClassName::parse(&name).unwrap_or_else(ClassName::other)
     }
 
@@ -184,9 +185,11 @@ async fn explain(
 }
 
 fn answer(state: &ControlState, question: &Question) -> Answer {
-    let service = state.directory.route(&question.host, question.path());
+    let directory = state.directory();
+    let service = directory.route(&question.host, question.path());
     let class = question.class(service);
-    let rule = service.classes.rules().of_class(&class).map(|(_, treatment)| treatment.as_ref());
+    let rules = service.classes.rules();
+    let rule = rules.of_class(&class).map(|(_, treatment)| treatment.as_ref());
     let ask = question.ask(service, &class, rule);
     let told = service.explain(&ask);
     let names = Names::of(state, service);

@@ -43,30 +43,33 @@ impl Keeper {
         }
     }
 
-    /// Saves every service. What can not be written is logged and counted.
+    /// Saves every service, unless that is a successor's task now. What can not be written is logged and counted.
     pub fn save(&self) {
+        if self.state.is_succeeded() {
+            return;
+        }
         let _one_at_a_time = self.saving.lock().expect("no code panics while holding it");
-        for service in self.state.directory.iter() {
-            if let Err(error) = self.dir.save(&self.saved(service)) {
+        for service in self.state.directory().iter() {
+            if let Err(error) = self.dir.save(&saved(&self.state, service)) {
                 let file = self.dir.file(&service.name);
                 tracing::warn!("{} can not be written: {error}", file.display());
                 self.state.metrics.state_failures.inc();
             }
         }
     }
+}
 
-    /// Locks are held for copies alone; names are put to them here.
-    fn saved(&self, service: &Service) -> SavedService {
-        let (knowledge, classes): (Knowledge, _) = (service.knowledge(), service.classes.names());
-        let instances = self.state.instance_names(&service.name);
-        SavedService {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            saved_at_ms: unix_ms(),
-            service: service.name.clone(),
-            operator: self.state.words(&service.name),
-            templates: service.classes.templates().as_ref().clone(),
-            learned: knowledge.state(&classes, &instances),
-        }
+/// What is to be kept of a service. Locks are held for copies alone; names are put to them here.
+pub fn saved(state: &ControlState, service: &Service) -> SavedService {
+    let (knowledge, classes): (Knowledge, _) = (service.knowledge(), service.classes.names());
+    let instances = state.instance_names(&service.name);
+    SavedService {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        saved_at_ms: unix_ms(),
+        service: service.name.clone(),
+        operator: state.words(&service.name),
+        templates: service.classes.templates().as_ref().clone(),
+        learned: knowledge.state(&classes, &instances),
     }
 }

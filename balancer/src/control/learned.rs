@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::control::ControlState;
 use crate::control::view::ServiceFacts;
 use crate::decide::membership::{Key, Member};
+use crate::decide::notices::overload::LanePressure;
 use crate::decide::notices::{Learned, LearnedClass};
+use crate::decide::schedule::explain::LaneState;
 use crate::decide::schedule::figures::ClassFigures;
 use crate::decide::treatment::LanePin;
 use crate::pool::{ClassEntry, Service, now};
@@ -32,6 +34,7 @@ impl ControlState {
             classes: classes(service, &facts),
             homes: facts.figures.homes,
             interference: facts.figures.interference,
+            lanes: facts.figures.lanes.iter().map(pressure).collect(),
         }
     }
 
@@ -57,6 +60,15 @@ fn class_figures(service: &Service) -> Vec<(Arc<ClassEntry>, ClassFigures)> {
         })
     });
     entries.iter().cloned().zip(figures).collect()
+}
+
+fn pressure(lane: &LaneState) -> LanePressure {
+    LanePressure {
+        name: lane.name,
+        turned_away: lane.shed.too_late + lane.shed.queue_full,
+        waiting: lane.waiting,
+        expected_wait_ms: lane.expected_wait_ms,
+    }
 }
 
 /// Classes of which something is known, but for those whose lane is the operator's word.

@@ -3,6 +3,7 @@
 //! On a runtime of its own: no report, scrape or dashboard can slow a request.
 
 mod actions;
+mod admission;
 mod api;
 mod dashboard;
 mod decision_metrics;
@@ -18,24 +19,27 @@ mod live;
 pub mod planning;
 mod pool_metrics;
 mod pulse;
+mod reconfigure;
 mod release;
+mod reloads;
 mod snapshot;
 mod state;
 mod ticker;
+pub mod versions;
 pub mod view;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use sluice_process::admin::{common_routes, list_paths, protect};
+use sluice_process::Readiness;
+use sluice_process::admin::{Access, common_routes, list_paths, protect};
 use sluice_process::openmetrics::Exposition;
-use sluice_process::{Readiness, TokenFile};
 
 pub use decision_metrics::DecisionCollector;
 pub use decisions::{DecisionFile, DecisionLog};
 pub use events::{Event, Events};
-pub use keeper::Keeper;
+pub use keeper::{Keeper, saved};
 pub use pool_metrics::{ControlMetrics, PoolCollector};
 pub use state::{ControlState, Unwanted};
 pub use ticker::run as run_ticker;
@@ -53,9 +57,11 @@ const PATHS: &[&str] = &[
     "GET /v1/events",
     "GET /v1/live",
     "GET /v1/decisions?service=&n=",
+    "GET /v1/reloads",
     "POST /v1/instances/NAME/drain",
     "POST /v1/instances/NAME/ready",
     "POST /v1/instances/NAME/maintenance",
+    "POST /v1/instances/NAME/unbind",
 ];
 
 /// The admin endpoints of design.md, section 4.
@@ -63,18 +69,19 @@ pub fn router(
     state: &Arc<ControlState>,
     exported: Exposition,
     readiness: Arc<Readiness>,
-    token: Option<Arc<TokenFile>>,
+    access: Access,
 ) -> Router {
     let own = Router::new()
-        .merge(ingest::routes())
+        .merge(ingest::routes(state))
         .merge(api::routes())
         .merge(actions::routes())
         .merge(explain::routes())
         .merge(events::routes())
         .merge(live::routes())
         .merge(decisions::routes())
+        .merge(reloads::routes())
         .merge(dashboard::routes())
         .with_state(state.clone());
-    let all = protect(list_paths(common_routes(exported, readiness).merge(own), PATHS), token);
+    let all = protect(list_paths(common_routes(exported, readiness).merge(own), PATHS), access);
     all.layer(from_fn_with_state(state.clone(), ingest::count_turned_away))
 }

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sluice_proto::{InstanceName, ServiceName};
 
+use crate::control::versions::VersionsView;
 use crate::decide::ids::Lane;
 use crate::decide::plan::dedicate::Mode;
 use crate::decide::plan::homes::HomeMove;
@@ -47,6 +48,9 @@ pub struct ServiceView {
     pub lanes: Vec<LaneView>,
     /// Homes of classes that the last plan changed.
     pub moves: Vec<HomeMove>,
+    /// Which versions of the application get requests.
+    #[serde(default)]
+    pub versions: VersionsView,
 }
 
 /// The plan for one lane.
@@ -102,9 +106,16 @@ impl Plan {
                 homes: figures.homes.words(),
                 lanes: own.lanes.into_iter().zip(Lane::all()).map(|l| LaneView::new(l, &figures)).collect(),
                 moves: own.moves,
+                versions: VersionsView::default(),
             });
         }
         plan
+    }
+
+    pub(super) fn set_versions(&mut self, service: &ServiceName, versions: VersionsView) {
+        if let Some(own) = self.services.iter_mut().find(|own| own.service == *service) {
+            own.versions = versions;
+        }
     }
 
     pub fn entry(&self, service: &ServiceName, instance: &InstanceName) -> Option<&PlanEntry> {

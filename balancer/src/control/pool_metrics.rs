@@ -12,13 +12,17 @@ use crate::decide::membership::Routing;
 use crate::pool::now;
 
 /// What can become of a report, see `ingest`.
-const REPORT_OUTCOMES: [&str; 8] = [
+const REPORT_OUTCOMES: [&str; 12] = [
     "accepted",
     "malformed",
     "invalid_field",
     "unknown_service",
     "old_sequence",
     "earlier_boot",
+    "other_sender",
+    "other_instance",
+    "too_many",
+    "busy",
     "unauthorized",
     "too_large",
 ];
@@ -38,7 +42,7 @@ impl ControlMetrics {
         let reports = counters(
             registry,
             "sluice_reports_total",
-            "Reports from agents by what became of them. Anything but accepted: see the agent's log.",
+            "Reports from agents by what became of them. Anything but accepted: see the agent's log. other_sender, other_instance: two agents have one name or address, or somebody forges reports.",
             &["outcome"],
         );
         for outcome in REPORT_OUTCOMES {
@@ -146,15 +150,15 @@ impl Gauges {
         self.up.reset();
         self.age.reset();
         self.queued.reset();
-        for service in state.directory.iter() {
+        for service in state.directory().iter() {
             self.queued.with_label_values(&[service.name.as_str()]).set(as_i64(service.queued() as u64));
         }
         let now = now();
         for (key, member) in state.members() {
             let labels = [key.0.as_str(), key.1.as_str()];
-            let occupancy = state.directory.get(&key.0).and_then(|service| service.occupancy(member.id));
+            let occupancy = state.directory().get(&key.0).and_then(|service| service.occupancy(member.id));
             let up = member.routing() == Routing::Routed
-                && occupancy.is_some_and(|o| o.breaker.is_closed() && o.ejection.is_none());
+                && occupancy.is_some_and(|o| o.breaker.is_closed() && o.ejection.is_none() && !o.withheld);
             self.up.with_label_values(&labels).set(i64::from(up));
             self.workers.with_label_values(&labels).set(member.workers.into());
             if let Some(agent) = &member.agent {

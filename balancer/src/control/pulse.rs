@@ -20,7 +20,7 @@ impl ControlState {
     /// Ends a second: notes it down, and shows it.
     pub fn pulse(&self) {
         let (at_ms, plan) = (unix_ms(), self.plan());
-        for service in self.directory.iter() {
+        for service in self.directory().iter() {
             let levels = self.levels(service, &plan);
             let mut histories = self.histories();
             let history = histories.entry(service.name.clone()).or_default();
@@ -32,7 +32,8 @@ impl ControlState {
     /// The last hour of each service, of those as well that have not had a second yet.
     pub(super) fn hours(&self) -> HashMap<ServiceName, Columns> {
         let mut histories = self.histories();
-        let services = self.directory.iter().map(|service| service.name.clone());
+        let directory = self.directory();
+        let services = directory.iter().map(|service| service.name.clone());
         services.map(|name| (name.clone(), histories.entry(name).or_default().all())).collect()
     }
 
@@ -54,7 +55,7 @@ impl ControlState {
                 failed,
             }
         };
-        let mut all: Vec<_> = self.directory.iter().map(facts).collect();
+        let mut all: Vec<_> = self.directory().iter().map(facts).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }

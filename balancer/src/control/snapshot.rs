@@ -92,7 +92,7 @@ struct LiveFlow {
 pub(super) fn of(state: &ControlState) -> Snapshot {
     let (now, plan) = (now(), state.plan());
     let (mut classes, mut flows) = (Vec::new(), Vec::new());
-    for service in state.directory.iter() {
+    for service in state.directory().iter() {
         let facts = ServiceFacts::of(state, service);
         for entry in service.classes.all(now) {
             classes.push(LiveClass::of(view::class(&facts, service, &entry, now)));

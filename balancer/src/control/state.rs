@@ -1,40 +1,53 @@
 //! What the control plane knows, and how it reaches the pool.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
 use sluice_process::Readiness;
+use sluice_process::reload::Reloads;
 use sluice_proto::{Classification, InstanceName, Mode, PlanReply, Report, Role, SCHEMA, ServiceName};
 use tokio::sync::Notify;
 
 use crate::config::InstanceSpec;
+use crate::control::admission::Admission;
 use crate::control::decisions::DecisionLog;
 use crate::control::events::{Event, Events};
 use crate::control::history::History;
 use crate::control::live::Live;
 use crate::control::planning::{Plan, unix_ms};
 use crate::control::pool_metrics::ControlMetrics;
+use crate::control::versions::{self, VersionMetrics, VersionsView};
 use crate::decide::dispatch::{InstanceId, Workers};
 use crate::decide::lease::Knowledge;
-use crate::decide::membership::{Accepted, Key, Member, Membership, Routing, Stale, Word};
+use crate::decide::membership::{Accepted, Key, Member, Membership, Rejected, Routing, Word};
 use crate::decide::notices::Notices;
 use crate::decide::schedule::Named;
+use crate::decide::sender::Sender;
 use crate::pool::{Directory, Instance, Service, now};
 
 /// Shared by the admin endpoints and the ticker.
 pub struct ControlState {
-    pub directory: Arc<Directory>,
+    directory: ArcSwap<Directory>,
     pub events: Events,
     pub metrics: ControlMetrics,
     pub decisions: DecisionLog,
+    pub(super) admission: Admission,
+    /// What became of reading the configuration again.
+    pub reloads: Reloads,
+    pub(super) versions: VersionMetrics,
     /// Whoever watches the dashboard.
     pub(super) live: Live,
     /// By service: its last hour.
     pub(super) histories: Mutex<HashMap<ServiceName, History>>,
     /// The operator said something that is to outlive a restart.
     pub(super) save_soon: Notify,
+    /// A successor has taken over: agents report to it, and it keeps what is learned.
+    succeeded: AtomicBool,
     readiness: Arc<Readiness>,
     membership: Mutex<Membership>,
     plan: ArcSwap<Plan>,
@@ -48,29 +61,36 @@ pub enum Unwanted {
     #[error("service: {0:?} is not a service of this balancer; it has {1}")]
     UnknownService(ServiceName, String),
     #[error(transparent)]
-    Stale(#[from] Stale),
+    Rejected(#[from] Rejected),
 }
 
 impl ControlState {
-    /// Starts with the instances of the configuration. `words`: the operator's, to an earlier process.
+    /// Starts with the instances of the configuration. `words`: the operator's, to an earlier process. `report_rate`:
+    /// reports per second that one address may send.
     pub fn new(
         directory: Arc<Directory>,
         instances: &[InstanceSpec],
         words: Vec<(Key, Word)>,
         registry: &Registry,
         readiness: Arc<Readiness>,
+        report_rate: NonZeroU32,
         decisions: impl FnOnce(&ControlMetrics) -> DecisionLog,
     ) -> Arc<Self> {
         let metrics = ControlMetrics::register(registry);
         let decisions = decisions(&metrics);
+        let reloads = Reloads::register(registry);
         let state = Arc::new(Self {
-            directory,
+            directory: ArcSwap::new(directory),
             events: Events::default(),
             metrics,
             decisions,
+            admission: Admission::new(report_rate, now()),
+            reloads,
+            versions: VersionMetrics::register(registry),
             live: Live::default(),
             histories: Mutex::default(),
             save_soon: Notify::new(),
+            succeeded: AtomicBool::new(false),
             readiness,
             membership: Mutex::default(),
             plan: ArcSwap::default(),
@@ -92,18 +112,21 @@ impl ControlState {
     ///
     /// # Errors
     /// [`Unwanted`]; nothing is changed then.
-    pub fn report(&self, report: &Report) -> Result<PlanReply, Unwanted> {
-        let Some(service) = self.directory.get(&report.service) else {
-            let names = self.directory.names().join(", ");
+    pub fn report(&self, report: &Report, sender: &Sender) -> Result<PlanReply, Unwanted> {
+        let directory = self.directory();
+        let Some(service) = directory.get(&report.service) else {
+            let names = directory.names().join(", ");
             return Err(Unwanted::UnknownService(report.service.clone(), names));
         };
         let key = (report.service.clone(), report.name.clone());
         let mut membership = self.membership();
         let before = membership.get(&key).map(Member::routing);
-        let accepted = membership.report(report, now())?;
+        let version = membership.get(&key).map(|member| member.version().to_owned());
+        let accepted = membership.report(report, sender, now())?;
         let member = membership.get(&key).expect("it was just taken in");
         self.apply(&key, member);
         let after = member.routing();
+        let same_version = version.as_deref() == Some(member.version());
         drop(membership);
         self.announce(&key, accepted, before.as_ref(), &after);
         self.heed_foreign(service, &key, accepted.id());
@@ -111,9 +134,21 @@ impl ControlState {
         if before.as_ref() != Some(&after) {
             self.reached(service, accepted.id());
             self.replan();
+        } else if !same_version {
+            self.replan();
         }
         let classification = missing_classification(service, report);
-        Ok(PlanReply { classification, ..self.reply(&key) })
+        let (used, wanted) = service.demand(accepted.id()).unzip();
+        Ok(PlanReply { classification, used, wanted, ..self.reply(&key) })
+    }
+
+    /// Takes in what agents reported last to the process before this one.
+    pub fn take_over(&self, reports: impl Iterator<Item = (Report, Sender)>) {
+        for (report, sender) in reports {
+            if let Err(unwanted) = self.report(&report, &sender) {
+                tracing::info!(instance = %report.name, "no longer of use: {unwanted}");
+            }
+        }
     }
 
     /// The operator's word on an instance; `None` if there is none of that name.
@@ -129,8 +164,17 @@ impl ControlState {
             format!("the operator says {word:?}").to_lowercase(),
         ));
         self.replan();
-        self.save_soon.notify_one();
+        self.save_soon();
         Some(routing)
+    }
+
+    /// Lets go of an instance's name, so that an agent elsewhere can have it at once. Whether there was an agent.
+    pub fn unbind(&self, key: &Key) -> bool {
+        let had_one = self.membership().unbind(key);
+        if had_one {
+            self.events.publish(Event::new("operator", key, "the operator frees the name".to_owned()));
+        }
+        had_one
     }
 
     /// The operator's words on a service's instances, the absent ones included.
@@ -149,22 +193,51 @@ impl ControlState {
 
     /// Requests that wait, hold a worker or are being answered.
     pub fn under_way(&self) -> u64 {
-        let queued: usize = self.directory.iter().map(|service| service.queued()).sum();
+        let directory = self.directory();
+        let queued: usize = directory.iter().map(|service| service.queued()).sum();
         let members = self.members();
         let loads = members.iter().filter_map(|(key, member)| {
-            self.directory.get(&key.0)?.occupancy(member.id).map(|occupancy| occupancy.load)
+            directory.get(&key.0)?.occupancy(member.id).map(|occupancy| occupancy.load)
         });
         queued as u64 + loads.map(|load| u64::from(load.working) + u64::from(load.streaming)).sum::<u64>()
     }
 
-    /// Forgets instances whose lease has ended.
+    /// This process did not run for so long.
+    pub fn paused(&self, pause: Duration) {
+        tracing::warn!(
+            seconds = pause.as_secs_f64(),
+            "this process did not run for a while; nothing is learned of that time"
+        );
+        self.membership().forgive(pause, now());
+    }
+
+    /// Another process has taken over. This one's decisions are of no more interest, and nobody reports to it any more.
+    pub fn succeed(&self) {
+        self.succeeded.store(true, Relaxed);
+        self.decisions.close();
+    }
+
+    pub fn is_succeeded(&self) -> bool {
+        self.succeeded.load(Relaxed)
+    }
+
+    /// Saves what was learned as soon as possible.
+    pub fn save_soon(&self) {
+        self.save_soon.notify_one();
+    }
+
+    /// Forgets instances whose lease has ended. Not once reports go elsewhere: silence says nothing then.
     pub fn expire(&self) {
+        if self.is_succeeded() {
+            return;
+        }
+        let directory = self.directory();
         let last_success = |key: &Key, id: InstanceId| {
-            self.directory.get(&key.0).and_then(|service| service.instance(id)).and_then(|i| i.last_success())
+            directory.get(&key.0).and_then(|service| service.instance(id)).and_then(|i| i.last_success())
         };
         let gone = self.membership().expire(now(), last_success);
         for (key, member) in gone {
-            if let Some(service) = self.directory.get(&key.0) {
+            if let Some(service) = directory.get(&key.0) {
                 service.remove_instance(member.id);
             }
             let text = "forgotten: no report and no answer for 10 intervals";
@@ -175,6 +248,8 @@ impl ControlState {
     /// Ends a second: what was learned in it is planned with.
     pub fn tick(&self) {
         self.forget_what_is_old();
+        self.decide_versions();
+        self.count_versions();
         for (service, named) in self.named_by_service() {
             self.decisions.record(&service.name, service.tick(unix_ms(), named));
         }
@@ -184,6 +259,7 @@ impl ControlState {
 
     /// Makes new plans at once, because an instance came, went or changed.
     pub fn replan(&self) {
+        self.decide_versions();
         for (service, named) in self.named_by_service() {
             self.decisions.record(&service.name, service.replan(unix_ms(), named));
         }
@@ -192,10 +268,14 @@ impl ControlState {
 
     /// Shows the services' plans, and tells what they changed.
     fn publish(&self) {
-        let mut plans: Vec<_> =
-            self.directory.iter().map(|s| (s.name.clone(), s.plan(), s.figures())).collect();
+        let directory = self.directory();
+        let mut plans: Vec<_> = directory.iter().map(|s| (s.name.clone(), s.plan(), s.figures())).collect();
         plans.sort_by(|a, b| a.0.cmp(&b.0));
-        let (previous, next) = (self.plan.load(), Plan::of(plans));
+        let (previous, mut next) = (self.plan.load(), Plan::of(plans));
+        for service in directory.iter() {
+            let (policy, assignment) = service.versions();
+            next.set_versions(&service.name, VersionsView::new(&policy, &assignment));
+        }
         self.update_readiness();
         if next.version != previous.version {
             self.metrics.plan_changes.inc();
@@ -212,7 +292,7 @@ impl ControlState {
     /// Tells what was learned and is worth a line.
     fn tell(&self) {
         let mut notices = self.notices.lock().expect("no code panics while holding it");
-        for service in self.directory.iter() {
+        for service in self.directory().iter() {
             let learned = self.learned(service);
             for notice in notices.entry(service.name.clone()).or_default().look(learned) {
                 self.events.publish(match notice.instance {
@@ -225,7 +305,7 @@ impl ControlState {
 
     /// Learns of classes from what was seen, and keeps their tables small.
     pub fn tend_classes(&self) {
-        for service in self.directory.iter() {
+        for service in self.directory().iter() {
             let tended = service.classes.tend(now());
             if tended.learned {
                 let places = service.classes.templates().len();
@@ -253,36 +333,41 @@ impl ControlState {
     }
 
     /// What the services' planners are told of names.
-    fn named_by_service(&self) -> Vec<(&Arc<Service>, Named)> {
+    fn named_by_service(&self) -> Vec<(Arc<Service>, Named)> {
         let members = self.members();
         let named = |service: &Arc<Service>| {
             let own = members.iter().filter(|(key, _)| key.0 == service.name);
             let instance = |(key, member): &(Key, Member)| {
+                let withheld = service.occupancy(member.id).is_some_and(|occupancy| occupancy.withheld);
                 let excluded = match member.routing() {
-                    Routing::Routed => None,
+                    Routing::Routed => withheld.then(|| versions::withheld(member)),
                     Routing::Excluded(reason) => Some(reason),
                 };
                 (member.id, key.1.clone(), excluded)
             };
             Named { instances: own.map(instance).collect(), classes: service.classes.ids() }
         };
-        self.directory.iter().map(|service| (service, named(service))).collect()
+        self.directory().iter().map(|service| (service.clone(), named(service))).collect()
     }
 
-    /// Workers that others hold are not counted upon.
+    /// Workers that others hold, or may count on, are not counted upon.
     fn heed_foreign(&self, service: &Arc<Service>, key: &Key, id: InstanceId) {
         let own = service.occupancy(id).map_or(0, |occupancy| occupancy.load.working);
-        service.set_foreign(id, self.membership().compare(key, own));
+        let mut membership = self.membership();
+        let foreign = membership.compare(key, own);
+        let granted = membership.get(key).and_then(|member| member.agent.as_ref()?.grant);
+        drop(membership);
+        service.set_shares(id, foreign, granted);
     }
 
     /// Where reports have stopped, nothing is known of others, nor of when workers are free.
     fn forget_what_is_old(&self) {
-        let now = now();
+        let (now, directory) = (now(), self.directory());
         for (key, member) in self.members() {
             if member.knowledge(now) != Knowledge::Fresh
-                && let Some(service) = self.directory.get(&key.0)
+                && let Some(service) = directory.get(&key.0)
             {
-                service.set_foreign(member.id, 0);
+                service.set_shares(member.id, 0, None);
                 if let Some(instance) = service.instance(member.id) {
                     instance.set_releases(&[]);
                 }
@@ -291,8 +376,9 @@ impl ControlState {
     }
 
     /// Brings the pool to what membership says.
-    fn apply(&self, key: &Key, member: &Member) {
-        let Some(service) = self.directory.get(&key.0) else { return };
+    pub(super) fn apply(&self, key: &Key, member: &Member) {
+        let directory = self.directory();
+        let Some(service) = directory.get(&key.0) else { return };
         let known = service.instance(member.id).filter(|instance| instance.target == member.target);
         let instance = known.unwrap_or_else(|| {
             let (name, target) = (key.1.clone(), member.target.clone());
@@ -335,13 +421,15 @@ impl ControlState {
             role: entry.map_or(Role::General, |entry| entry.role.clone()),
             reason: entry.map_or_else(|| "not planned yet".to_owned(), |entry| entry.reason.clone()),
             routed: entry.is_some_and(|entry| entry.routed),
+            used: None,
+            wanted: None,
             classification: None,
         }
     }
 
     fn update_readiness(&self) {
         let now = now();
-        if self.directory.iter().any(|service| service.has_instance(now)) {
+        if self.directory().iter().any(|service| service.has_instance(now)) {
             self.readiness.clear("instances");
         } else {
             self.readiness
@@ -349,7 +437,15 @@ impl ControlState {
         }
     }
 
-    fn membership(&self) -> MutexGuard<'_, Membership> {
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.load_full()
+    }
+
+    pub(super) fn set_directory(&self, directory: Arc<Directory>) {
+        self.directory.store(directory);
+    }
+
+    pub(super) fn membership(&self) -> MutexGuard<'_, Membership> {
         self.membership.lock().expect("no code panics while holding it")
     }
 }

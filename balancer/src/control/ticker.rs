@@ -7,6 +7,8 @@ use sluice_process::Watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::control::ControlState;
+use crate::decide::pauses::Pauses;
+use crate::pool::now;
 
 /// How often a plan is made. Its inputs change more slowly, and no pick waits for it.
 const PLAN_EVERY: u32 = 4;
@@ -17,13 +19,16 @@ const TICK: Duration = Duration::from_millis(250);
 pub async fn run(state: Arc<ControlState>, stop: Watch) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut count = 0_u32;
+    let (mut count, mut pauses) = (0_u32, Pauses::default());
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = stop.requested() => return,
         }
-        state.directory.iter().for_each(|service| service.hand_out());
+        if let Some(pause) = pauses.runs(now()) {
+            state.paused(pause);
+        }
+        state.directory().iter().for_each(|service| service.hand_out());
         if count.is_multiple_of(PLAN_EVERY) {
             state.expire();
             state.tend_classes();

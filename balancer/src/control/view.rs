@@ -16,6 +16,7 @@ use crate::decide::membership::{Key, Member};
 use crate::decide::plan::dedicate::Mode;
 use crate::decide::schedule::explain::LaneState;
 use crate::decide::schedule::figures as decide;
+use crate::decide::sender::Sender;
 use crate::decide::treatment::LanePin;
 use crate::pool::{ClassEntry, Service, now};
 
@@ -50,6 +51,9 @@ pub struct InstanceView {
     pub streaming: u32,
     /// Workers held by others' requests, by the agent's word.
     pub foreign: u32,
+    /// Workers that this balancer may count on, by the agent's word, if others share the instance.
+    #[serde(default)]
+    pub granted: Option<u32>,
     /// Factor by which it is slower than its fellows; 1: it is not.
     pub slowness: f64,
     /// Classes that are at home there.
@@ -68,6 +72,9 @@ pub struct InstanceView {
     /// `fresh`, `stale` or `unknown`.
     pub knowledge: String,
     pub report_age_ms: Option<u64>,
+    /// Whose the name is: the names in its agent's certificate, or the address that its reports come from.
+    #[serde(default)]
+    pub bound_to: Option<String>,
     pub last_success_age_ms: Option<u64>,
     /// What its agent reads there now; `None` if it does not know.
     pub agent: Option<sluice_proto::Now>,
@@ -143,7 +150,7 @@ pub fn instances(state: &ControlState) -> Vec<InstanceView> {
     let members = state.members();
     let views = members.iter().map(|(key, member)| instance(state, key, member, now));
     let mut views: Vec<_> = views.collect();
-    for service in state.directory.iter() {
+    for service in state.directory().iter() {
         let is_own = |view: &&mut InstanceView| view.service == service.name.as_str();
         let mut dedicated = views.iter_mut().filter(is_own).filter(|v| v.dedicated_since_ms.is_some());
         if let Some(first) = dedicated.next() {
@@ -159,7 +166,7 @@ pub fn instances(state: &ControlState) -> Vec<InstanceView> {
 pub fn classes(state: &ControlState) -> Vec<ClassView> {
     let now = now();
     let mut views = Vec::new();
-    for service in state.directory.iter() {
+    for service in state.directory().iter() {
         let (entries, facts) = (service.classes.all(now), ServiceFacts::of(state, service));
         views.extend(entries.iter().map(|entry| class(&facts, service, entry, now)));
     }
@@ -171,7 +178,8 @@ pub fn classes(state: &ControlState) -> Vec<ClassView> {
 fn instance(state: &ControlState, key: &Key, member: &Member, now: Instant) -> InstanceView {
     let plan = state.plan();
     let entry = plan.entry(&key.0, &key.1);
-    let service = state.directory.get(&key.0);
+    let directory = state.directory();
+    let service = directory.get(&key.0);
     let occupancy = service.and_then(|service| service.occupancy(member.id));
     let last_success = service.and_then(|s| s.instance(member.id)).and_then(|i| i.last_success());
     let age = |at: Instant| millis(now.saturating_duration_since(at));
@@ -194,6 +202,7 @@ fn instance(state: &ControlState, key: &Key, member: &Member, now: Instant) -> I
         large: load.map_or(0, |load| load.large),
         streaming: load.map_or(0, |load| load.streaming),
         foreign: load.map_or(0, |load| load.foreign),
+        granted: load.and_then(|load| load.granted),
         slowness: occupancy.map_or(1.0, |o| o.slowness),
         homes: occupancy.map_or(0, |o| o.homes),
         dedicated_to: Vec::new(),
@@ -204,6 +213,7 @@ fn instance(state: &ControlState, key: &Key, member: &Member, now: Instant) -> I
         version_label: agent.and_then(|agent| agent.version_label.clone()),
         knowledge: word(&member.knowledge(now)),
         report_age_ms: agent.map(|agent| age(agent.received)),
+        bound_to: agent.and_then(|agent| agent.sender.as_ref()).map(Sender::to_string),
         last_success_age_ms: last_success.map(age),
         agent: agent.and_then(|agent| agent.now.clone()),
         measured: agent.map(|agent| agent.measured.clone()),

@@ -10,10 +10,11 @@ use hyper::upgrade::OnUpgrade;
 use sluice_proto::headers;
 use sluice_relay::Progress;
 use sluice_relay::head::prepare_response;
+use sluice_relay::metrics::RelayMetrics;
 use sluice_relay::upstream::{Lease, Reuse, spare};
-use sluice_relay::{ClientBody, Failure, ReplyBody, SendError, Upstreams, splice_upgrade};
+use sluice_relay::{ClientBody, Failure, ReplyBody, RetryAfter, SendError, Upstreams, splice_upgrade};
 
-use crate::data::DataPath;
+use crate::data::Settings;
 use crate::data::exchange::{Exchange, Record};
 use crate::data::reveal::Way;
 use crate::data::sticky::Session;
@@ -25,7 +26,8 @@ use crate::pool::{Instance, Service, Slot, now};
 
 /// What forwarding needs besides the request.
 pub(super) struct Forwarding<'a> {
-    pub(super) path: &'a DataPath,
+    pub(super) settings: &'a Settings,
+    pub(super) metrics: &'a RelayMetrics,
     pub(super) upstreams: &'a Rc<Upstreams>,
     pub(super) service: &'a Arc<Service>,
     /// What it asks the scheduler for.
@@ -62,7 +64,7 @@ pub(super) async fn forward(
     mut record: Record,
 ) -> Response<ReplyBody<Exchange>> {
     let upload = request.body().progress();
-    let id = forwarding.path.reveal.id_of(request.headers());
+    let id = forwarding.settings.reveal.id_of(request.headers());
     match attempts(&forwarding, request, &upload, &mut record).await {
         Ok(answer) => respond(forwarding, answer, upload, record, id),
         Err(failure) => {
@@ -158,7 +160,7 @@ async fn attempt_once(
 fn agents_word(fields: &HeaderMap) -> Option<(Failure, Trace)> {
     let reason = |value: &HeaderValue| {
         // An agent of another release may have reasons that are not known here.
-        value.to_str().ok().and_then(Failure::from_label).unwrap_or(Failure::QueueFull)
+        value.to_str().ok().and_then(Failure::from_label).unwrap_or(Failure::QueueFull(RetryAfter::SOON))
     };
     let refused = fields.get(headers::REFUSED).map(|value| (reason(value), Trace::None));
     refused.or_else(|| fields.get(headers::FAILED).map(|value| (reason(value), Trace::MaybeExecuted)))
@@ -196,7 +198,7 @@ fn respond(
     if slot.instance().is_behind_agent() && frees_at_first_byte(response.headers()) {
         slot.frees_at_first_byte();
     }
-    let path = forwarding.path;
+    let settings = forwarding.settings;
     let status = response.status();
     let app = record.answered(status.as_u16());
     let queue = record.queued;
@@ -212,7 +214,7 @@ fn respond(
             slot.failed();
             return invalid(record);
         }
-        path.reveal.add_to(
+        settings.reveal.add_to(
             &mut head.headers,
             id,
             &Way { queue, app, class: record.class_name(), judgement, slot: &slot },
@@ -221,7 +223,7 @@ fn respond(
             session.mark(&slot.instance().name, &mut head.headers);
         }
         let exchange = Exchange::new(record, slot, status.as_u16(), body.size_hint().exact());
-        let body = ReplyBody::relayed(body, lease, upload, path.limits.upstream.body_stall, exchange);
+        let body = ReplyBody::relayed(body, lease, upload, settings.limits.body_stall, exchange);
         return Response::from_parts(head, body);
     }
     // A 101 that nobody asked for would leave the two sides speaking different protocols.
@@ -230,8 +232,8 @@ fn respond(
         return invalid(record);
     };
     let exchange = Exchange::new(record, slot, status.as_u16(), None);
-    let idle = path.limits.upstream.tunnel_idle;
-    splice_upgrade(client, lease, idle, exchange, &path.relay_metrics);
+    let idle = settings.limits.tunnel_idle;
+    splice_upgrade(client, lease, idle, exchange, forwarding.metrics);
     let (mut head, _empty) = response.into_parts();
     match prepare_response(&mut head) {
         Ok(()) => Response::from_parts(head, ReplyBody::text(String::new())),

@@ -5,46 +5,40 @@ mod forward;
 mod handler;
 mod reveal;
 mod sticky;
+mod thread;
 
-use std::rc::Rc;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use sluice_process::Watch;
 use sluice_relay::head::Position;
-use sluice_relay::listen::Listener;
+use sluice_relay::limits::UpstreamLimits;
 use sluice_relay::metrics::RelayMetrics;
-use sluice_relay::server::Server;
-use sluice_relay::{Limits, Upstreams};
-use tokio::task::JoinSet;
 
 pub use handler::Handler;
 pub use reveal::Reveal;
+pub use thread::{Life, Order, Stand, run_thread};
 
 use crate::observe::Observers;
 use crate::pool::Directory;
 
 /// What every data thread needs; shared by all.
 pub struct DataPath {
-    pub directory: Arc<Directory>,
-    pub position: Position,
-    pub limits: Limits,
-    pub reveal: Reveal,
-    /// Who is told what requests came to; `None`: nobody.
-    pub observers: Option<Arc<Observers>>,
+    /// Swapped in whole when the configuration is read again; a request keeps those that it came under.
+    pub settings: ArcSwap<Settings>,
     pub relay_metrics: RelayMetrics,
     pub stop: Watch,
 }
 
-/// Runs one data thread: serves its share of every listening address until the stop.
-pub async fn run_thread(path: Arc<DataPath>, listeners: Vec<Listener>) {
-    let upstreams = Upstreams::new(path.limits.upstream.clone(), path.relay_metrics.clone());
-    tokio::task::spawn_local(upstreams.clone().sweep());
-    let handler = Rc::new(Handler::new(path.clone(), upstreams));
-    let server =
-        Server::new(handler, path.limits.client.clone(), path.relay_metrics.clone(), path.stop.clone());
-    let mut serving = JoinSet::new();
-    for listener in listeners {
-        serving.spawn_local(server.clone().listen(listener));
-    }
-    while serving.join_next().await.is_some() {}
+/// What a request is handled by.
+#[derive(Clone)]
+pub struct Settings {
+    pub directory: Arc<Directory>,
+    pub position: Position,
+    pub limits: UpstreamLimits,
+    /// Bytes of a request's body, where no rule says otherwise.
+    pub max_body: u64,
+    pub reveal: Reveal,
+    /// Who is told what requests came to; `None`: nobody.
+    pub observers: Option<Arc<Observers>>,
 }

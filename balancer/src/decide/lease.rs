@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// Intervals without a report after which what it said is stale.
 const STALE_AFTER: u32 = 3;
 /// Intervals without a report and without a successful request after which the lease ends.
-const ENDS_AFTER: u32 = 10;
+pub const ENDS_AFTER: u32 = 10;
 
 /// What the age of a report makes of its contents. There is no "idle": silence is not a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

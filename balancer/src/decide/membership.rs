@@ -1,6 +1,9 @@
 //! Who belongs to the site, in which state, and by whose word.
 
-use std::collections::HashMap;
+mod binding;
+mod last_report;
+
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +15,7 @@ use sluice_proto::{
 use crate::decide::dispatch::InstanceId;
 use crate::decide::foreign::Foreign;
 use crate::decide::lease::{self, Knowledge};
+use crate::decide::sender::{Misplaced, Sender};
 
 /// Where an instance is found: names are unique within a service.
 pub type Key = (ServiceName, InstanceName);
@@ -33,6 +37,8 @@ pub struct Member {
 /// The last report, without the measurements.
 #[derive(Clone, Debug)]
 pub struct AgentWord {
+    /// Whose word it is; `None` once the operator has let the name go.
+    pub sender: Option<Sender>,
     pub boot_id: BootId,
     /// Boots before this one: their late reports are not news.
     earlier_boots: Vec<BootId>,
@@ -49,6 +55,8 @@ pub struct AgentWord {
     pub foreign: Foreign,
     /// What the application says of itself.
     pub application: Option<ApplicationLoad>,
+    /// Workers that this balancer may count on, if others share the instance.
+    pub grant: Option<u32>,
     releases: Vec<ClassRelease>,
 }
 
@@ -66,6 +74,15 @@ pub enum Word {
 }
 
 /// Why a report changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    #[error(transparent)]
+    Misplaced(#[from] Misplaced),
+    #[error(transparent)]
+    Stale(#[from] Stale),
+}
+
+/// Why a report of the right sender is no news.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stale {
     #[error("report {got} of this boot is not newer than {last}")]
@@ -120,14 +137,53 @@ impl Membership {
         id
     }
 
-    /// Takes in a report. A first one registers the instance.
+    /// Adds an instance that has no agent, or changes one: where an agent speaks for it, the configuration has a word
+    /// on its workers alone.
+    pub fn set_static(&mut self, key: Key, target: Target, workers: u32, point: ReleasePoint) {
+        match self.members.get_mut(&key) {
+            None => {
+                self.add_static(key, target, workers, point);
+            }
+            Some(member) => {
+                member.configured = Some(workers);
+                if member.agent.is_none() {
+                    (member.target, member.workers) = (target, workers);
+                    member.release = Release { point, found: ReleaseFound::Configured };
+                }
+            }
+        }
+    }
+
+    /// The configuration has an instance no more. Returns it if it is gone with that: if no agent speaks for it. The
+    /// operator's word on it is kept for its return.
+    pub fn forget_configured(&mut self, key: &Key) -> Option<Member> {
+        let member = self.members.get_mut(key)?;
+        member.configured = None;
+        if member.agent.is_some() {
+            return None;
+        }
+        let member = self.remove(key)?;
+        if member.operator != Word::Ready {
+            self.remembered.insert(key.clone(), member.operator);
+        }
+        Some(member)
+    }
+
+    pub fn remove(&mut self, key: &Key) -> Option<Member> {
+        self.members.remove(key)
+    }
+
+    /// Takes in a report. A first one registers the instance, and binds its name to the sender.
     ///
     /// # Errors
-    /// [`Stale`] if it is late, repeated or out of order; nothing is changed then.
-    pub fn report(&mut self, report: &Report, now: Instant) -> Result<Accepted, Stale> {
+    /// [`Rejected`] if it is not this sender's to say, or late, repeated or out of order; nothing is changed then.
+    pub fn report(&mut self, report: &Report, sender: &Sender, now: Instant) -> Result<Accepted, Rejected> {
         let key = (report.service.clone(), report.name.clone());
+        self.admit(&key, report, sender, now)?;
+        let word = |earlier_boots, foreign| AgentWord::new(report, sender, earlier_boots, foreign, now);
         let Some(member) = self.members.get_mut(&key) else {
-            return Ok(Accepted::Registered(self.register(key, report, now)));
+            let word = word(Vec::new(), Foreign::default());
+            return Ok(Accepted::Registered(self.register(key, report, word)));
         };
         let (earlier_boots, restarted) = match &member.agent {
             Some(agent) => agent.succession(report)?,
@@ -137,12 +193,12 @@ impl Membership {
         member.workers = report.workers;
         member.release = report.release.clone();
         let foreign = member.agent.as_ref().map_or_else(Foreign::default, |agent| agent.foreign);
-        member.agent = Some(AgentWord::new(report, earlier_boots, foreign, now));
+        member.agent = Some(word(earlier_boots, foreign));
         let accepted = if restarted { Accepted::Restarted } else { Accepted::Updated };
         Ok(accepted(member.id))
     }
 
-    fn register(&mut self, key: Key, report: &Report, now: Instant) -> InstanceId {
+    fn register(&mut self, key: Key, report: &Report, word: AgentWord) -> InstanceId {
         let id = self.fresh_id();
         let member = Member {
             id,
@@ -151,22 +207,34 @@ impl Membership {
             configured: None,
             release: report.release.clone(),
             operator: self.remembered.remove(&key).unwrap_or_default(),
-            agent: Some(AgentWord::new(report, Vec::new(), Foreign::default(), now)),
+            agent: Some(word),
         };
         self.members.insert(key, member);
         id
     }
 
-    /// Removes the instances whose lease has ended. `last_success` tells when an instance last
-    /// answered a request.
+    /// Nobody could be heard for so long: no agent was silent in that time.
+    pub fn forgive(&mut self, silence: Duration, now: Instant) {
+        for agent in self.members.values_mut().filter_map(|member| member.agent.as_mut()) {
+            agent.received = (agent.received + silence).min(now);
+        }
+    }
+
+    /// Removes the instances whose lease has ended, or whose address another has taken over. `last_success` tells when
+    /// an instance last answered a request.
     pub fn expire(
         &mut self,
         now: Instant,
         last_success: impl Fn(&Key, InstanceId) -> Option<Instant>,
     ) -> Vec<(Key, Member)> {
+        let spoken_for = self.members.values().filter(|member| member.is_spoken_for(now));
+        let addresses: HashSet<_> = spoken_for.map(|member| &member.target).collect();
         let ended = |key: &Key, member: &Member| {
             member.agent.as_ref().is_some_and(|agent| {
-                !lease::is_alive(agent.received, last_success(key, member.id), agent.interval, now)
+                // What answers there now is another instance.
+                let succeeded = !member.is_spoken_for(now) && addresses.contains(&member.target);
+                succeeded
+                    || !lease::is_alive(agent.received, last_success(key, member.id), agent.interval, now)
             })
         };
         let gone: Vec<_> = self.members.iter().filter(|(k, m)| ended(k, m)).map(|(k, _)| k.clone()).collect();
@@ -222,9 +290,16 @@ impl Membership {
 }
 
 impl AgentWord {
-    fn new(report: &Report, earlier_boots: Vec<BootId>, foreign: Foreign, now: Instant) -> Self {
+    fn new(
+        report: &Report,
+        sender: &Sender,
+        earlier_boots: Vec<BootId>,
+        foreign: Foreign,
+        now: Instant,
+    ) -> Self {
         let measured = report.measured();
         Self {
+            sender: Some(sender.clone()),
             boot_id: report.boot_id.clone(),
             earlier_boots,
             seq: report.seq,
@@ -238,6 +313,7 @@ impl AgentWord {
             measured,
             foreign,
             application: report.application.clone(),
+            grant: report.grant,
             releases: report.releases.clone(),
         }
     }
@@ -266,6 +342,11 @@ impl Member {
         let agent = self.agent.as_ref();
         let interval = agent.map_or(Duration::ZERO, |agent| agent.interval);
         lease::knowledge(agent.map(|agent| agent.received), interval, now)
+    }
+
+    /// What its agent calls the version of the application; empty if nobody says.
+    pub fn version(&self) -> &str {
+        self.agent.as_ref().and_then(|agent| agent.version_label.as_deref()).unwrap_or_default()
     }
 
     /// Whether requests reach it through its agent.
@@ -301,138 +382,4 @@ impl Member {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn report(boot: &str, seq: u64, state: &str) -> Report {
-        let json = serde_json::json!({
-            "schema": 1, "name": "zope-1", "address": "127.0.0.1:8081", "boot_id": boot, "seq": seq,
-            "interval_ms": 1000, "window_ms": 1000, "workers": 2, "mode": "inline", "state": state,
-            "release": {"point": "end", "found": "assumed"}, "now": {},
-        });
-        Report::parse(json.to_string().as_bytes()).expect("valid")
-    }
-
-    fn key() -> Key {
-        (ServiceName::default(), "zope-1".parse().expect("a name"))
-    }
-
-    #[test]
-    fn late_repeated_and_reordered_reports_change_nothing() {
-        let now = Instant::now();
-        let mut members = Membership::default();
-        let steps = [
-            ("a", 5, Ok("registered")),
-            ("a", 5, Err("repeated")),
-            ("a", 4, Err("reordered")),
-            ("a", 9, Ok("updated")),
-            ("b", 1, Ok("restarted")),
-            ("a", 10, Err("earlier boot")),
-            ("b", 2, Ok("updated")),
-        ];
-        for (boot, seq, expected) in steps {
-            let result = members.report(&report(boot, seq, "ready"), now);
-            let outcome = match result {
-                Ok(Accepted::Registered(_)) => Ok("registered"),
-                Ok(Accepted::Restarted(_)) => Ok("restarted"),
-                Ok(Accepted::Updated(_)) => Ok("updated"),
-                Err(Stale::Sequence { got, last }) if got == last => Err("repeated"),
-                Err(Stale::Sequence { .. }) => Err("reordered"),
-                Err(Stale::EarlierBoot) => Err("earlier boot"),
-            };
-            assert_eq!(outcome, expected, "{boot} {seq}");
-        }
-        assert_eq!(members.get(&key()).and_then(|m| m.agent.as_ref()).map(|a| a.seq), Some(2));
-    }
-
-    #[test]
-    fn release_points_of_classes_are_believed_for_as_long_as_an_agent_in_the_way_repeats_them() {
-        let start = Instant::now();
-        for (mode, age_ms, believed) in
-            [(Mode::Inline, 2_999, 1), (Mode::Inline, 3_001, 0), (Mode::Passive, 0, 0)]
-        {
-            let claim = r#"{"class": "GET /a", "point": "first-byte", "found": "learned", "up_to_bytes": 9}"#;
-            let claim: ClassRelease = serde_json::from_str(claim).expect("valid");
-            let mut members = Membership::default();
-            let said = Report { mode, releases: vec![claim], ..report("a", 1, "ready") };
-            members.report(&said, start).expect("news");
-            let at = start + Duration::from_millis(age_ms);
-            let member = members.get(&key()).expect("known");
-            assert_eq!(member.releases(at).len(), believed, "{mode:?} {age_ms}");
-            members.report(&report("a", 2, "ready"), at).expect("news");
-            assert!(members.get(&key()).expect("known").releases(at).is_empty(), "not said again");
-        }
-    }
-
-    #[test]
-    fn workers_of_others_are_heeded_only_where_the_agent_knows_the_present() {
-        for (mode, measured, foreign) in [
-            ("inline", serde_json::json!(null), 2),
-            ("inline", serde_json::json!({"in_flight": "unmeasured"}), 0),
-            ("passive", serde_json::json!(null), 0),
-            ("passive", serde_json::json!({"by": ["access-log"], "held_us": "estimated"}), 0),
-            ("passive", serde_json::json!({"by": ["metrics"], "in_flight": "measured"}), 2),
-        ] {
-            let mut members = Membership::default();
-            let mut said = 0;
-            for seq in 1..=6 {
-                let mut report = report("a", seq, "ready");
-                report.mode = serde_json::from_value(mode.into()).expect("a mode");
-                report.measured = serde_json::from_value(measured.clone()).expect("which were measured");
-                report.now.in_flight = 3;
-                members.report(&report, Instant::now()).expect("news");
-                said = members.compare(&key(), 1);
-            }
-            assert_eq!(said, foreign, "{mode} {measured}");
-        }
-    }
-
-    #[test]
-    fn the_lease_ends_after_ten_silent_intervals_and_static_ones_have_none() {
-        let start = Instant::now();
-        let at = |ms| start + Duration::from_millis(ms);
-        let mut members = Membership::default();
-        let other = (ServiceName::default(), "static".parse().expect("a name"));
-        members.add_static(other.clone(), "127.0.0.1:1".parse().expect("a target"), 1, ReleasePoint::End);
-        let id = members.report(&report("a", 1, "ready"), start).expect("first").id();
-        assert!(members.expire(at(9_999), |_, _| None).is_empty());
-        assert!(members.expire(at(12_000), |_, _| Some(at(5_000))).is_empty(), "it answered since");
-        let gone = members.expire(at(15_000), |_, _| Some(at(5_000)));
-        assert_eq!(gone.iter().map(|(_, m)| m.id).collect::<Vec<_>>(), [id]);
-        assert!(members.get(&other).is_some());
-        let again = members.report(&report("a", 2, "ready"), at(16_000)).expect("news");
-        assert!(matches!(again, Accepted::Registered(new) if new != id), "an id is never used twice");
-    }
-
-    #[test]
-    fn maintenance_outlives_the_lease() {
-        let start = Instant::now();
-        let at = |ms| start + Duration::from_millis(ms);
-        let mut members = Membership::default();
-        members.report(&report("a", 1, "ready"), start).expect("first");
-        members.operate(&key(), Word::Maintenance).expect("known");
-        assert_eq!(members.expire(at(20_000), |_, _| None).len(), 1);
-        members.report(&report("b", 1, "ready"), at(60_000)).expect("it is back");
-        let routing = members.get(&key()).expect("known").routing();
-        assert!(matches!(routing, Routing::Excluded(_)), "{routing:?}");
-    }
-
-    #[test]
-    fn the_operator_has_the_last_word() {
-        let now = Instant::now();
-        for (state, word, routed) in [
-            ("ready", Word::Ready, true),
-            ("draining", Word::Ready, false),
-            ("down", Word::Ready, false),
-            ("ready", Word::Drain, false),
-            ("ready", Word::Maintenance, false),
-        ] {
-            let mut members = Membership::default();
-            members.report(&report("a", 1, state), now).expect("first");
-            members.operate(&key(), word).expect("known");
-            members.report(&report("a", 2, state), now).expect("a report does not undo it");
-            let routing = members.get(&key()).expect("known").routing();
-            assert_eq!(routing == Routing::Routed, routed, "{state} {word:?}: {routing:?}");
-        }
-    }
-}
+mod tests;

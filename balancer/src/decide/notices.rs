@@ -1,10 +1,13 @@
 //! What was learned and is worth an event: told when it changes, and not too often.
 
+pub mod overload;
+
 use std::collections::{HashMap, HashSet};
 
 use sluice_proto::{ClassName, InstanceName};
 
 use crate::decide::learn::affinity::Worth;
+use overload::{LanePressure, Overload};
 
 /// Classes that changed their lane of which is told at once at most, ...
 const MOST_CLASSES: u32 = 10;
@@ -22,6 +25,7 @@ pub struct Learned {
     pub homes: Worth,
     /// 0: not enough to act upon.
     pub interference: f64,
+    pub lanes: Vec<LanePressure>,
 }
 
 /// A class of which something is known.
@@ -50,6 +54,7 @@ pub struct Notices {
     large: HashSet<ClassName>,
     home_pays: bool,
     interferes: bool,
+    overload: Overload,
     /// Classes that may still be told of, in units of looks.
     budget: u32,
     /// Classes that changed and were not told of.
@@ -64,6 +69,7 @@ impl Default for Notices {
             large: HashSet::new(),
             home_pays: false,
             interferes: false,
+            overload: Overload::default(),
             budget: MOST_CLASSES * LOOKS_PER_CLASS,
             untold: 0,
         }
@@ -79,6 +85,7 @@ impl Notices {
         self.classes(learned.classes, &mut told);
         self.homes(learned.homes, &mut told);
         self.interference(learned.interference, &mut told);
+        told.extend(self.overload.look(&learned.lanes));
         told
     }
 
@@ -204,6 +211,7 @@ mod tests {
             classes: vec![class("GET /x", true)],
             homes: Worth::Pays { home: ms(10), away: ms(40) },
             interference: 0.5,
+            lanes: vec![],
         };
         let told = notices.look(upset.clone());
         assert_eq!(

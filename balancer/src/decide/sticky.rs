@@ -88,15 +88,33 @@ impl Preference {
     /// The instance that is meant among those that may serve the request.
     ///
     /// For a session: rendezvous hashing (Thaler, Ravishankar, "A name-based mapping scheme for
-    /// rendezvous", 1996). When an instance leaves, only its own sessions move, evenly over the rest.
-    pub fn among<'a>(self, eligible: impl IntoIterator<Item = &'a InstanceName>) -> Option<&'a InstanceName> {
+    /// rendezvous", 1996). When an instance leaves, only its own sessions move, evenly over the rest. Each instance
+    /// comes with its share of the sessions, of which only the ratio counts; the weights are those of Schindelhauer,
+    /// Schomaker, "Weighted distributed hash tables" (2005): a session moves only to where the share has grown.
+    pub fn among<'a>(
+        self,
+        eligible: impl IntoIterator<Item = (&'a InstanceName, f64)>,
+    ) -> Option<&'a InstanceName> {
         let mut eligible = eligible.into_iter();
-        match self {
-            Self::Token { salt, token } => eligible.find(|name| Token::of(salt, name) == token),
+        let found = match self {
+            Self::Token { salt, token } => eligible.find(|(name, _)| Token::of(salt, name) == token),
             Self::Session(session) => eligible
-                .max_by_key(|name| (rendezvous(session, stable(name.as_str().as_bytes())), name.as_str())),
-        }
+                .map(|(name, weight)| (score(session, name, weight), (name, weight)))
+                .max_by(|(a, (one, _)), (b, (other, _))| {
+                    a.total_cmp(b).then(one.as_str().cmp(other.as_str()))
+                })
+                .map(|(_, found)| found),
+        };
+        found.map(|(name, _)| name)
     }
+}
+
+/// The higher, the sooner a session is an instance's: `-weight / ln(u)` with a `u` from 0 to 1 that is theirs.
+fn score(session: u64, name: &InstanceName, weight: f64) -> f64 {
+    let drawn = rendezvous(session, stable(name.as_str().as_bytes()));
+    // The 53 bits that a float has, and neither 0 nor 1.
+    let uniform = ((drawn >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    -weight / uniform.ln()
 }
 
 impl Token {
@@ -148,10 +166,10 @@ mod tests {
             assert!(!pair.contains(name.as_str()), "{pair}");
             let field = format!("a=b; {pair}; c=d");
             let preference = spec.preference(["x=y", &field]);
-            assert_eq!(preference.and_then(|p| p.among(&names)), Some(name));
+            assert_eq!(preference.and_then(|p| p.among(names.iter().map(even))), Some(name));
             assert_eq!(spec.set_cookie(preference, name, false), None, "it has it");
             let others = || names.iter().filter(|other| *other != name);
-            assert_eq!(preference.and_then(|p| p.among(others())), None, "{name} is gone");
+            assert_eq!(preference.and_then(|p| p.among(others().map(even))), None, "{name} is gone");
             let next = others().next().expect("four others");
             assert!(spec.set_cookie(preference, next, true).expect("a new one").ends_with("; Secure"));
         }
@@ -179,7 +197,7 @@ mod tests {
         let home = |session: u32, names: &[InstanceName]| {
             let preference = spec.preference([&*format!("__ac=user-{session}")]).expect("a session");
             assert_eq!(spec.set_cookie(Some(preference), &names[0], false), None);
-            preference.among(names).expect("some").clone()
+            preference.among(names.iter().map(even)).expect("some").clone()
         };
         let mut counts = [0; 4];
         for session in 0..4000 {
@@ -192,6 +210,29 @@ mod tests {
         assert!(counts.iter().all(|count| (865..=1135).contains(count)), "{counts:?}");
         let reversed: Vec<_> = names.iter().rev().cloned().collect();
         assert_eq!(home(7, &names), home(7, &reversed));
+    }
+
+    fn even(name: &InstanceName) -> (&InstanceName, f64) {
+        (name, 0.25)
+    }
+
+    #[test]
+    fn sessions_are_divided_by_shares_and_move_only_to_where_a_share_grows() {
+        let names = names(2);
+        let home = |session: u64, share: f64| {
+            let weighted = [(&names[0], 1.0 - share), (&names[1], share)];
+            Preference::Session(stable(&session.to_le_bytes())).among(weighted).expect("some") == &names[1]
+        };
+        let mut counts = [0; 2];
+        for session in 0..4000 {
+            let (tenth, half) = (home(session, 0.1), home(session, 0.5));
+            assert!(half || !tenth, "session {session} must not leave what gets more");
+            counts[0] += u32::from(tenth);
+            counts[1] += u32::from(half);
+        }
+        // Five standard deviations: of 400, sqrt(4000 * 0.1 * 0.9) = 19; of 2000, 32.
+        assert!((305..=495).contains(&counts[0]) && (1840..=2160).contains(&counts[1]), "{counts:?}");
+        assert!(!home(1, 0.0));
     }
 
     #[test]

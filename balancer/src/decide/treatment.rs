@@ -36,6 +36,8 @@ pub struct Treatment {
     /// The only instances that may serve it. Never empty.
     pub instances: Option<Arc<[InstanceName]>>,
     pub sticky: Option<StickySpec>,
+    /// Bytes that a request's body may have. `u64::MAX`: any number.
+    pub max_body_size: Option<u64>,
 }
 
 impl fmt::Display for Treatment {
@@ -57,8 +59,12 @@ impl fmt::Display for Treatment {
             let names: Vec<_> = instances.iter().map(InstanceName::as_str).collect();
             write!(f, ", only on {}", names.join(", "))?;
         }
-        match &self.sticky {
-            Some(sticky) => write!(f, ", sticky by cookie {}", sticky.cookie()),
+        if let Some(sticky) = &self.sticky {
+            write!(f, ", sticky by cookie {}", sticky.cookie())?;
+        }
+        match self.max_body_size {
+            Some(u64::MAX) => f.write_str(", bodies of any size"),
+            Some(most) => write!(f, ", bodies up to {most} bytes"),
             None => Ok(()),
         }
     }

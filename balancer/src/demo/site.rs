@@ -6,11 +6,12 @@ use std::time::Duration;
 use sluice_emulation::instance::{Instance, Release};
 use sluice_emulation::scenario::Scenario;
 use sluice_process::control::OwnThread;
+use sluice_process::reload::Source;
 use sluice_process::{RunError, Shutdown, run_on_own_thread};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::config::{Config, Options};
+use crate::config::Options;
 use crate::run;
 
 /// A balancer, agents and emulated instances at work.
@@ -34,7 +35,8 @@ impl Site {
     ) -> Result<Self, RunError> {
         let (instances_stop, agents_stop, balancer_stop) =
             (Shutdown::new(), Shutdown::new(), Shutdown::new());
-        let balancer = run::start(&balancer_config(listen, admin)?, &balancer_stop)?;
+        let options = balancer_options(listen, admin);
+        let balancer = run::start(Source::fixed(options.clone()), options, &balancer_stop)?;
         let (instances, addresses) = start_instances(scenario, &instances_stop)?;
         let mut agents = Vec::new();
         for (number, (address, instance)) in addresses.iter().zip(&scenario.instances).enumerate() {
@@ -79,10 +81,10 @@ impl Site {
     }
 }
 
-fn balancer_config(listen: Option<SocketAddr>, admin: Option<SocketAddr>) -> Result<Config, RunError> {
+fn balancer_options(listen: Option<SocketAddr>, admin: Option<SocketAddr>) -> Options {
     let listen = listen.unwrap_or_else(|| free_or_any(8080)).into();
-    let admin = Some(admin.unwrap_or_else(|| free_or_any(9900)));
-    Ok(Config::try_from(Options { listen: vec![listen], admin, ..Options::default() })?)
+    let admin = Some(admin.unwrap_or_else(|| free_or_any(9900)).into());
+    Options { listen: vec![listen], admin, ..Options::default() }
 }
 
 /// The usual port on loopback, or any if somebody has it.
@@ -96,7 +98,7 @@ fn agent_options(balancer: SocketAddr) -> Result<sluice_agent::Options, RunError
     Ok(sluice_agent::Options {
         balancer: vec![format!("http://{balancer}").parse().map_err(RunError::failed)?],
         listen: Some(any.into()),
-        admin: Some(any),
+        admin: Some(any.into()),
         ..sluice_agent::Options::default()
     })
 }

@@ -1,4 +1,4 @@
-//! All services and the rules that lead to them. Made at the start, never changed while running.
+//! All services and the rules that lead to them: a value that is replaced, not changed.
 
 use std::collections::HashMap;
 use std::sync::Arc;

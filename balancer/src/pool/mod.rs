@@ -7,6 +7,7 @@ pub mod limits;
 pub mod service;
 pub mod slot;
 pub mod traffic;
+mod versions;
 
 pub use classes::{ClassEntry, ClassTable};
 pub use directory::Directory;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use sluice_proto::ServiceName;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -21,16 +22,21 @@ use crate::decide::schedule::{
     Ask, Explanation, Judgement, Knowledge, Named, Outcome, Planned, Scheduler, SchedulerState,
 };
 use crate::decide::sticky::Preference;
-use crate::decide::treatment::{LanePin, Treatment};
+use crate::decide::treatment::{LanePin, ServiceRules, Treatment};
+use crate::decide::versions::{Assignment, VersionPolicy};
+use crate::pool::versions::VersionControl;
 use crate::pool::{ClassTable, Instance, ServiceLimits, Slot, now};
-use sluice_relay::Failure;
+use sluice_relay::{Failure, RetryAfter};
 
 /// A service while it runs.
 pub struct Service {
     pub name: ServiceName,
     pub classes: ClassTable,
-    limits: ServiceLimits,
+    /// Replaced when the configuration is read again. Read only by requests that wait.
+    limits: ArcSwap<ServiceLimits>,
     url_seed: UrlSeed,
+    /// The control plane's alone.
+    pub(super) versions: Mutex<VersionControl>,
     live: Mutex<Live>,
 }
 
@@ -60,7 +66,18 @@ impl Service {
         };
         let url_seed = scheduler.url_seed();
         let live = Live { scheduler, instances: HashMap::new(), retries: RetryBudget::new(start) };
-        Arc::new(Self { name, classes, limits, url_seed, live: Mutex::new(live) })
+        let limits = ArcSwap::from_pointee(limits);
+        let versions = Mutex::default();
+        Arc::new(Self { name, classes, limits, url_seed, versions, live: Mutex::new(live) })
+    }
+
+    /// Other bounds and other rules, from the next request on. What was learned stays, and so does what waits.
+    /// Versions are decided by the policy from [`Service::decide_versions`] on.
+    pub fn reconfigure(&self, limits: ServiceLimits, rules: &Arc<ServiceRules>, policy: &VersionPolicy) {
+        self.set_version_policy(policy);
+        self.classes.set_rules(rules.clone(), now());
+        self.limits.store(Arc::new(limits));
+        self.live().scheduler.set_settings(limits.settings());
     }
 
     /// What URLs of this service are hashed with.
@@ -74,7 +91,7 @@ impl Service {
     /// Dropping the future gives up the place in the queue, or the slot.
     ///
     /// # Errors
-    /// [`Failure::NoInstance`], [`Failure::QueueFull`] or [`Failure::QueueTimeout`].
+    /// [`Failure::NoInstance`], [`Failure::QueueFull`], [`Failure::Overload`] or [`Failure::QueueTimeout`].
     pub async fn acquire(
         self: &Arc<Self>,
         ask: &Ask,
@@ -84,8 +101,7 @@ impl Service {
         let (ticket, granted) = match entry {
             Entry::Slot(slot) => return Ok((slot, judgement)),
             Entry::Waiting(ticket, granted) => (ticket, granted),
-            Entry::Refused(Refusal::NoInstance) => return Err(Failure::NoInstance),
-            Entry::Refused(Refusal::QueueFull | Refusal::TooLate) => return Err(Failure::QueueFull),
+            Entry::Refused(failure) => return Err(failure),
         };
         let _place = Place { service: self, ticket };
         // The queue has grown: that may be reason enough to use a slow worker.
@@ -100,7 +116,7 @@ impl Service {
         longest: Duration,
     ) -> Result<Slot, Failure> {
         if self.awaits_first_instance() {
-            match timeout(self.limits.startup_hold, &mut granted).await {
+            match timeout(self.limits.load().startup_hold, &mut granted).await {
                 Ok(granted) => return granted.map_err(|_| Failure::QueueTimeout),
                 Err(_) if self.awaits_first_instance() => return Err(Failure::NoInstance),
                 Err(_) => {}
@@ -112,7 +128,7 @@ impl Service {
     }
 
     fn longest_wait(&self, ask: &Ask, lane: Lane) -> Duration {
-        let limits = &self.limits;
+        let limits = self.limits.load();
         let most = if lane.is_large() { limits.large_queue_timeout } else { limits.queue_timeout };
         ask.deadline.map_or(most, |deadline| deadline.min(most))
     }
@@ -142,7 +158,7 @@ impl Service {
             },
             (Arrival::Waiting(ticket), Some(granted)) => Entry::Waiting(ticket, granted),
             (Arrival::Waiting(_), None) => unreachable!("the dispatcher makes a waiter for whoever waits"),
-            (Arrival::Refused(refusal), _) => Entry::Refused(refusal),
+            (Arrival::Refused(refusal), _) => Entry::Refused(live.failure(refusal, judgement.lane)),
         };
         (entry, judgement)
     }
@@ -171,8 +187,9 @@ impl Service {
     /// back here from [`Slot::drop`]; it has left the queue by then, so this ends.
     pub fn hand_out(self: &Arc<Self>) {
         loop {
-            let mut live = self.live();
-            let Some(grant) = live.scheduler.next_grant(now()) else { return };
+            let (mut live, now) = (self.live(), now());
+            live.scheduler.runs(now);
+            let Some(grant) = live.scheduler.next_grant(now) else { return };
             let Some(slot) = self.slot(&live, grant.granted) else { return };
             // Not under the lock: a slot that nobody takes is dropped here and takes it again.
             drop(live);
@@ -215,10 +232,21 @@ impl Service {
         self.live().scheduler.forget_class(class);
     }
 
-    /// Workers of an instance that others hold, by its agent's word.
-    pub fn set_foreign(self: &Arc<Self>, id: InstanceId, workers: u32) {
-        self.live().scheduler.set_foreign(id, workers);
+    /// Workers of an instance that others hold, and those that this balancer may count on, by its agent's word.
+    pub fn set_shares(self: &Arc<Self>, id: InstanceId, foreign: u32, granted: Option<u32>) {
+        let mut live = self.live();
+        live.scheduler.set_foreign(id, foreign);
+        live.scheduler.set_granted(id, granted);
+        drop(live);
         self.hand_out();
+    }
+
+    /// Workers of an instance that requests hold, and would hold if they could.
+    pub fn demand(&self, id: InstanceId) -> Option<(u32, u32)> {
+        let live = self.live();
+        let load = live.scheduler.occupancy(id)?.load;
+        let wanted = if live.scheduler.queued() > 0 { load.workers } else { load.working + 1 };
+        Some((load.working, wanted.min(load.workers)))
     }
 
     /// Adds an instance or changes its settings.
@@ -277,7 +305,8 @@ impl Service {
             .collect();
         ask.only = names.map(|_| allowed.iter().map(|instance| instance.id).collect());
         // Only among those that are up: else a session's requests would spread while its home is down.
-        let up = allowed.iter().filter(|instance| live.is_up(instance.id)).map(|instance| &instance.name);
+        let up = allowed.iter().filter(|instance| live.is_up(instance.id));
+        let up = up.map(|instance| (&instance.name, live.scheduler.session_weight(instance.id)));
         let home = session.and_then(|session| session.among(up));
         let home = home.and_then(|home| allowed.iter().find(|instance| instance.name == *home));
         ask.sticky = home.map(|instance| instance.id);
@@ -311,14 +340,30 @@ impl Service {
         look(&self.live().scheduler)
     }
 
+    pub(super) fn set_versions(self: &Arc<Self>, assignment: &Assignment) {
+        self.live().scheduler.set_versions(assignment);
+        self.hand_out();
+    }
+
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().expect("no code panics while holding it")
     }
 }
 
 impl Live {
+    fn failure(&mut self, refusal: Refusal, lane: Lane) -> Failure {
+        let mut retry = || RetryAfter(self.scheduler.retry_after(lane, now()));
+        match refusal {
+            Refusal::NoInstance => Failure::NoInstance,
+            Refusal::QueueFull => Failure::QueueFull(retry()),
+            Refusal::TooLate => Failure::Overload(retry()),
+        }
+    }
+
     fn is_up(&self, id: InstanceId) -> bool {
-        let up = |occupancy: Occupancy| occupancy.routable && occupancy.breaker == Breaker::Closed;
+        let up = |occupancy: Occupancy| {
+            occupancy.routable && !occupancy.withheld && occupancy.breaker == Breaker::Closed
+        };
         self.scheduler.occupancy(id).is_some_and(up)
     }
 }
@@ -332,7 +377,7 @@ impl fmt::Debug for Service {
 enum Entry {
     Slot(Slot),
     Waiting(Ticket, oneshot::Receiver<Slot>),
-    Refused(Refusal),
+    Refused(Failure),
 }
 
 /// A place in the queue, given up on drop.
@@ -349,152 +394,4 @@ impl Drop for Place<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::decide::outlier::OutlierParams;
-    use crate::decide::plan::PlanParams;
-    use crate::decide::predict::{ExtensionKey, RequestKey, UrlKey};
-    use crate::pool::classes::tests::table;
-    use sluice_proto::{ClassName, ClassRelease, ReleaseEvidence, ReleaseFound, ReleasePoint};
-
-    fn limits(queue_length: usize) -> ServiceLimits {
-        ServiceLimits {
-            queue_length,
-            queue_timeout: Duration::from_secs(5),
-            large_queue_timeout: Duration::from_secs(9),
-            startup_hold: Duration::ZERO,
-            outlier: OutlierParams::default(),
-            plan: PlanParams::default(),
-        }
-    }
-
-    fn service(queue_length: usize) -> Arc<Service> {
-        starting(limits(queue_length))
-    }
-
-    fn starting(limits: ServiceLimits) -> Arc<Service> {
-        Service::new(ServiceName::default(), limits, table(), None, fastrand::Rng::with_seed(1))
-    }
-
-    fn add(service: &Arc<Service>, id: u64, workers: u32, release: ReleasePoint) {
-        let target = "127.0.0.1:1".parse().expect("a target");
-        let name = format!("i{id}").parse().expect("a name");
-        service.set_instance(
-            Arc::new(Instance::new(InstanceId(id), name, target, release, now())),
-            workers,
-            true,
-        );
-    }
-
-    /// A slot for a request of which nothing is known, and so nothing is sent behind.
-    async fn take(service: &Arc<Service>) -> Result<Slot, Failure> {
-        let key = RequestKey { class: ClassId(0), url: UrlKey(0), extension: ExtensionKey::Bare };
-        service.acquire(&Ask::new(key), &[]).await.map(|(slot, _)| slot)
-    }
-
-    fn working(service: &Service, id: u64) -> u32 {
-        service.occupancy(InstanceId(id)).expect("known").load.working
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_waiter_gets_the_slot_that_another_drops() {
-        let service = service(1);
-        add(&service, 1, 1, ReleasePoint::End);
-        let first = take(&service).await.expect("free");
-        let mut waiting = Box::pin(take(&service));
-        assert!(futures_poll(&mut waiting).await.is_none());
-        assert_eq!(take(&service).await.expect_err("full"), Failure::QueueFull);
-        drop(first);
-        let second = waiting.await.expect("handed over");
-        assert_eq!(working(&service, 1), 1);
-        drop(second);
-        assert_eq!((working(&service, 1), service.queued()), (0, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_gives_up_leaves_nothing_behind() {
-        let service = service(9);
-        add(&service, 1, 1, ReleasePoint::End);
-        let first = take(&service).await.expect("free");
-        let mut leaves_in_the_queue = Box::pin(take(&service));
-        let mut leaves_with_a_slot = Box::pin(take(&service));
-        assert!(futures_poll(&mut leaves_in_the_queue).await.is_none());
-        assert!(futures_poll(&mut leaves_with_a_slot).await.is_none());
-        drop(leaves_in_the_queue);
-        assert_eq!(service.queued(), 1);
-        drop(first);
-        assert_eq!((service.queued(), working(&service, 1)), (0, 1), "the slot is on its way");
-        drop(leaves_with_a_slot);
-        assert_eq!(working(&service, 1), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn waiting_ends_after_the_timeout() {
-        let service = service(9);
-        add(&service, 1, 1, ReleasePoint::End);
-        let _held = take(&service).await.expect("free");
-        let began = now();
-        assert_eq!(take(&service).await.expect_err("nobody leaves"), Failure::QueueTimeout);
-        assert_eq!(now() - began, Duration::from_secs(5));
-        assert_eq!(service.queued(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_first_byte_frees_a_worker_only_where_it_does() {
-        let service = service(9);
-        add(&service, 1, 1, ReleasePoint::End);
-        let class = ClassName::other();
-        let claim = |point| ClassRelease {
-            class: class.clone(),
-            point,
-            found: ReleaseFound::Learned,
-            up_to_bytes: Some(9),
-            unknown_length: false,
-            evidence: ReleaseEvidence::default(),
-        };
-        let (first, end) = (ReleasePoint::FirstByte, ReleasePoint::End);
-        for (case, of_all, claims, length, free) in [
-            ("held", end, vec![], Some(9), false),
-            ("free, all of them", first, vec![], None, true),
-            ("free, of that class", end, vec![claim(first)], Some(9), true),
-            ("longer than was said", end, vec![claim(first)], Some(10), false),
-            ("held, of that class", first, vec![claim(end)], Some(9), false),
-            ("not said again", end, vec![], Some(9), false),
-        ] {
-            let mut slot = take(&service).await.expect("free");
-            slot.instance().set_release_point(of_all);
-            slot.instance().set_releases(&claims);
-            slot.head(&class, length);
-            slot.instance().set_releases(&[]);
-            assert_eq!((slot.first_byte(length), slot.first_byte(length)), (free, free), "{case}");
-            assert_eq!(working(&service, 1), u32::from(!free), "{case}");
-            drop(slot);
-            let load = service.occupancy(InstanceId(1)).expect("known").load;
-            assert_eq!((load.working, load.streaming), (0, 0), "{case}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_fresh_balancer_holds_requests_until_an_instance_registers_but_not_for_ever() {
-        let limits = ServiceLimits { startup_hold: Duration::from_secs(3), ..limits(9) };
-        let service = starting(limits);
-        let began = now();
-        assert_eq!(take(&service).await.expect_err("nobody came"), Failure::NoInstance);
-        assert_eq!(now() - began, limits.startup_hold);
-
-        let service = starting(limits);
-        let mut held = Box::pin(take(&service));
-        assert!(futures_poll(&mut held).await.is_none());
-        add(&service, 1, 1, ReleasePoint::End);
-        held.await.expect("it registered");
-    }
-
-    /// Polls once; `None` if it is not ready.
-    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-        std::future::poll_fn(|cx| match std::pin::Pin::new(&mut *future).poll(cx) {
-            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
-            std::task::Poll::Pending => std::task::Poll::Ready(None),
-        })
-        .await
-    }
-}
+mod tests;

@@ -16,6 +16,8 @@ use sluice_process::config::ConfigError;
 use sluice_proto::ServiceName;
 
 pub use compare::{Again, Summary, replay};
+#[doc(hidden)] // for tests/fuzzing
+pub use read::read_bytes;
 pub use read::{ReadError, Recorded, read};
 pub use set::{Setting, apply};
 

@@ -55,6 +55,13 @@ pub fn read(path: &Path) -> Result<Vec<Recorded>, ReadError> {
     if recorded.is_empty() { Err(fail(String::new(), Reason::Empty)) } else { Ok(recorded) }
 }
 
+/// The same of bytes at hand; for tests/fuzzing.
+#[doc(hidden)]
+pub fn read_bytes(bytes: &[u8]) -> Result<Vec<Recorded>, String> {
+    read_lines(bytes, &mut Progress::new("reading", 0))
+        .map_err(|(line, reason)| format!("line {line}: {reason}"))
+}
+
 fn read_lines(mut from: impl BufRead, progress: &mut Progress) -> Result<Vec<Recorded>, (usize, Reason)> {
     let (mut head, mut recorded) = (None, Vec::new());
     let mut text = Vec::new();

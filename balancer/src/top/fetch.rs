@@ -1,12 +1,13 @@
 //! Asks the balancer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use sluice_process::config::ConfigError;
+use sluice_process::tls::{ClientTls, HttpClient, Trust};
 use sluice_process::{RunError, TokenFile};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -19,6 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Source {
     pub(super) admin: String,
     token: Option<TokenFile>,
+    client: HttpClient,
 }
 
 /// What there is to show.
@@ -31,28 +33,31 @@ pub(super) enum News {
 }
 
 impl Source {
-    pub(super) fn new(admin: &str, token_file: Option<&Path>) -> Result<Self, RunError> {
-        let is_http = reqwest::Url::parse(admin).is_ok_and(|url| url.scheme() == "http" && url.has_host());
-        if !is_http {
-            return Err(
-                ConfigError::value("--admin", admin, "an address such as http://127.0.0.1:9900").into()
-            );
-        }
+    pub(super) fn new(admin: &str, ca: Option<PathBuf>, token_file: Option<&Path>) -> Result<Self, RunError> {
+        let url =
+            Url::parse(admin).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let Some(url) = url else {
+            let accepted = "an address such as http://127.0.0.1:9900 or https://lb.example:9900";
+            return Err(ConfigError::value("--admin", admin, accepted).into());
+        };
         let token = token_file.map(TokenFile::open).transpose()?;
-        Ok(Self { admin: admin.trim_end_matches('/').to_owned(), token })
+        let trust = ca.map_or(Trust::System, Trust::File);
+        let tls = (url.scheme() == "https").then_some(ClientTls { trust, cert: None });
+        let client = HttpClient::open(tls, |builder| builder.timeout(TIMEOUT)).map_err(RunError::failed)?;
+        Ok(Self { admin: admin.trim_end_matches('/').to_owned(), token, client })
     }
 
-    async fn site(&self, client: &Client) -> Result<Site, String> {
+    async fn site(&self) -> Result<Site, String> {
         Ok(Site {
-            instances: self.get(client, "/v1/instances").await?,
-            classes: self.get(client, "/v1/classes").await?,
-            plan: self.get(client, "/v1/plan").await?,
+            instances: self.get("/v1/instances").await?,
+            classes: self.get("/v1/classes").await?,
+            plan: self.get("/v1/plan").await?,
         })
     }
 
-    async fn get<T: DeserializeOwned>(&self, client: &Client, path: &str) -> Result<T, String> {
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
         let url = format!("{}{path}", self.admin);
-        let request = self.authorized(client.get(&url));
+        let request = self.authorized(self.client.current().get(&url));
         let answer = request.send().await.map_err(|error| no_answer(&url, &error))?;
         let other =
             |error: reqwest::Error| format!("{url} is not a balancer of this release: {}", innermost(&error));
@@ -89,33 +94,27 @@ fn innermost(error: &dyn std::error::Error) -> String {
     inner.to_string()
 }
 
-fn client() -> Result<Client, RunError> {
-    // Whatever proxy the environment names is not for this: the admin address is within reach or nowhere.
-    Client::builder().timeout(TIMEOUT).no_proxy().build().map_err(RunError::failed)
-}
-
 fn runtime() -> Result<tokio::runtime::Runtime, RunError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::failed)
 }
 
 /// One look.
 pub(super) fn once(source: &Source) -> Result<Site, RunError> {
-    let client = client()?;
-    runtime()?.block_on(source.site(&client)).map_err(RunError::failed)
+    runtime()?.block_on(source.site()).map_err(RunError::failed)
 }
 
 /// Looks again and again on a thread of its own, until nobody listens.
 pub(super) fn start(source: Source, every: Duration, news: Sender<News>) -> Result<(), RunError> {
-    let (client, runtime) = (client()?, runtime()?);
-    let body = move || runtime.block_on(follow(&source, &client, every, &news));
+    let runtime = runtime()?;
+    let body = move || runtime.block_on(follow(&source, every, &news));
     std::thread::Builder::new().name("fetch".to_owned()).spawn(body).map_err(RunError::failed)?;
     Ok(())
 }
 
-async fn follow(source: &Source, client: &Client, every: Duration, news: &Sender<News>) {
+async fn follow(source: &Source, every: Duration, news: &Sender<News>) {
     let (mut term, mut hangup) = (signal(SignalKind::terminate()).ok(), signal(SignalKind::hangup()).ok());
     loop {
-        let found = source.site(client).await;
+        let found = source.site().await;
         let found = found.map_or_else(News::Failed, |site| News::Site(Box::new(site)));
         if news.send(found).is_err() {
             return;

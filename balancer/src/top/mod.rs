@@ -49,6 +49,9 @@ pub struct TopOptions {
     /// The balancer's admin address
     #[arg(long, value_name = "URL", env = "SLUICE_TOP_ADMIN", default_value = "http://127.0.0.1:9900")]
     admin: String,
+    /// A PEM file with the authorities that vouch for an https:// address [default: those of this system]
+    #[arg(long, value_name = "FILE", env = "SLUICE_TOP_CA")]
+    ca: Option<PathBuf>,
     /// A file with the balancer's token, if reading needs it there
     #[arg(long, value_name = "FILE", env = "SLUICE_TOP_TOKEN_FILE")]
     token_file: Option<PathBuf>,
@@ -82,7 +85,7 @@ pub fn main(options: &TopOptions) -> Result<(), RunError> {
     let mut screen = screen::Screen::new(options.filter.clone());
     screen.sort(Pane::Instances, sorting(Pane::Instances, "--sort-instances", &options.sort_instances)?);
     screen.sort(Pane::Classes, sorting(Pane::Classes, "--sort-classes", &options.sort_classes)?);
-    let source = Source::new(&options.admin, options.token_file.as_deref())?;
+    let source = Source::new(&options.admin, options.ca.clone(), options.token_file.as_deref())?;
     if !(options.once || options.json) {
         if !io::stdout().is_terminal() {
             return Err(RunError::failed("standard output is no terminal: use --once or --json"));

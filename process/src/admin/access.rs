@@ -1,18 +1,35 @@
-//! Who may change something. Decided on values: method, headers, token.
+//! Who may change something. Decided on values: method, headers, certificate, token.
+
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, Method, StatusCode, header, uri::Authority};
+use prometheus::{IntCounterVec, Registry};
 
-use crate::TokenFile;
+use crate::{TokenFile, metrics::counters};
 
-/// Why a request was turned away. Each has one status and one line that says what to do.
+/// What is asked of those who want to change something. What is configured is needed: with both, both.
+#[derive(Clone)]
+pub struct Access {
+    token: Option<Arc<TokenFile>>,
+    /// Whether a certificate is needed of one of the authorities that the server knows.
+    certificates: bool,
+    refused: IntCounterVec,
+}
+
+/// Why a request was turned away. Each has one status, one metric label and one line that says what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("this request came from another site")]
     CrossSite,
     #[error(
-        "a browser may only post here by address or as localhost while no token is set: use http://127.0.0.1 or set --token-file"
+        "a browser may only come here by address or as localhost while neither a token nor client certificates are \
+         asked for: use http://127.0.0.1 or set --token-file"
     )]
     Rebound,
+    #[error("a form of a web page can send this content type: send application/json")]
+    Form,
+    #[error("a client certificate is needed: show one of an authority in client-ca")]
+    NoCertificate,
     #[error("a token is needed: send Authorization: Bearer TOKEN")]
     NoToken,
     #[error("the token is wrong")]
@@ -20,32 +37,95 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    const ALL: [Self; 6] =
+        [Self::CrossSite, Self::Rebound, Self::Form, Self::NoCertificate, Self::NoToken, Self::WrongToken];
+
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::NoToken => StatusCode::UNAUTHORIZED,
-            Self::CrossSite | Self::Rebound | Self::WrongToken => StatusCode::FORBIDDEN,
+            Self::Form => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::CrossSite | Self::Rebound | Self::NoCertificate | Self::WrongToken => StatusCode::FORBIDDEN,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::CrossSite => "cross_site",
+            Self::Rebound => "foreign_host",
+            Self::Form => "form",
+            Self::NoCertificate => "no_certificate",
+            Self::NoToken => "no_token",
+            Self::WrongToken => "wrong_token",
         }
     }
 }
 
-/// Reading is open to whoever reaches the port: scrapers and probes have no token. Everything else must come from
-/// the dashboard itself or from no browser at all, and with the token if there is one.
-pub(super) fn judge(method: &Method, headers: &HeaderMap, token: Option<&TokenFile>) -> Result<(), Refusal> {
-    if *method == Method::GET || *method == Method::HEAD {
-        return Ok(());
+impl Access {
+    /// # Panics
+    /// If called twice for one registry.
+    pub fn register(registry: &Registry, token: Option<Arc<TokenFile>>, certificates: bool) -> Self {
+        let refused = counters(
+            registry,
+            "sluice_admin_refused_total",
+            "Admin requests that were turned away. no_token, wrong_token, no_certificate: whose is it? cross_site, foreign_host, form: a web page tries an operator's browser.",
+            &["reason"],
+        );
+        for refusal in Refusal::ALL {
+            refused.with_label_values(&[refusal.label()]);
+        }
+        Self { token, certificates, refused }
     }
-    same_site(headers)?;
-    match token {
-        Some(token) => bearer(headers, token),
-        None => not_rebound(headers),
+
+    /// Reading is open to whoever reaches the port, as scrapers and probes have no token, but not to pages of other
+    /// sites. Everything else must come from the dashboard itself or from no browser at all, and with certificate and
+    /// token where these are asked for.
+    pub(super) fn judge(&self, method: &Method, headers: &HeaderMap, certified: bool) -> Result<(), Refusal> {
+        let closed = self.token.is_some() || self.certificates;
+        if !closed {
+            not_rebound(headers)?;
+        }
+        if *method == Method::GET || *method == Method::HEAD {
+            return not_embedded(headers);
+        }
+        same_site(headers)?;
+        no_form(headers)?;
+        if self.certificates && !certified {
+            return Err(Refusal::NoCertificate);
+        }
+        self.token.as_ref().map_or(Ok(()), |token| bearer(headers, token))
     }
+
+    pub(super) fn count(&self, refusal: Refusal) {
+        self.refused.with_label_values(&[refusal.label()]).inc();
+    }
+}
+
+fn fetch_site(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get("sec-fetch-site").map(|value| value.as_bytes())
+}
+
+/// A page of another site may link here, but not load anything from here: neither script nor picture, whose size or
+/// failure could tell it something.
+fn not_embedded(headers: &HeaderMap) -> Result<(), Refusal> {
+    let foreign = !matches!(fetch_site(headers), None | Some(b"same-origin" | b"none"));
+    let navigates = headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
+    if foreign && !navigates { Err(Refusal::CrossSite) } else { Ok(()) }
+}
+
+/// Content types that a form sends without a browser asking first, of those in which JSON can be hidden. No program
+/// sends them here.
+fn no_form(headers: &HeaderMap) -> Result<(), Refusal> {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let is_form =
+        [&b"text/plain"[..], b"multipart/form-data"].iter().any(|form| kind.eq_ignore_ascii_case(form));
+    if is_form { Err(Refusal::Form) } else { Ok(()) }
 }
 
 /// Browsers say where a request came from, programs say nothing: a page of another site can make an operator's
 /// browser post here, but not without one of these headers.
 fn same_site(headers: &HeaderMap) -> Result<(), Refusal> {
-    let fetch_site = headers.get("sec-fetch-site").map(|value| value.as_bytes());
-    if !matches!(fetch_site, None | Some(b"same-origin" | b"none")) {
+    if !matches!(fetch_site(headers), None | Some(b"same-origin" | b"none")) {
         return Err(Refusal::CrossSite);
     }
     match headers.get(header::ORIGIN) {
@@ -56,7 +136,8 @@ fn same_site(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// DNS rebinding: a page of evil.example whose name now resolves to this machine is of the *same* origin. It can
-/// neither know a token nor choose the host it names, so without a token only hosts that no DNS answers for pass.
+/// neither know a token nor choose the host it names, so where nothing is asked for only hosts that no DNS answers for
+/// pass. (Over TLS its name would not be that of the certificate.)
 fn not_rebound(headers: &HeaderMap) -> Result<(), Refusal> {
     let from_browser = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
     let local = || host(headers).is_some_and(|(host, _)| is_address_or_localhost(&host));
@@ -118,9 +199,14 @@ mod tests {
         (dir, TokenFile::open(path).expect("a usable token"))
     }
 
+    fn access(token: Option<TokenFile>, certificates: bool) -> Access {
+        Access::register(&Registry::new(), token.map(Arc::new), certificates)
+    }
+
     #[test]
     fn a_token_is_asked_for_what_changes_something() {
         let (_dir, token) = token();
+        let access = access(Some(token), false);
         for (case, method, authorization, judged) in [
             ("reading is open", Method::GET, None, Ok(())),
             ("so is asking for the head", Method::HEAD, None, Ok(())),
@@ -135,13 +221,14 @@ mod tests {
             ("another method", Method::DELETE, None, Err(Refusal::NoToken)),
         ] {
             let list: Vec<_> = authorization.into_iter().map(|value| ("authorization", value)).collect();
-            assert_eq!(judge(&method, &headers(&list), Some(&token)), judged, "{case}");
+            assert_eq!(access.judge(&method, &headers(&list), false), judged, "{case}");
         }
     }
 
     #[test]
     fn posts_of_another_site_are_refused_even_with_the_token() {
         let (_dir, token) = token();
+        let access = access(Some(token), false);
         let fetch = "sec-fetch-site";
         for (case, site, judged) in [
             ("no browser", vec![], Ok(())),
@@ -159,23 +246,84 @@ mod tests {
         ] {
             let mut list = vec![("host", "lb:9900"), ("authorization", "Bearer s3cret")];
             list.extend(site);
-            assert_eq!(judge(&Method::POST, &headers(&list), Some(&token)), judged, "{case}");
+            assert_eq!(access.judge(&Method::POST, &headers(&list), false), judged, "{case}");
         }
     }
 
     #[test]
-    fn without_a_token_a_browser_must_name_this_machine() {
-        for (host, origin, judged) in [
-            ("127.0.0.1:9900", "http://127.0.0.1:9900", Ok(())),
-            ("[::1]:9900", "http://[::1]:9900", Ok(())),
-            ("localhost:9900", "http://localhost:9900", Ok(())),
-            ("evil.example:9900", "http://evil.example:9900", Err(Refusal::Rebound)),
+    fn certificate_and_token_are_needed_where_they_are_asked_for() {
+        let (_dir, token) = token();
+        let bearer = headers(&[("authorization", "Bearer s3cret")]);
+        let none = HeaderMap::new();
+        let only_certificates = access(None, true);
+        let both = access(Some(token), true);
+        for (case, access, headers, certified, judged) in [
+            ("shown", &only_certificates, &none, true, Ok(())),
+            ("not shown", &only_certificates, &none, false, Err(Refusal::NoCertificate)),
+            ("a token instead", &only_certificates, &bearer, false, Err(Refusal::NoCertificate)),
+            ("both", &both, &bearer, true, Ok(())),
+            ("no token", &both, &none, true, Err(Refusal::NoToken)),
+            ("no certificate", &both, &bearer, false, Err(Refusal::NoCertificate)),
         ] {
-            let list = headers(&[("host", host), ("origin", origin)]);
-            assert_eq!(judge(&Method::POST, &list, None), judged, "{host}");
+            assert_eq!(access.judge(&Method::POST, headers, certified), judged, "{case}");
+            assert_eq!(access.judge(&Method::GET, headers, certified), Ok(()), "{case}: reading is open");
+        }
+    }
+
+    /// A page of evil.example whose name now leads here reads nothing either.
+    #[test]
+    fn where_nothing_is_asked_for_a_browser_must_name_this_machine() {
+        let open = access(None, false);
+        for (host, judged) in [
+            ("127.0.0.1:9900", Ok(())),
+            ("[::1]:9900", Ok(())),
+            ("localhost:9900", Ok(())),
+            ("evil.example:9900", Err(Refusal::Rebound)),
+        ] {
+            let origin: &'static str = format!("http://{host}").leak();
+            let list = headers(&[("host", host), ("origin", origin), ("sec-fetch-site", "same-origin")]);
+            assert_eq!(open.judge(&Method::POST, &list, false), judged, "{host}");
+            assert_eq!(open.judge(&Method::GET, &list, false), judged, "{host}");
         }
         let program = headers(&[("host", "balancer.internal:9900")]);
-        assert_eq!(judge(&Method::POST, &program, None), Ok(()), "an agent is no browser");
+        assert_eq!(open.judge(&Method::POST, &program, false), Ok(()), "an agent is no browser");
+        let (_dir, token) = token();
+        let named = headers(&[("host", "lb.example"), ("sec-fetch-site", "same-origin")]);
+        assert_eq!(
+            access(Some(token), false).judge(&Method::GET, &named, false),
+            Ok(()),
+            "an operator's name"
+        );
+    }
+
+    #[test]
+    fn other_sites_may_link_here_and_load_nothing() {
+        let open = access(None, false);
+        for (site, mode, judged) in [
+            ("same-origin", "cors", Ok(())),
+            ("none", "navigate", Ok(())),
+            ("cross-site", "navigate", Ok(())),
+            ("cross-site", "no-cors", Err(Refusal::CrossSite)),
+            ("same-site", "cors", Err(Refusal::CrossSite)),
+        ] {
+            let list = headers(&[("host", "localhost"), ("sec-fetch-site", site), ("sec-fetch-mode", mode)]);
+            assert_eq!(open.judge(&Method::GET, &list, false), judged, "{site} {mode}");
+        }
+    }
+
+    #[test]
+    fn what_a_form_can_send_is_refused() {
+        let open = access(None, false);
+        for (kind, judged) in [
+            ("application/json", Ok(())),
+            ("application/x-www-form-urlencoded", Ok(())), // curl's own; no JSON survives it
+            ("text/plain", Err(Refusal::Form)),
+            ("Text/Plain ;charset=utf-8", Err(Refusal::Form)),
+            ("multipart/form-data; boundary=x", Err(Refusal::Form)),
+        ] {
+            let list = headers(&[("host", "a"), ("content-type", kind)]);
+            assert_eq!(open.judge(&Method::POST, &list, false), judged, "{kind}");
+        }
     }
 
     #[test]

@@ -29,14 +29,20 @@ pub const DEFAULT_BODY_LIMIT: ByteSize = ByteSize::mib(1);
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Gives a route another limit than [`DEFAULT_BODY_LIMIT`] for extractors (`Bytes`, `String`, `Json`); a larger
-/// body is answered 413 with the limit. A handler that reads `axum::body::Body` itself is not bounded.
+/// body is answered 413 with the limit, at once if its length says so. A handler that reads `axum::body::Body` itself is not bounded.
 pub fn limit_body<S: Clone + Send + Sync + 'static>(
     route: MethodRouter<S>,
     limit: ByteSize,
 ) -> MethodRouter<S> {
-    route
-        .layer(DefaultBodyLimit::max(limit.as_usize()))
-        .layer(from_fn(move |request: Request, next: Next| name_limit(limit, request, next)))
+    route.layer(DefaultBodyLimit::max(limit.as_usize())).layer(from_fn(
+        move |request: Request, next: Next| async move {
+            // Else a sender that announces too much and sends nothing is waited for.
+            match request.body().size_hint().lower() > limit.as_u64() {
+                true => too_large(limit),
+                false => name_limit(limit, request, next).await,
+            }
+        },
+    ))
 }
 
 /// [`limit_body`] for a whole router; a route's own limit goes before it.
@@ -57,6 +63,10 @@ async fn name_limit(limit: ByteSize, request: Request, next: Next) -> Response {
     if response.status() != StatusCode::PAYLOAD_TOO_LARGE || named {
         return response;
     }
+    too_large(limit)
+}
+
+fn too_large(limit: ByteSize) -> Response {
     let text = format!("request body is larger than {limit}\n");
     let mut response = (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
     response.extensions_mut().insert(LimitNamed);

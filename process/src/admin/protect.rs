@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use axum::{
     Router,
     extract::{Request, State},
@@ -9,28 +7,32 @@ use axum::{
 };
 
 use super::{
-    access::{Refusal, judge},
+    Access, Caller,
+    access::Refusal,
     body::{DEFAULT_BODY_LIMIT, limit_bodies},
 };
-use crate::TokenFile;
 
 /// What every admin router gets, last of all: routes added later would not be protected.
 ///
-/// - Other methods than GET and HEAD need `Authorization: Bearer TOKEN` if there is a token (401 without, 403 with a
-///   wrong one), and must not come from a page of another site (403).
+/// - Other methods than GET and HEAD need what `access` asks for: a certificate (403 without), and
+///   `Authorization: Bearer TOKEN` (401 without, 403 with a wrong one). They must not come from a page of another site
+///   (403), nor have a type that a form can send (415).
+/// - GET and HEAD are open, but pages of other sites can not load anything (403).
 /// - Bodies above 1 MiB are answered 413, unless [`limit_body`](super::limit_body) gave the route a limit of its own.
 /// - Answers tell browsers to load nothing from elsewhere, to guess nothing, to keep nothing. A handler may set a
 ///   `Cache-Control` of its own.
-pub fn protect(router: Router, token: Option<Arc<TokenFile>>) -> Router {
+pub fn protect(router: Router, access: Access) -> Router {
     limit_bodies(router, DEFAULT_BODY_LIMIT)
-        .layer(from_fn_with_state(token, guard))
+        .layer(from_fn_with_state(access, guard))
         .layer(map_response(harden))
 }
 
-async fn guard(State(token): State<Option<Arc<TokenFile>>>, request: Request, next: Next) -> Response {
-    match judge(request.method(), request.headers(), token.as_deref()) {
+async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
+    let certified = request.extensions().get::<Caller>().is_some_and(|caller| caller.certificate.is_some());
+    match access.judge(request.method(), request.headers(), certified) {
         Ok(()) => next.run(request).await,
         Err(refusal) => {
+            access.count(refusal);
             let (method, path) = (request.method(), request.uri().path());
             tracing::debug!(%method, path, %refusal, "admin request refused");
             refusal.into_response()
@@ -59,6 +61,8 @@ async fn harden(mut response: Response) -> Response {
     set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(headers, header::X_FRAME_OPTIONS, "DENY");
     set(headers, header::REFERRER_POLICY, "no-referrer");
+    set(headers, HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(headers, HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

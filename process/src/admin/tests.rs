@@ -48,16 +48,18 @@ fn started(with_token: bool) -> Fixture {
         std::future::pending::<()>().await;
     };
     let length = async |body: Bytes| format!("{}\n", body.len());
-    let router = common_routes(metrics::registry("test", "0"), Arc::clone(&readiness))
+    let registry = metrics::registry("test", "0");
+    let router = common_routes(registry.clone(), Arc::clone(&readiness))
         .route("/length", post(length))
         .route("/short", limit_body(post(length), ByteSize::bytes(4)))
         .route("/long", limit_body(post(length), ByteSize::mib(2)))
         .route("/whoami", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
         .route("/kept", get(async || ([(header::CACHE_CONTROL, "max-age=60")], "kept")))
         .route("/endless", get(endless));
-    let router = protect(list_paths(router, &["GET /metrics", "POST /length"]), token);
+    let access = Access::register(&registry, token, false);
+    let router = protect(list_paths(router, &["GET /metrics", "POST /length"]), access);
 
-    let server = AdminServer::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+    let server = AdminServer::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &registry).expect("a free port");
     let addr = server.local_addr();
     let shutdown = Shutdown::new();
     let watch = shutdown.watch();
@@ -143,6 +145,8 @@ async fn a_post_from_another_site_is_refused() {
     for line in ["sec-fetch-site: cross-site", "origin: http://evil.example"] {
         assert_eq!(fixture.post("/length", &[line], b"").await.status, 403, "{line}");
     }
+    let metrics = fixture.get("/metrics").await.body;
+    assert!(metrics.contains("sluice_admin_refused_total{reason=\"cross_site\"} 2"), "{metrics}");
     let own = format!("origin: http://{}", fixture.addr);
     let answer = fixture.post("/length", &["sec-fetch-site: same-origin", &own], b"").await;
     assert_eq!(answer.status, 200);
@@ -176,6 +180,8 @@ async fn every_answer_is_hardened_refusals_too() {
             "x-content-type-options: nosniff",
             "x-frame-options: deny",
             "referrer-policy: no-referrer",
+            "cross-origin-opener-policy: same-origin",
+            "cross-origin-resource-policy: same-origin",
             "cache-control: no-store",
         ] {
             assert!(answer.head.contains(line), "{line} is not in {}", answer.head);
@@ -204,7 +210,8 @@ async fn handlers_see_the_client() {
 #[tokio::test]
 async fn a_taken_address_is_named() {
     let fixture = started(false);
-    let message = AdminServer::bind(fixture.addr).expect_err("taken").to_string();
+    let message =
+        AdminServer::bind(fixture.addr, &metrics::registry("test", "0")).err().expect("taken").to_string();
     assert!(message.contains(&fixture.addr.to_string()) && message.contains("--admin"), "{message}");
 }
 

@@ -41,7 +41,7 @@ mod span;
 mod tests;
 pub mod text;
 
-pub use admin_addr::check_admin;
+pub use admin_addr::{AdminSpec, AdminSpecError};
 pub use byte_size::{ByteSize, ByteSizeError};
 pub use error::ConfigError;
 pub use file::{over_file, read_file, to_toml};

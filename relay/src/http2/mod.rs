@@ -11,11 +11,11 @@
 //! | many fields | [`ClientLimits::fields`] | `request` |
 //! | empty and tiny DATA frames (CVE-2019-9518, RUSTSEC-2026-0258) | h2 0.4.18 or later has a budget | library |
 //! | PING, SETTINGS, PRIORITY, WINDOW_UPDATE floods | [`Http2Limits::IDLE_BYTES`] | `peer` |
-//! | windows that never open (CVE-2019-9517) | [`ClientLimits::write_stall`] per stream and per connection | `streams`, `peer` |
-//! | bodies that never come | [`ClientLimits::body_stall`] per stream, with a least rate | `body` |
+//! | windows that never open (CVE-2019-9517) | [`ClientLimits::write_stall`] and [`ClientLimits::min_download_rate`] per stream and per connection | `streams`, `peer` |
+//! | bodies that never come | [`ClientLimits::body_stall`] and [`ClientLimits::min_upload_rate`] per stream | `upload` |
 //! | many streams | [`Http2Limits::streams`] | library |
 //! | memory by windows | [`Http2Limits::connection_window`]; responses are queued 16 KiB at a time | library, `body` |
-//! | connections that do nothing, or for ever | [`ClientLimits::keep_alive`], [`Http2Limits::age`], `requests`, `ping` | `serve` |
+//! | connections that do nothing, or for ever | [`ClientLimits::keep_alive`], [`ClientLimits::requests`], [`Http2Limits::age`], `ping` | `serve` |
 //!
 //! WebSocket over HTTP/2 (RFC 8441) is not offered: the setting that would allow it is not sent, so that browsers open
 //! an HTTP/1.1 connection for it. CONNECT is refused as everywhere.
@@ -31,6 +31,9 @@
 //! [`ClientLimits::fields`]: crate::limits::ClientLimits::fields
 //! [`ClientLimits::write_stall`]: crate::limits::ClientLimits::write_stall
 //! [`ClientLimits::body_stall`]: crate::limits::ClientLimits::body_stall
+//! [`ClientLimits::min_upload_rate`]: crate::limits::ClientLimits::min_upload_rate
+//! [`ClientLimits::min_download_rate`]: crate::limits::ClientLimits::min_download_rate
+//! [`ClientLimits::requests`]: crate::limits::ClientLimits::requests
 //! [`ClientLimits::keep_alive`]: crate::limits::ClientLimits::keep_alive
 
 mod request;

@@ -57,16 +57,14 @@ impl<H: Handler> Server<H> {
                 }
                 what = overdue.as_mut() => match what {
                     Overdue::Idle if !closing => Turn::Retire,
-                    Overdue::Idle => Turn::Cut(Cutoff::Idle),
-                    Overdue::Request => Turn::Cut(Cutoff::Request),
-                    Overdue::Response => Turn::Cut(Cutoff::Response),
+                    overdue => Turn::Cut(overdue.into()),
                 },
                 verdict = streams.verdict() => match verdict {
                     Verdict::Retire => Turn::Retire,
                     Verdict::Cut => Turn::Cut(Cutoff::Resets),
                 },
                 () = too_old.as_mut(), if !closing => Turn::Retire,
-                () = self.stop.requested(), if !closing => Turn::Retire,
+                () = self.stop.leaving(), if !closing => Turn::Retire,
                 () = self.stop.now() => Turn::Cut(Cutoff::Stop),
             };
             match turn {
@@ -107,7 +105,7 @@ impl<H: Handler> Server<H> {
         let Exchange { peer, watch, client } = exchange;
         let mark = ExchangeMark::on_stream(peer.clone(), watch.clone());
         let is_head = request.method() == Method::HEAD;
-        let mut request = request.map(|body| ClientBody::on_stream(body, peer, self.limits.body_stall));
+        let mut request = request.map(|body| ClientBody::on_stream(body, peer));
         if let Err(refusal) = request::check(&request, self.limits.fields) {
             request.extensions_mut().insert(refusal);
         }
@@ -117,7 +115,7 @@ impl<H: Handler> Server<H> {
             response = response.map(|_text| ReplyBody::text(String::new()));
         }
         if response.body().is_end_stream() {
-            watch.given(true);
+            watch.given(0, true);
         }
         response.body_mut().exchange = Some(mark);
         Ok(response)

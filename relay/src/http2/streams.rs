@@ -5,7 +5,6 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
@@ -14,6 +13,7 @@ use tokio::time::Instant;
 use crate::alarm::Alarm;
 use crate::limits::ClientLimits;
 use crate::metrics::RelayMetrics;
+use crate::pace::{Pace, Required};
 
 /// What to do about a connection because of its streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +45,12 @@ struct Tally {
 
 impl Tally {
     /// Someone who takes back most of what they ask for, and asks for much, does so for the cost of it.
-    fn verdict(self, requests: u64, abandoned: u64) -> Option<Verdict> {
+    /// `worn_out`: the connection has carried as many as one may.
+    fn verdict(self, worn_out: bool, abandoned: u64) -> Option<Verdict> {
         let most = self.abandoned * 2 > self.begun;
         if most && self.abandoned >= 2 * abandoned {
             Some(Verdict::Cut)
-        } else if self.begun >= requests || (most && self.abandoned >= abandoned) {
+        } else if worn_out || (most && self.abandoned >= abandoned) {
             Some(Verdict::Retire)
         } else {
             None
@@ -81,7 +82,7 @@ impl Streams {
         let mut tally = self.tally.get();
         change(&mut tally);
         self.tally.set(tally);
-        let verdict = tally.verdict(self.limits.http2.requests, self.limits.http2.abandoned);
+        let verdict = tally.verdict(self.limits.is_worn_out(tally.begun), self.limits.http2.abandoned);
         if verdict.is_some() && verdict != self.verdict.replace(verdict) {
             self.decided.notify_one();
         }
@@ -102,7 +103,7 @@ impl Streams {
         let mut stream = pin!(stream);
         let stalled = poll_fn(|cx| match stream.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(false),
-            Poll::Pending => watch.poll_stalled(cx, self.limits.write_stall).map(|()| true),
+            Poll::Pending => watch.poll_stalled(cx, self.limits.download()).map(|()| true),
         })
         .await;
         if stalled {
@@ -130,27 +131,33 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Spawner {
 pub(crate) struct StreamWatch {
     /// Since when a piece of it waits to be taken.
     owed_since: Cell<Option<Instant>>,
+    /// Bytes of that piece.
+    owed: Cell<usize>,
+    pace: Cell<Pace>,
     /// All of it was handed out.
     finished: Cell<bool>,
     alarm: RefCell<Alarm>,
 }
 
 impl StreamWatch {
-    /// All that was handed out before is taken.
-    pub(crate) fn asks(&self) {
-        self.owed_since.set(None);
+    /// All that was handed out before is taken. `required`: of this stream.
+    pub(crate) fn asks(&self, required: Required) {
+        if let Some(since) = self.owed_since.take() {
+            self.pace.set(self.pace.get().after(since.elapsed(), self.owed.get(), required));
+        }
     }
 
     /// A piece was handed out. It is asked for the next once the client let this one be sent.
-    pub(crate) fn given(&self, finished: bool) {
+    pub(crate) fn given(&self, bytes: usize, finished: bool) {
         self.owed_since.set(Some(Instant::now()));
+        self.owed.set(bytes);
         self.finished.set(finished);
     }
 
-    /// Ready when the client has taken nothing for `limit`.
-    fn poll_stalled(&self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
+    /// Ready when the client has taken too little for too long.
+    fn poll_stalled(&self, cx: &mut Context<'_>, required: Required) -> Poll<()> {
         let Some(since) = self.owed_since.get() else { return Poll::Pending };
-        ready!(self.alarm.borrow_mut().poll_at(cx, since + limit));
+        ready!(self.alarm.borrow_mut().poll_at(cx, since + self.pace.get().left(required)));
         Poll::Ready(())
     }
 }
@@ -176,7 +183,11 @@ mod tests {
             (1000, 500, Some(Verdict::Retire)),
             (1000, 501, Some(Verdict::Cut)),
         ] {
-            assert_eq!(Tally { begun, abandoned }.verdict(1000, 100), expected, "{begun} {abandoned}");
+            assert_eq!(
+                Tally { begun, abandoned }.verdict(begun >= 1000, 100),
+                expected,
+                "{begun} {abandoned}"
+            );
         }
     }
 }

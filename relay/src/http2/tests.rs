@@ -18,7 +18,7 @@ use crate::limits::{ClientLimits, Http2Limits};
 use crate::listen::{Listener, Protocol, Socket};
 use crate::metrics::RelayMetrics;
 use crate::server::{Handler, Server};
-use crate::{Client, ClientBody, ReplyBody};
+use crate::{Client, ClientBody, Doors, ReplyBody};
 
 /// Longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -42,12 +42,13 @@ async fn serve_with(limits: ClientLimits, test: impl AsyncFnOnce(SocketAddr, Rel
     let served = async {
         let shutdown = Shutdown::new();
         let metrics = RelayMetrics::register(&Registry::new());
-        let server = Server::new(Rc::new(Hello), limits, metrics.clone(), shutdown.watch());
+        let doors = Doors::new(&limits, Vec::new());
+        let server = Server::new(Rc::new(Hello), limits, doors, metrics.clone(), shutdown.watch());
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = socket.local_addr().expect("bound");
         let socket = Socket::Tcp(socket.into_std().expect("a socket"));
         let protocol = Protocol { h2c: true, ..Protocol::default() };
-        tokio::task::spawn_local(server.listen(Listener { socket, protocol }));
+        tokio::task::spawn_local(server.listen(Listener { socket, protocol }, shutdown.watch()));
         test(address, metrics).await;
     };
     timeout(PATIENCE, LocalSet::new().run_until(served)).await.expect("in time");
@@ -71,8 +72,8 @@ async fn ask(sender: &mut SendRequest<Bytes>) -> Result<String, h2::Error> {
 
 #[tokio::test]
 async fn a_connection_that_had_its_requests_is_told_to_end_and_loses_none() {
-    let limits = Http2Limits { requests: 10, ..Http2Limits::default() };
-    serve(limits, async |address, _| {
+    let limits = ClientLimits { requests: 10, ..ClientLimits::default() };
+    serve_with(limits, async |address, _| {
         let (mut sender, driver) = connect(address).await;
         let mut answered = 0;
         while let Ok(text) = ask(&mut sender).await {

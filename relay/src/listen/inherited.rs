@@ -1,18 +1,21 @@
-//! Sockets that whoever started this process had opened for it (`sd_listen_fds(3)`).
+//! Sockets that whoever started this process had opened for it (`sd_listen_fds(3)`), or listened on before it.
 
 use std::env;
 use std::io;
 use std::sync::{Mutex, MutexGuard};
 
 use listenfd::ListenFd;
+use sluice_process::upgrade::Sockets;
 
-use super::{ListenError, Socket};
+use super::{ListenError, Place, Socket, handed_over};
 
 /// The sockets that were handed over. There are none unless the environment says that they are for this process.
 pub struct Inherited {
     sockets: Mutex<ListenFd>,
     /// `FileDescriptorName=` of each, in order.
     names: Vec<String>,
+    /// Of the process before this one.
+    former: Sockets,
 }
 
 impl Inherited {
@@ -21,7 +24,22 @@ impl Inherited {
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let names =
             if sockets.len() == 0 { Vec::new() } else { names.split(':').map(str::to_owned).collect() };
-        Self { sockets: Mutex::new(sockets), names }
+        Self { sockets: Mutex::new(sockets), names, former: Sockets::default() }
+    }
+
+    /// The service manager gave none, or they are not for this.
+    pub fn none() -> Self {
+        Self { sockets: Mutex::new(ListenFd::empty()), names: Vec::new(), former: Sockets::default() }
+    }
+
+    /// And those of the process that this one takes over from.
+    pub fn after(self, former: &Sockets) -> Self {
+        Self { former: former.clone(), ..self }
+    }
+
+    /// What the process before this one listened on for `place`. Each can be taken once.
+    pub(super) fn take_place(&self, place: &Place) -> Result<Vec<Socket>, ListenError> {
+        handed_over::take(place, &self.former)
     }
 
     fn sockets(&self) -> MutexGuard<'_, ListenFd> {

@@ -1,6 +1,7 @@
 //! Listening sockets: what was asked for, and the sockets themselves, one per data thread.
 
 mod accept;
+mod handed_over;
 mod inherited;
 mod spec;
 mod tcp;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use crate::tls::Certificates;
 
 pub(crate) use accept::{Accepted, Acceptor, as_stream};
+pub use handed_over::{bequeath, spread};
 pub use inherited::Inherited;
 pub use spec::{ListenSpec, ListenSpecError, Place};
 pub use tcp::bind;
@@ -39,6 +41,8 @@ pub enum ListenError {
     NotInherited { wanted: String, given: String },
     #[error("the socket that was handed over for fd:{wanted} can not be used: {source}")]
     Inherited { wanted: String, source: io::Error },
+    #[error("the socket for {place} that the process before this one listened on can not be used: {source}")]
+    HandedOver { place: String, source: io::Error },
 }
 
 /// A socket that listens.
@@ -65,37 +69,32 @@ pub struct Listener {
     pub protocol: Protocol,
 }
 
-/// Opens `count` sockets (at least one) for one place.
+/// Opens the sockets of one place, for [`spread`] to give to data threads.
 ///
-/// Those of an IP address are sockets of their own that share the address, and the kernel spreads connections over
-/// them. A Unix socket and one that was handed over exist once, and each thread gets a duplicate.
+/// Of an IP address there are `count` (at least one) that share the address, and the kernel spreads connections over
+/// them; a Unix socket and one of the service manager's exist once. Those of the process before this one are as many as it
+/// had: connections may wait in each.
 ///
 /// # Errors
 /// See [`ListenError`].
 pub fn open(place: &Place, count: usize, inherited: &Inherited) -> Result<Vec<Socket>, ListenError> {
+    let handed_over = inherited.take_place(place)?;
+    if !handed_over.is_empty() {
+        return Ok(handed_over);
+    }
     match place {
         Place::Ip(address) => Ok(bind(*address, count)?.into_iter().map(Socket::Tcp).collect()),
-        Place::Unix { path, mode } => {
-            let failed = |source| ListenError::Path { path: path.clone(), source };
-            Socket::Unix(unix::bind(path, *mode)?).shared(count).map_err(failed)
-        }
-        Place::Inherited(name) => {
-            let failed = |source| ListenError::Inherited { wanted: name.clone(), source };
-            inherited.take(name)?.shared(count).map_err(failed)
-        }
+        Place::Unix { path, mode } => Ok(vec![Socket::Unix(unix::bind(path, *mode)?)]),
+        Place::Inherited(name) => Ok(vec![inherited.take(name)?]),
     }
 }
 
 impl Socket {
-    fn shared(self, count: usize) -> io::Result<Vec<Self>> {
-        let mut sockets = vec![self];
-        while sockets.len() < count {
-            sockets.push(sockets[0].try_clone()?);
-        }
-        Ok(sockets)
-    }
-
-    fn try_clone(&self) -> io::Result<Self> {
+    /// The same socket once more: who holds one keeps it open, and the connections that wait in it.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
             Self::Unix(socket) => Self::Unix(socket.try_clone()?),

@@ -89,11 +89,8 @@ impl ListenSpec {
             None if option == "h2c" => self.h2c = true,
             None if option == "proxy" => self.proxy = true,
             Some(("tls", files)) => {
-                let files = files
-                    .split_once(':')
-                    .filter(|(cert, key)| !cert.is_empty() && !key.is_empty() && !key.contains(':'));
-                let (cert, key) = files.ok_or_else(|| ListenSpecError::Tls(option.to_owned()))?;
-                self.tls.push(CertFiles { cert: cert.into(), key: key.into() });
+                let files = files.parse().map_err(|_| ListenSpecError::Tls(option.to_owned()))?;
+                self.tls.push(files);
             }
             Some(("mode", digits)) => {
                 self.set_mode(digits).ok_or_else(|| ListenSpecError::Mode(option.to_owned()))?

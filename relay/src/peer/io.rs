@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
@@ -12,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use super::{NEVER, Peer};
+use super::{NEVER, Paced, Peer};
 use crate::splice;
 
 /// The socket as the HTTP library sees it, and a tunnel after it.
@@ -41,19 +42,24 @@ impl ClientIo {
 impl ClientIo {
     fn note_read(&self, n: usize) {
         let peer = &self.peer;
+        let blocked_since = peer.read_blocked_since.load(Relaxed);
         peer.read_blocked_since.store(NEVER, Relaxed);
         if peer.is_multiplexed() {
             peer.idle_bytes.fetch_add(n, Relaxed);
+        } else if peer.in_flight.load(Relaxed) > 0 {
+            note_pace(&peer.upload, blocked_since, peer, n);
         } else if n > 0 && peer.idle_since.swap(NEVER, Relaxed) != NEVER {
             peer.head_since.store(peer.now(), Relaxed);
         }
     }
 
-    fn note_written<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn note_written(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let peer = &self.peer;
         match &result {
             Poll::Pending => note_since(&peer.write_blocked_since, peer),
-            Poll::Ready(_) => {
+            Poll::Ready(written) => {
+                let blocked_since = peer.write_blocked_since.load(Relaxed);
+                note_pace(&peer.download, blocked_since, peer, *written.as_ref().unwrap_or(&0));
                 peer.write_blocked_since.store(NEVER, Relaxed);
                 peer.last_write.store(peer.now(), Relaxed);
             }
@@ -81,6 +87,12 @@ fn note_since(since: &AtomicU64, peer: &Peer) {
     if since.load(Relaxed) == NEVER {
         since.store(peer.now(), Relaxed);
     }
+}
+
+/// `n` bytes passed, and the client was waited for since `blocked_since`, unless that is never.
+fn note_pace(paced: &Paced, blocked_since: u64, peer: &Peer, n: usize) {
+    let waited = if blocked_since == NEVER { 0 } else { peer.now().saturating_sub(blocked_since) };
+    paced.passed(Duration::from_millis(waited), n);
 }
 
 impl AsyncRead for ClientIo {

@@ -10,7 +10,7 @@ mod v2;
 
 use std::net::SocketAddr;
 
-pub(crate) use read::{ProxyRefusal, introduce};
+pub(crate) use read::{Introduction, ProxyRefusal, introduce};
 
 /// Longest header that is accepted, in bytes, with all that version 2 may append (TLS details, names of the cloud).
 /// 4 KiB: what proxies send is below 1 KiB; the format would allow 64 KiB.

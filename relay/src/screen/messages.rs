@@ -19,7 +19,7 @@ enum State {
 
 /// Follows the messages of one connection.
 #[derive(Debug)]
-pub(super) struct Messages {
+pub(crate) struct Messages {
     state: State,
     limits: HeadLimits,
     heads: u64,
@@ -29,7 +29,7 @@ pub(super) struct Messages {
 
 /// What may be read of the bytes at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// So many bytes may; the rest waits for more.
     Pass(usize),
     /// So many may, and what follows them is refused.
@@ -38,7 +38,7 @@ pub(super) enum Verdict {
 
 /// Where a refusal came up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Within {
+pub(crate) enum Within {
     /// In a head, of which nothing has passed.
     Head,
     /// In a body, whose request is being served.
@@ -46,36 +46,36 @@ pub(super) enum Within {
 }
 
 impl Messages {
-    pub(super) fn new(limits: HeadLimits) -> Self {
+    pub(crate) fn new(limits: HeadLimits) -> Self {
         Self { state: State::Head(HeadEnd::default()), limits, heads: 0, upgrade: false }
     }
 
     /// Heads that have passed so far.
-    pub(super) fn heads(&self) -> u64 {
+    pub(crate) fn heads(&self) -> u64 {
         self.heads
     }
 
     /// Whether the next byte is of a head of which nothing has come yet.
-    pub(super) fn is_between(&self) -> bool {
+    pub(crate) fn is_between(&self) -> bool {
         matches!(self.state, State::Head(_))
     }
 
-    pub(super) fn is_undecided(&self) -> bool {
+    pub(crate) fn is_undecided(&self) -> bool {
         matches!(self.state, State::Undecided)
     }
 
     /// The upgrade was agreed to: everything passes from here on.
-    pub(super) fn agree(&mut self) {
+    pub(crate) fn agree(&mut self) {
         self.state = State::Raw;
     }
 
     /// The upgrade was declined: what follows is a request.
-    pub(super) fn decline(&mut self) {
+    pub(crate) fn decline(&mut self) {
         self.state = State::Head(HeadEnd::default());
     }
 
     /// `bytes`: those that the call before held back, and more.
-    pub(super) fn follow(&mut self, bytes: &[u8]) -> Verdict {
+    pub(crate) fn follow(&mut self, bytes: &[u8]) -> Verdict {
         let mut passed = 0;
         while passed < bytes.len() {
             match self.step(&bytes[passed..]) {

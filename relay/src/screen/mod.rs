@@ -19,7 +19,7 @@ mod chunked;
 mod fields;
 mod head;
 mod io;
-mod messages;
+pub(crate) mod messages;
 mod refusal;
 mod target;
 #[cfg(test)]

@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::pipe::Pipe;
 use super::{Chunk, Feeding, Fill, Inlet, Next, Outlet, Piped, write};
 use crate::instance_io::InstanceIo;
+use crate::limits::ClientLimits;
 use crate::peer::{ClientIo, Peer, Transport};
 
 /// Both ends of a connection.
@@ -73,7 +74,7 @@ async fn bytes_and_what_is_stood_for_go_out_in_order() {
 #[tokio::test]
 async fn a_stand_in_that_is_copied_shuts_the_connection() {
     let ((near, far), outlet) = (connected().await, Arc::new(Outlet::default()));
-    let peer = Arc::new(Peer::new(near, Transport::Clear));
+    let peer = Arc::new(Peer::new(near, Transport::Clear, &ClientLimits::default()));
     let outlet = peer.outlet().unwrap_or(&outlet).clone();
     let (mut io, _out_of_use) = ClientIo::new(peer.clone());
     let (mut body, _feeding) = piped(&outlet, b"the body").await;
@@ -218,7 +219,7 @@ impl Body for OneChunk {
 /// Serves one request with a stand-in for "the body"; what the client gets.
 async fn served(http: &http1::Builder) -> String {
     let (near, mut far) = connected().await;
-    let peer = Arc::new(Peer::new(near, Transport::Clear));
+    let peer = Arc::new(Peer::new(near, Transport::Clear, &ClientLimits::default()));
     let outlet = peer.outlet().expect("a plain connection").clone();
     let (io, _out_of_use) = ClientIo::new(peer);
     let (body, feeding) = piped(&outlet, b"the body").await;

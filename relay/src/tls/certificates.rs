@@ -9,7 +9,8 @@ use tokio_rustls::rustls::server::{ClientHello, NoServerSessionStorage, Resolves
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{ServerConfig, version};
 
-use super::files::{CertError, CertFiles, Loaded, Stamp};
+use sluice_process::tls::{CertError, CertFiles, Loaded, Stamp};
+
 use super::metrics::TlsMetrics;
 
 /// By ALPN, the better one first.

@@ -1,7 +1,7 @@
 //! TLS towards clients: certificates from files, chosen by name, read again when they change.
 //!
 //! ```text
-//!  CERT, KEY ──files──► Loaded: chain, key, names, end
+//!  CERT, KEY ──(process::tls)──► Loaded: chain, key, names, end
 //!                          │ refresh (control thread, when a file has changed)
 //!                       Certificates ── table by name ──► handshake (data threads)
 //! ```
@@ -11,11 +11,10 @@
 //! keys change every six hours and never leave the process.
 
 mod certificates;
-mod files;
 mod handshake;
 mod metrics;
 
 pub use certificates::Certificates;
-pub use files::{CertError, CertFiles};
 pub(crate) use handshake::{Secured, secure};
 pub use metrics::{HandshakeFailure, TlsMetrics};
+pub use sluice_process::tls::{CertError, CertFiles};

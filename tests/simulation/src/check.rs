@@ -127,6 +127,11 @@ impl InvariantChecker {
         self.large[instance] += usize::from(long);
     }
 
+    pub fn turned_away(&mut self, job: JobId) {
+        self.queued -= 1;
+        self.small_queued -= usize::from(self.jobs[job.index()].small);
+    }
+
     pub fn released(&mut self, job: JobId) {
         self.held[self.jobs[job.index()].instance] -= 1;
         if self.until() == Hold::Released {

@@ -180,6 +180,9 @@ pub trait Policy {
     /// What agents say, once a second; may be late, lost or untrue, as the scenario has it.
     fn report(&mut self, _now: Duration, _reports: &[InstanceReport]) {}
 
+    /// Adds the queued jobs that were turned away by the call before to `away`.
+    fn turned_away(&mut self, _away: &mut Vec<JobId>) {}
+
     fn promise(&self) -> Promise {
         Promise::Nothing
     }

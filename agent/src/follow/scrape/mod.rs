@@ -4,6 +4,8 @@
 //! for what varies, and else names of their own that only `/v1/classes` shows.
 
 mod deltas;
+#[doc(hidden)] // for tests/fuzzing
+pub mod fuzzing;
 mod names;
 mod page;
 mod sums;
@@ -11,7 +13,8 @@ mod text;
 
 use std::{sync::Arc, time::Duration};
 
-use reqwest::{Client, StatusCode, redirect::Policy};
+use reqwest::{Client, StatusCode};
+use sluice_process::tls::http_client;
 use sluice_proto::Measured;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -51,9 +54,7 @@ impl Scraper {
         metrics: FollowMetrics,
     ) -> Result<Self, reqwest::Error> {
         // As health checks: a kept connection would occupy a worker of some servers.
-        let client = Client::builder()
-            .no_proxy()
-            .redirect(Policy::none())
+        let client = http_client()
             .pool_max_idle_per_host(0)
             .timeout(PATIENCE)
             .user_agent(crate::USER_AGENT)

@@ -130,6 +130,8 @@ async fn take(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) ->
                 role: Role::General,
                 reason,
                 routed: true,
+                used: None,
+                wanted: None,
                 classification,
             })
             .into_response()

@@ -63,7 +63,7 @@ impl Agent {
         let shutdown = Shutdown::new();
         let running = sluice_agent::start(Config::load(options).expect("a configuration"), shutdown.clone());
         let running = running.expect("free ports");
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = sluice_process::tls::http_client().build().expect("a client");
         Self {
             admin: running.admin_addr(),
             data: running.data_addr(),

@@ -21,6 +21,12 @@ pub struct DecisionFile {
 /// Lines that wait for the disk; further ones are lost, and counted.
 const WAITING: usize = 256;
 
+enum Text {
+    Line(Arc<str>),
+    /// Heads what follows.
+    Head(Arc<str>),
+}
+
 /// The thread, and the way to it.
 pub(super) struct Writer {
     /// `None` after the end.
@@ -29,7 +35,7 @@ pub(super) struct Writer {
 }
 
 struct Thread {
-    lines: SyncSender<Arc<str>>,
+    lines: SyncSender<Text>,
     handle: JoinHandle<()>,
 }
 
@@ -43,8 +49,17 @@ impl Writer {
     }
 
     pub(super) fn append(&self, line: Arc<str>) {
+        self.send(Text::Line(line));
+    }
+
+    /// Another head for what follows.
+    pub(super) fn begin_with(&self, head: Arc<str>) {
+        self.send(Text::Head(head));
+    }
+
+    fn send(&self, text: Text) {
         let thread = self.thread.lock().expect("no code panics while holding it");
-        let sent = thread.as_ref().is_some_and(|thread| thread.lines.try_send(line).is_ok());
+        let sent = thread.as_ref().is_some_and(|thread| thread.lines.try_send(text).is_ok());
         if !sent {
             self.failures.inc();
         }
@@ -78,8 +93,14 @@ struct Open {
 }
 
 impl LogFile {
-    fn run(mut self, lines: Receiver<Arc<str>>) {
-        lines.into_iter().for_each(|line| self.append(&line));
+    fn run(mut self, lines: Receiver<Text>) {
+        for text in lines {
+            match text {
+                Text::Line(line) => self.append(&line),
+                // Written when the file is opened again.
+                Text::Head(head) => (self.head, self.open) = (head, None),
+            }
+        }
     }
 
     fn append(&mut self, line: &str) {

@@ -33,13 +33,14 @@ const EVERY_MS: u64 = 10_000;
 
 /// All services' decisions.
 pub struct DecisionLog {
-    head: Arc<str>,
+    run: u64,
     inner: Mutex<Inner>,
     file: Option<Writer>,
 }
 
-#[derive(Default)]
 struct Inner {
+    /// Precedes what follows wherever it is read: it has the parameters.
+    head: Arc<str>,
     told: HashMap<ServiceName, Told>,
     kept: VecDeque<(ServiceName, Arc<str>)>,
     bytes: usize,
@@ -55,10 +56,26 @@ struct Told {
 impl DecisionLog {
     /// `run`: Unix time in milliseconds of the start. `failures` counts what could not be written.
     pub fn new(params: PlanParams, run: u64, file: Option<DecisionFile>, failures: IntCounter) -> Self {
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        let head: Arc<str> = line(&Line::Head(Head { schema: SCHEMA, version, run, params })).into();
+        let head = head(run, params);
         let file = file.map(|file| Writer::start(file, head.clone(), failures));
-        Self { head, inner: Mutex::default(), file }
+        let inner = Inner { head, told: HashMap::new(), kept: VecDeque::new(), bytes: 0 };
+        Self { run, inner: Mutex::new(inner), file }
+    }
+
+    /// Plans are made with other parameters from now on. Decisions of before, which were made with others, are kept in
+    /// the file alone.
+    pub fn set_params(&self, params: PlanParams) {
+        let head = head(self.run, params);
+        let mut inner = self.inner();
+        if inner.head == head {
+            return;
+        }
+        inner.head = head.clone();
+        inner.kept.clear();
+        inner.bytes = 0;
+        if let Some(file) = &self.file {
+            file.begin_with(head);
+        }
     }
 
     /// Takes in a plan that was just made.
@@ -99,12 +116,12 @@ impl DecisionLog {
 
     /// The last `most` decisions, of `service` alone if there is one, in lines that can be replayed.
     pub fn last(&self, service: Option<&ServiceName>, most: usize) -> String {
-        let wanted: Vec<_> = {
+        let (head, wanted): (_, Vec<_>) = {
             let inner = self.inner();
             let own = inner.kept.iter().filter(|(of, _)| service.is_none_or(|service| service == of));
-            own.rev().take(most).map(|(_, line)| line.clone()).collect()
+            (inner.head.clone(), own.rev().take(most).map(|(_, line)| line.clone()).collect())
         };
-        std::iter::once(&self.head).chain(wanted.iter().rev()).map(|line| &**line).collect()
+        std::iter::once(&head).chain(wanted.iter().rev()).map(|line| &**line).collect()
     }
 
     /// Waits until everything is in the file.
@@ -117,6 +134,11 @@ impl DecisionLog {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no code panics while holding it")
     }
+}
+
+fn head(run: u64, params: PlanParams) -> Arc<str> {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    line(&Line::Head(Head { schema: SCHEMA, version, run, params })).into()
 }
 
 fn line(line: &Line) -> String {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::choose::may_use;
 use super::demand::{Arrival, Demand, Granted, Order, Refusal, Stage, Ticket};
 use super::place::Placement;
-use super::queue::{LaneQueue, Waiting};
+use super::queue::Waiting;
 use super::running::Run;
 use super::why::{Course, Wait, Why};
 use super::{ClassId, Dispatcher, InstanceId};
@@ -30,9 +30,13 @@ impl<W> Dispatcher<W> {
         let mut rng = self.rng.fork();
         let homes = self.homes.of(demand.class());
         if let Ok(position) = self.find(placement, &demand, avoid, homes, now, &mut rng) {
+            if self.lanes[demand.lane.index()].is_empty() {
+                self.doors[demand.lane.index()].idle();
+            }
             return Arrival::Slot(self.occupy(position, &demand, !avoid.is_empty(), now));
         }
         if let Some(refusal) = self.refusal(now, &demand, avoid) {
+            self.count_refusal(demand.lane, refusal);
             return Arrival::Refused(refusal);
         }
         Arrival::Waiting(self.enqueue(now, demand, avoid, placement, waiter()))
@@ -87,14 +91,7 @@ impl<W> Dispatcher<W> {
         if !self.may_wait(now, demand, avoid) {
             return Some(Refusal::NoInstance);
         }
-        let full = self.queued() >= self.queue_length || (demand.lane.is_large() && self.large_fill_half());
-        full.then_some(Refusal::QueueFull)
-    }
-
-    /// Large requests wait longer and so would fill the queue: half of it is for small ones.
-    fn large_fill_half(&self) -> bool {
-        let large: usize = self.lanes[1..].iter().map(LaneQueue::len).sum();
-        large >= self.queue_length.div_ceil(2)
+        self.overload(demand, now)
     }
 
     /// A waiter gives up. `None`: it has been granted a slot already.
@@ -127,7 +124,7 @@ impl<W> Dispatcher<W> {
         let number = self.next_number;
         self.next_number += 1;
         let due = demand.due.unwrap_or(now + NO_DEADLINE);
-        let order = Order { rank: -i16::from(demand.priority), due, number };
+        let order = Order { rank: Order::rank_of(demand.priority), due, number };
         let lane = demand.lane;
         let open = !matches!(placement, Placement::WaitFor(_));
         let home = match placement {
@@ -142,13 +139,14 @@ impl<W> Dispatcher<W> {
         }
         let waiting = Waiting { waiter, demand, avoid: avoid.to_vec(), since: now, home };
         self.lanes[lane.index()].insert(order, waiting, open);
+        self.doors[lane.index()].queued(now);
         Ticket { lane, order }
     }
 
     /// The home whose freed worker should serve a waiter that any instance may serve.
     fn preferred_home(&self, demand: &Demand) -> Option<usize> {
         let unmeasured = self.rules.homes == Worth::Unknown;
-        let restricted = demand.only.is_some() || demand.sticky.is_some();
+        let restricted = demand.only.is_some() || demand.sticky.is_some() || self.versions.is_split();
         let home = self.homes.of(demand.class()).first().filter(|_| unmeasured && !restricted)?;
         self.table.position(*home)
     }
@@ -181,7 +179,7 @@ impl<W> Dispatcher<W> {
         if self.lanes[..=lane].iter().any(|queue| queue.first_open().is_some()) {
             return Err(Wait::Queue);
         }
-        let picked = if lane > 0 { view.large(1, rng) } else { self.small_near_home(homes, 1, now, rng) };
+        let picked = self.pick_by_share(demand.lane, homes, 1, Duration::ZERO, now, rng);
         picked.ok_or_else(|| self.waits_for_workers(demand))
     }
 
@@ -191,6 +189,8 @@ impl<W> Dispatcher<W> {
             Wait::First
         } else if self.table.totals().free == 0 {
             Wait::Busy
+        } else if self.versions.is_split() {
+            Wait::Version
         } else if demand.lane.is_large() && self.rules.mode != Mode::Pack {
             Wait::Kept
         } else {
@@ -201,13 +201,15 @@ impl<W> Dispatcher<W> {
     /// The pick of a small request, at its home if that is as good a choice.
     pub(super) fn small_near_home(
         &self,
+        cohort: usize,
         homes: &[InstanceId],
         waiting: usize,
         now: Instant,
         rng: &mut fastrand::Rng,
     ) -> Option<usize> {
-        let picked = self.view(now).small(waiting, rng)?;
-        let mut homes = homes.iter().filter_map(|id| self.table.position(*id));
+        let picked = self.view(now).of(cohort).small(waiting, rng)?;
+        let own = |position: &usize| self.table.get(*position).is_some_and(|entry| entry.cohort == cohort);
+        let mut homes = homes.iter().filter_map(|id| self.table.position(*id)).filter(own);
         let unmeasured = self.rules.homes == Worth::Unknown;
         let as_good =
             |home: &usize| self.table.equal(*home, picked) || (unmeasured && self.table.is_free_alone(*home));
@@ -248,18 +250,23 @@ impl<W> Dispatcher<W> {
         let seen = self.table.change(position, |entry| {
             let restricted = avoids || demand.only.is_some();
             let why = Why::of(entry, demand, restricted, homes.contains(&entry.id));
-            let before = (entry.id, entry.load.has_slot(), entry.load.large, entry.slowness, why);
+            let before =
+                (entry.id, entry.load.has_slot(), entry.load.large, entry.slowness, why, entry.cohort);
             entry.load.working += 1;
-            if !entry.load.has_slot() {
+            if !entry.load.has_slot()
+                && entry.load.granted.is_none_or(|granted| granted >= entry.load.believed)
+            {
                 entry.trust.full();
             }
             entry.load.large += u32::from(lane.is_large());
             entry.unsure += u32::from(!demand.known_short);
             entry.breaker.on_send(now);
+            entry.sent += 1;
             before
         });
-        let (instance, had_worker, large_beside, slowness, why) =
+        let (instance, had_worker, large_beside, slowness, why, cohort) =
             seen.expect("a pick returns known positions");
+        self.versions.served(cohort, |cohort| self.table.open(cohort) > 0);
         self.held[lane.index()] += 1;
         self.counts.ahead += u64::from(!had_worker);
         let at_home = self.homes.is_home(demand.class(), instance).filter(|_| !lane.is_large());

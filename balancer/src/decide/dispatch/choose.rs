@@ -24,6 +24,8 @@ pub(super) struct View<'a> {
     pub(super) rules: &'a Rules,
     pub(super) params: &'a PickParams,
     pub(super) now: Instant,
+    /// Of which instances, as far as versions divide them.
+    pub(super) cohort: usize,
 }
 
 /// A worker that would do, and how much longer than usual it would take.
@@ -34,6 +36,10 @@ struct Candidate {
 }
 
 impl View<'_> {
+    pub(super) fn of(self, cohort: usize) -> Self {
+        Self { cohort, ..self }
+    }
+
     /// The instance for a small request, `None` to wait. `waiting`: requests of its lane that wait,
     /// itself included.
     pub(super) fn small(&self, waiting: usize, rng: &mut fastrand::Rng) -> Option<usize> {
@@ -48,7 +54,7 @@ impl View<'_> {
     /// The most eagerly picked instance with a free worker. Those without large requests first:
     /// beside one, a small request gets the next worker that the large one frees much later.
     fn free_for_small(&self, rng: &mut fastrand::Rng) -> Option<Candidate> {
-        let index = self.table.index();
+        let index = self.table.index(self.cohort);
         for large in 0..LARGE {
             for zone in [Zone::General, Zone::Dedicated, Zone::Fresh] {
                 if let Some(list) = index.least_busy(zone, large) {
@@ -66,7 +72,7 @@ impl View<'_> {
 
     /// The better of a few of the slow ones.
     fn least_slow(&self, rng: &mut fastrand::Rng) -> Option<Candidate> {
-        let slow = self.table.index().slow();
+        let slow = self.table.index(self.cohort).slow();
         let draws = slow.len().min(4);
         let drawn = (0..draws).map(|i| if slow.len() <= 4 { slow[i] } else { slow[rng.usize(..slow.len())] });
         let candidates = drawn.map(|position| Candidate { position, slowdown: self.slowdown(position) });
@@ -92,7 +98,7 @@ impl View<'_> {
 
     /// One more than an instance has workers: it finds the worker free when it gets there.
     fn ahead(&self, waiting: usize, rng: &mut fastrand::Rng) -> Option<usize> {
-        let spare = self.table.index().spare();
+        let spare = self.table.index(self.cohort).spare();
         let (fast, _) = self.fast();
         (self.params.sends_ahead(waiting, fast) && !spare.is_empty()).then(|| self.draw(spare, rng))
     }
@@ -121,7 +127,8 @@ impl View<'_> {
     /// The most large requests first: they have spoiled it for small ones already.
     fn packed(&self, zones: &[Zone], rng: &mut fastrand::Rng) -> Option<usize> {
         let counts = (0..LARGE).rev().flat_map(|large| zones.iter().map(move |zone| (*zone, large)));
-        let mut lists = counts.filter_map(|(zone, large)| self.table.index().least_busy(zone, large));
+        let mut lists =
+            counts.filter_map(|(zone, large)| self.table.index(self.cohort).least_busy(zone, large));
         lists.next().map(|list| self.draw(list, rng))
     }
 
@@ -131,7 +138,8 @@ impl View<'_> {
             self.table.get(*position).is_some_and(|e| e.load.large + 1 < e.load.limit().max(2))
         };
         let counts = (0..LARGE).flat_map(|large| Zone::ALL.map(|zone| (zone, large)));
-        let mut lists = counts.filter_map(|(zone, large)| self.table.index().least_busy(zone, large));
+        let mut lists =
+            counts.filter_map(|(zone, large)| self.table.index(self.cohort).least_busy(zone, large));
         lists.find_map(|list| Some(self.draw(list, rng)).filter(leaves_one))
     }
 
@@ -148,7 +156,10 @@ impl View<'_> {
         rng: &mut fastrand::Rng,
     ) -> Option<usize> {
         let allowed = |(_, entry): &(usize, &Entry)| may_use(entry, demand, avoid, self.now);
+        // Another version than those that get requests only serves whom nobody else can.
+        let served = self.table.iter().filter(allowed).any(|(_, entry)| !entry.withheld);
         let free = self.table.iter().filter(allowed).filter(|(_, entry)| entry.load.has_slot());
+        let free = free.filter(|(_, entry)| !(served && entry.withheld));
         let cost = |entry: &Entry| {
             let share = f64::from(entry.load.working) / f64::from(entry.load.limit());
             let zone = f64::from(u8::from((entry.zone == Zone::Dedicated) != demand.lane.is_large()));
@@ -162,7 +173,7 @@ impl View<'_> {
     /// An instance whose breaker lets one request through to find out whether it is back.
     pub(super) fn trial(&self, down: &[usize]) -> Option<usize> {
         let due = |position: &&usize| {
-            self.table.get(**position).is_some_and(|e| e.is_up(self.now) && e.load.has_slot())
+            self.table.get(**position).is_some_and(|e| e.is_up(self.now) && !e.withheld && e.load.has_slot())
         };
         down.iter().find(due).copied()
     }

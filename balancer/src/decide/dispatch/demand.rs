@@ -76,6 +76,12 @@ pub(super) struct Order {
     pub(super) number: u64,
 }
 
+impl Order {
+    pub(super) fn rank_of(priority: i8) -> i16 {
+        -i16::from(priority)
+    }
+}
+
 /// What became of an arriving request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Arrival {

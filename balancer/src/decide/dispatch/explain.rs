@@ -59,12 +59,16 @@ pub enum Standing {
     Queue,
     /// It has a free worker, and is not the home that the request waits for.
     Away,
+    /// It has a free worker, and its version of the application has had its share.
+    Share,
     /// A rule names others.
     NotAllowed,
     /// Another instance has the request's session.
     OtherSession,
     /// It does not accept connections.
     Unreachable,
+    /// Its version of the application gets no requests.
+    OtherVersion,
     /// It fails, and is left out for a while.
     Ejected,
     /// It gets no requests.
@@ -122,6 +126,8 @@ impl<W> Dispatcher<W> {
             Standing::Excluded
         } else if !entry.breaker.is_closed() && !may_use(entry, demand, &[], now) {
             Standing::Unreachable
+        } else if entry.withheld {
+            Standing::OtherVersion
         } else if entry.outlier.ejection().is_some() {
             Standing::Ejected
         } else if demand.only.as_ref().is_some_and(|only| !only.contains(&entry.id)) {
@@ -152,6 +158,7 @@ impl<W> Dispatcher<W> {
             }
             Course::Waits { why: Wait::Cap, .. } => Standing::Capped,
             Course::Waits { why: Wait::Home, .. } => Standing::Away,
+            Course::Waits { why: Wait::Version, .. } => Standing::Share,
             Course::Waits { why: Wait::Kept, .. } if self.is_kept(entry, demand) => Standing::Kept,
             Course::Waits { why: Wait::Slower | Wait::Kept, .. } => Standing::Slow,
             Course::Waits { .. } | Course::Refused { .. } => Standing::Queue,
@@ -176,12 +183,12 @@ impl<W> Dispatcher<W> {
         let tier = match standing {
             Standing::Picked | Standing::Awaited => 0.0,
             Standing::Equal => 1.0,
-            Standing::Later | Standing::Capped | Standing::Queue | Standing::Away => 2.0,
+            Standing::Later | Standing::Capped | Standing::Queue | Standing::Away | Standing::Share => 2.0,
             Standing::Slow => 3.0,
             Standing::Spare => 4.0,
             Standing::Held | Standing::Kept => 5.0,
             Standing::NotAllowed | Standing::OtherSession => 6.0,
-            Standing::Unreachable | Standing::Ejected => 7.0,
+            Standing::Unreachable | Standing::Ejected | Standing::OtherVersion => 7.0,
             Standing::Excluded => 8.0,
         };
         tier * 1000.0 + 10.0 * self.group(entry, demand) + share.min(9.0)

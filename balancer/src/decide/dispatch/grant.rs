@@ -15,6 +15,7 @@ impl<W> Dispatcher<W> {
     /// Hands a free slot to the waiter that is to have it. To be called after whatever may have
     /// freed a slot or changed what is known, until it returns `None`.
     pub fn next_grant(&mut self, now: Instant) -> Option<Grant<W>> {
+        self.look_at_queues(now);
         if self.lanes.iter().all(|lane| lane.is_empty()) {
             self.freed.clear();
             return None;
@@ -27,6 +28,9 @@ impl<W> Dispatcher<W> {
         let (lane, order, position) = found?;
         let waiting = self.take_waiting(lane, order)?;
         let granted = self.occupy(position, &waiting.demand, !waiting.avoid.is_empty(), now);
+        let queue = &self.lanes[lane];
+        let oldest = (!queue.is_empty()).then(|| queue.oldest_wait(now));
+        self.doors[lane].granted(oldest, now);
         Some(Grant { waiter: waiting.waiter, granted })
     }
 
@@ -120,10 +124,10 @@ impl<W> Dispatcher<W> {
             view.among(demand, &waiting.avoid, rng)
         } else if let Some(trial) = view.trial(&self.down) {
             Some(trial)
-        } else if lane.is_large() {
-            view.large(queue.len(), rng)
         } else {
-            self.small_near_home(self.homes.of(demand.class()), queue.open_len().max(1), now, rng)
+            let ahead = if lane.is_large() { queue.len() } else { queue.open_len().max(1) };
+            let waited = now.saturating_duration_since(waiting.since);
+            self.pick_by_share(lane, self.homes.of(demand.class()), ahead, waited, now, rng)
         };
         position.map(|position| (order, position))
     }

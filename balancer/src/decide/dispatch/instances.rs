@@ -28,6 +28,7 @@ impl<W> Dispatcher<W> {
             }
             self.abandon_home(position);
             self.keep_enough(now);
+            self.serve_somebody();
         }
     }
 
@@ -46,6 +47,10 @@ impl<W> Dispatcher<W> {
             let slow_start = if self.table.len() > 0 { self.slow_start(now) } else { Duration::ZERO };
             self.table.add(id, workers, routable, now + slow_start)
         });
+        if known.is_none() && self.versioned {
+            // Until it is known which versions get requests, now that it is there.
+            self.table.change(position, |entry| entry.withheld = true);
+        }
         let slow_start = self.slow_start(now);
         self.table.change(position, |entry| {
             if routable && !entry.routable {
@@ -60,6 +65,7 @@ impl<W> Dispatcher<W> {
             self.abandon_home(position);
             self.keep_enough(now);
         }
+        self.serve_somebody();
     }
 
     /// For how long an instance that comes now is used after the others. Those that are there when the balancer
@@ -77,12 +83,21 @@ impl<W> Dispatcher<W> {
         self.down.retain(|down| *down != position);
         self.out.retain(|out| *out != position);
         self.freed.retain(|freed| *freed != position);
+        self.serve_somebody();
     }
 
     /// Workers of an instance that others hold.
     pub fn set_foreign(&mut self, id: InstanceId, workers: u32) {
         if let Some(position) = self.table.position(id) {
             self.table.change(position, |entry| entry.load.foreign = workers);
+            self.freed.push(position);
+        }
+    }
+
+    /// Workers of an instance that this balancer may count on, by its agent's word; `None`: all that others do not hold.
+    pub fn set_granted(&mut self, id: InstanceId, workers: Option<u32>) {
+        if let Some(position) = self.table.position(id) {
+            self.table.change(position, |entry| entry.load.granted = workers);
             self.freed.push(position);
         }
     }
@@ -106,6 +121,7 @@ impl<W> Dispatcher<W> {
                 entry.load.believed = entry.trust.believed();
             });
         }
+        self.look_at_queues(now);
         self.tend_outliers(now);
     }
 

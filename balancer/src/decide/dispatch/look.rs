@@ -15,6 +15,8 @@ impl<W> Dispatcher<W> {
             limit: entry.load.limit(),
             routable: entry.routable,
             breaker: entry.breaker,
+            withheld: entry.withheld,
+            sent: entry.sent,
             ejection: entry.outlier.ejection(),
             slowness: entry.slowness,
             dedicated: entry.zone == Zone::Dedicated,

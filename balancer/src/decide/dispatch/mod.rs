@@ -32,10 +32,15 @@ mod place;
 mod queue;
 pub mod rules;
 mod running;
+mod shares;
+mod shed;
 mod table;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod versions;
+#[cfg(test)]
+mod versions_tests;
 mod why;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
@@ -44,6 +49,7 @@ use std::time::{Duration, Instant};
 pub use crate::decide::ids::{ClassId, InstanceId, Lane};
 pub use demand::{Arrival, Demand, Grant, Granted, Refusal, Released, RunId, Stage, Ticket};
 pub use rules::{LaneRule, PickParams, Rules};
+pub use shed::Shed;
 pub use table::Load;
 pub use trust::Workers;
 pub use why::{Course, Wait, Why};
@@ -55,6 +61,8 @@ use choose::View;
 use homes::Homes;
 use queue::LaneQueue;
 use running::{Run, Running};
+use shares::Shares;
+use shed::Door;
 use table::Table;
 
 /// Slots and queues of one service. `W` is whatever the caller wakes a waiter by.
@@ -62,6 +70,8 @@ pub struct Dispatcher<W> {
     table: Table,
     homes: Homes,
     lanes: [LaneQueue<W>; Lane::MOST],
+    /// Who may wait in them.
+    doors: [Door; Lane::MOST],
     running: Running,
     /// Requests that hold a worker, by lane.
     held: [usize; Lane::MOST],
@@ -87,6 +97,10 @@ pub struct Dispatcher<W> {
     /// Positions of instances that requests wait for because they are at home there.
     awaited: BTreeSet<usize>,
     counts: Counts,
+    /// How requests are divided between versions of the application.
+    versions: Shares,
+    /// Not every version gets requests.
+    versioned: bool,
     rng: fastrand::Rng,
 }
 
@@ -100,6 +114,10 @@ pub struct Occupancy {
     /// Takes new requests, as far as membership goes.
     pub routable: bool,
     pub breaker: Breaker,
+    /// Its version of the application gets no requests.
+    pub withheld: bool,
+    /// Requests that were sent there, ever.
+    pub sent: u64,
     /// It fails, and gets no requests for a while.
     pub ejection: Option<Ejection>,
     /// Worker-held time here over that elsewhere.
@@ -149,6 +167,7 @@ impl<W> Dispatcher<W> {
             table: Table::new(),
             homes: Homes::default(),
             lanes: std::array::from_fn(|_| LaneQueue::new()),
+            doors: std::array::from_fn(|lane| Door::new(Lane::new(lane), now)),
             running: Running::default(),
             held: [0; Lane::MOST],
             late: VecDeque::new(),
@@ -165,8 +184,15 @@ impl<W> Dispatcher<W> {
             freed: Vec::new(),
             awaited: BTreeSet::new(),
             counts: Counts::default(),
+            versions: Shares::default(),
+            versioned: false,
             rng,
         }
+    }
+
+    /// Other bounds from now on. Whoever waits stays, even if there are more than may wait.
+    pub fn set_bounds(&mut self, queue_length: usize, params: PickParams) {
+        (self.queue_length, self.params) = (queue_length, params);
     }
 
     /// The head of its response came.
@@ -293,6 +319,6 @@ impl<W> Dispatcher<W> {
     }
 
     fn view(&self, now: Instant) -> View<'_> {
-        View { table: &self.table, rules: &self.rules, params: &self.params, now }
+        View { table: &self.table, rules: &self.rules, params: &self.params, now, cohort: 0 }
     }
 }

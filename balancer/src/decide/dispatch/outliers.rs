@@ -68,6 +68,7 @@ impl<W> Dispatcher<W> {
         self.table.change(position, |entry| entry.outlier.eject(cause, now));
         self.out.push(position);
         self.abandon_home(position);
+        self.serve_somebody();
     }
 
     fn reinstate(&mut self, position: usize, now: Instant) {
@@ -87,6 +88,6 @@ impl<W> Dispatcher<W> {
 
     /// Instances that would get requests if they did not fail.
     fn reachable(&self) -> usize {
-        self.table.iter().filter(|(_, entry)| entry.is_reachable()).count()
+        self.table.iter().filter(|(_, entry)| entry.is_reachable() && !entry.withheld).count()
     }
 }

@@ -1,4 +1,5 @@
-//! Whether a small request goes to its class's home, waits for it, or leaves it.
+//! Whether a small request goes to its class's home, waits for it, or leaves it. While versions of the application
+//! divide the requests nobody waits for a home, which would be of one version.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ impl<W> Dispatcher<W> {
     /// Where a small request goes if its class is at home somewhere; its class gets a home, and the
     /// budget for spills is kept.
     pub(super) fn placement(&mut self, demand: &Demand, avoid: &[InstanceId]) -> Placement {
-        if !seeks_home(demand, avoid) {
+        if !seeks_home(demand, avoid) || self.versions.is_split() {
             return Placement::Anywhere;
         }
         self.homes.assign(demand.class(), &mut self.table);
@@ -45,7 +46,9 @@ impl<W> Dispatcher<W> {
         homes: &[InstanceId],
         may_spill: bool,
     ) -> Placement {
-        let Some(penalty) = penalty(self.rules.homes).filter(|_| seeks_home(demand, avoid)) else {
+        let Some(penalty) =
+            penalty(self.rules.homes).filter(|_| seeks_home(demand, avoid) && !self.versions.is_split())
+        else {
             return Placement::Anywhere;
         };
         match self.idle_home(homes) {

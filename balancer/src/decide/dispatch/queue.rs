@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use super::demand::{Demand, Order};
 use crate::decide::ids::InstanceId;
 
+/// Those before a request with a deadline are counted one by one, up to this many.
+const MOST_COUNTED: usize = 512;
+
 /// One that waits. `W` is whatever the caller wakes it by.
 pub(super) struct Waiting<W> {
     pub(super) waiter: W,
@@ -27,6 +30,8 @@ impl<W> Waiting<W> {
 /// A lane's queue, in the order in which it is served.
 pub(super) struct LaneQueue<W> {
     waiting: BTreeMap<Order, Waiting<W>>,
+    /// How many there are of each rank.
+    ranks: BTreeMap<i16, usize>,
     /// Those that any free worker may serve.
     open: BTreeSet<Order>,
     /// Those that may use only some instances.
@@ -35,7 +40,12 @@ pub(super) struct LaneQueue<W> {
 
 impl<W> LaneQueue<W> {
     pub(super) fn new() -> Self {
-        Self { waiting: BTreeMap::new(), open: BTreeSet::new(), restricted: BTreeSet::new() }
+        Self {
+            waiting: BTreeMap::new(),
+            ranks: BTreeMap::new(),
+            open: BTreeSet::new(),
+            restricted: BTreeSet::new(),
+        }
     }
 
     /// `open`: it need not wait for its home.
@@ -46,12 +56,20 @@ impl<W> LaneQueue<W> {
             self.open.insert(order);
         }
         self.waiting.insert(order, waiting);
+        *self.ranks.entry(order.rank).or_default() += 1;
     }
 
     pub(super) fn remove(&mut self, order: Order) -> Option<Waiting<W>> {
         self.open.remove(&order);
         self.restricted.remove(&order);
-        self.waiting.remove(&order)
+        let waiting = self.waiting.remove(&order)?;
+        if let Some(count) = self.ranks.get_mut(&order.rank) {
+            *count -= 1;
+            if *count == 0 {
+                self.ranks.remove(&order.rank);
+            }
+        }
+        Some(waiting)
     }
 
     pub(super) fn get(&self, order: Order) -> Option<&Waiting<W>> {
@@ -76,6 +94,18 @@ impl<W> LaneQueue<W> {
 
     pub(super) fn restricted(&self) -> impl Iterator<Item = Order> + '_ {
         self.restricted.iter().copied()
+    }
+
+    /// How many would be served before one of this rank that comes now. `due`: when it must have been sent, if it
+    /// is not served in turn.
+    pub(super) fn ahead_of(&self, rank: i16, due: Option<Instant>) -> usize {
+        match due {
+            None => self.ranks.range(..=rank).map(|(_, count)| count).sum(),
+            Some(due) => {
+                let last = Order { rank, due, number: u64::MAX };
+                self.waiting.range(..=last).take(MOST_COUNTED).count()
+            }
+        }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -40,6 +40,8 @@ pub struct Rules {
     pub homes: Worth,
     /// Mean worker-held time of a small request.
     pub small_held: Duration,
+    /// Mean worker-held time of each lane's requests, where some were seen.
+    pub held: [Option<Duration>; Lane::MOST],
 }
 
 /// A plan that is older than this is no plan: caps of another mix starve somebody
@@ -57,6 +59,7 @@ impl Rules {
             interference: 0.0,
             homes: Worth::Unknown,
             small_held: Duration::from_millis(10),
+            held: [None; Lane::MOST],
         }
     }
 

@@ -28,12 +28,17 @@ pub struct Load {
     pub streaming: u32,
     /// Workers that others hold, by the agent's word.
     pub foreign: u32,
+    /// Workers that this balancer may count on, by the agent's word; `None`: as many as others do not hold.
+    pub granted: Option<u32>,
 }
 
 impl Load {
     /// Workers that this balancer may use.
     pub fn limit(&self) -> u32 {
-        self.believed.saturating_sub(self.foreign).max(1)
+        let granted = self.granted.map_or(self.believed, |granted| granted.min(self.believed));
+        // What other balancers hold of their own shares is not taken from this one's.
+        let theirs = self.granted.map_or(0, |granted| self.workers.saturating_sub(granted));
+        granted.saturating_sub(self.foreign.saturating_sub(theirs)).max(1)
     }
 
     /// Whether a worker is free.
@@ -64,7 +69,14 @@ pub(super) struct Entry {
     pub(super) own: BTreeSet<Order>,
     /// Classes that are at home here.
     pub(super) homes: u32,
-    place: Option<Place>,
+    /// Its version of the application gets no requests.
+    pub(super) withheld: bool,
+    /// Which of the versions that get requests it is of, if they are divided.
+    pub(super) cohort: usize,
+    /// Requests that were sent there.
+    pub(super) sent: u64,
+    /// Within the index of a cohort.
+    place: Option<(usize, Place)>,
 }
 
 impl Entry {
@@ -85,7 +97,7 @@ impl Entry {
 
     /// Whether requests are sent there as a matter of course.
     pub(super) fn is_open(&self) -> bool {
-        self.is_reachable() && self.outlier.ejection().is_none()
+        self.is_reachable() && !self.withheld && self.outlier.ejection().is_none()
     }
 
     fn shelf(&self) -> Option<Shelf> {
@@ -154,14 +166,17 @@ pub(super) struct Table {
     entries: Vec<Option<Entry>>,
     by_id: HashMap<InstanceId, usize>,
     vacant: Vec<usize>,
-    index: Index,
+    /// One per cohort.
+    indexes: Vec<Index>,
+    /// Instances of each cohort that requests are sent to.
+    open: Vec<usize>,
     totals: Totals,
 }
 
 impl Table {
     pub(super) fn new() -> Self {
         let (entries, by_id, vacant) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { entries, by_id, vacant, index: Index::new(), totals: Totals::default() }
+        Self { entries, by_id, vacant, indexes: vec![Index::new()], open: vec![0], totals: Totals::default() }
     }
 
     pub(super) fn add(
@@ -188,6 +203,9 @@ impl Table {
             fresh_until,
             own: BTreeSet::new(),
             homes: 0,
+            withheld: false,
+            cohort: 0,
+            sent: 0,
             place: None,
         };
         let position = self.vacant.pop().unwrap_or_else(|| {
@@ -195,6 +213,7 @@ impl Table {
             self.entries.len() - 1
         });
         self.totals = self.totals.combine(Totals::of(&entry), |a, b| a + b);
+        self.open[entry.cohort] += usize::from(entry.is_open());
         self.entries[position] = Some(entry);
         self.by_id.insert(id, position);
         self.shelve(position);
@@ -205,6 +224,7 @@ impl Table {
         self.unshelve(position);
         let entry = self.entries[position].take()?;
         self.totals = self.totals.combine(Totals::of(&entry), |a, b| a - b);
+        self.open[entry.cohort] -= usize::from(entry.is_open());
         self.by_id.remove(&entry.id);
         self.vacant.push(position);
         Some(entry)
@@ -238,16 +258,40 @@ impl Table {
         self.totals
     }
 
-    pub(super) fn index(&self) -> &Index {
-        &self.index
+    /// Of a cohort that there is.
+    pub(super) fn index(&self, cohort: usize) -> &Index {
+        &self.indexes[cohort]
+    }
+
+    /// Instances of the cohort that requests are sent to.
+    pub(super) fn open(&self, cohort: usize) -> usize {
+        self.open.get(cohort).copied().unwrap_or(0)
+    }
+
+    /// Makes room for so many cohorts, at least one. Everybody is of the first.
+    pub(super) fn divide(&mut self, cohorts: usize) {
+        let all = self.positions();
+        all.iter().for_each(|position| self.unshelve(*position));
+        self.indexes = (0..cohorts).map(|_| Index::new()).collect();
+        self.open = vec![0; cohorts];
+        for position in all {
+            if let Some(entry) = self.entries[position].as_mut() {
+                entry.cohort = 0;
+                self.open[0] += usize::from(entry.is_open());
+            }
+            self.shelve(position);
+        }
     }
 
     /// Changes an instance, and everything that follows from it.
     pub(super) fn change<T>(&mut self, position: usize, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let entry = self.entries.get_mut(position)?.as_mut()?;
         let (before, shelf) = (Totals::of(entry), entry.shelf());
+        let (cohort, was_open) = (entry.cohort, entry.is_open());
         let result = change(entry);
-        let (after, moves) = (Totals::of(entry), entry.shelf() != shelf);
+        let (after, moves) = (Totals::of(entry), entry.shelf() != shelf || entry.cohort != cohort);
+        self.open[cohort] -= usize::from(was_open);
+        self.open[entry.cohort] += usize::from(entry.is_open());
         self.totals = self.totals.combine(before, |a, b| a - b).combine(after, |a, b| a + b);
         if moves {
             self.unshelve(position);
@@ -259,7 +303,7 @@ impl Table {
     /// Whether both would be picked equally eagerly.
     pub(super) fn equal(&self, a: usize, b: usize) -> bool {
         let place = |position| self.get(position).and_then(|entry| entry.place);
-        place(a).zip(place(b)).is_some_and(|(a, b)| Index::equal(a, b))
+        place(a).zip(place(b)).is_some_and(|((of_a, a), (of_b, b))| of_a == of_b && Index::equal(a, b))
     }
 
     /// Whether one more short request may be sent there ahead.
@@ -275,16 +319,18 @@ impl Table {
 
     fn shelve(&mut self, position: usize) {
         if let Some(entry) = self.entries[position].as_mut() {
-            entry.place = entry.shelf().map(|shelf| self.index.insert(position, shelf));
+            let index = &mut self.indexes[entry.cohort];
+            entry.place = entry.shelf().map(|shelf| (entry.cohort, index.insert(position, shelf)));
         }
     }
 
     fn unshelve(&mut self, position: usize) {
         let place = self.entries[position].as_mut().and_then(|entry| entry.place.take());
-        if let Some((moved, to)) = place.and_then(|place| self.index.remove(place))
+        if let Some((cohort, place)) = place
+            && let Some((moved, to)) = self.indexes[cohort].remove(place)
             && let Some(entry) = self.entries[moved].as_mut()
         {
-            entry.place = Some(to);
+            entry.place = Some((cohort, to));
         }
     }
 }

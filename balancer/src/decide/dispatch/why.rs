@@ -92,6 +92,8 @@ pub enum Wait {
     Slower,
     /// The free workers are kept for small requests.
     Kept,
+    /// The free workers are of a version that has had its share.
+    Version,
     /// Every worker is held.
     Busy,
     /// No instance has been heard of since the start.

@@ -13,8 +13,9 @@ pub struct PlanParams {
     pub patience: f64,
     /// Ticks for which a lower cap must be wanted.
     pub lower_after: u32,
-    /// Ticks for which more, and fewer, dedicated instances must be wanted.
+    /// Ticks (seconds) for which more dedicated instances must be wanted.
     pub dedicate_after: u32,
+    /// Ticks for which fewer dedicated instances must be wanted.
     pub return_after: u32,
     /// Seconds that a worker is idle between two requests, as its release must be heard of.
     pub round_trip_s: f64,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Scheduler;
-use crate::decide::dispatch::{Demand, InstanceId, Lane, Refusal};
+use crate::decide::dispatch::{Demand, InstanceId, Lane};
 use crate::decide::predict::{Prediction, RequestKey};
 
 /// A request of which this much is known to be short at the 99th percentile may have another one
@@ -66,23 +66,5 @@ impl<W> Scheduler<W> {
             known_short: judgement.known_short,
             ..Demand::new(ask.key, judgement.lane)
         }
-    }
-
-    /// Whether a request would wait for longer than its lane may: better told at once.
-    pub(super) fn expected_refusal(&self, lane: Lane) -> Option<Refusal> {
-        let most = if lane.is_large() { self.settings.large_wait } else { self.settings.small_wait };
-        (self.expected_wait(lane) > most).then_some(Refusal::TooLate)
-    }
-
-    /// How long a request that comes now will wait, by the queue before it and what its lane's
-    /// requests take. Zero while nobody waits.
-    pub fn expected_wait(&self, lane: Lane) -> Duration {
-        let waiting = self.dispatcher.waiting(lane);
-        if waiting == 0 {
-            return Duration::ZERO;
-        }
-        let workers = self.dispatcher.workers_for(lane).max(1) as f64;
-        let held = self.learner.lane_held(lane).mean().unwrap_or_else(|| self.learner.small_mean());
-        Duration::try_from_secs_f64(waiting as f64 * held / workers).unwrap_or(Duration::MAX)
     }
 }

@@ -4,13 +4,15 @@
 mod tests;
 mod words;
 
+pub(crate) use words::time;
+
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::{Ask, Scheduler};
 use crate::decide::dispatch::explain::Candidate;
-use crate::decide::dispatch::{Backlog, Course, InstanceId, Lane, LaneRule, Refusal};
+use crate::decide::dispatch::{Backlog, Course, InstanceId, Lane, LaneRule, Refusal, Shed};
 use crate::decide::learn::affinity::Worth;
 use crate::decide::plan::dedicate::Mode;
 use crate::decide::predict::{Prediction, Source};
@@ -68,6 +70,10 @@ pub struct LaneState {
     pub oldest_wait_ms: f64,
     /// How long one that comes now is expected to wait.
     pub expected_wait_ms: f64,
+    /// How long one may be expected to wait: less than usual in overload; `None`: no limit.
+    pub longest_wait_ms: Option<f64>,
+    #[serde(skip)]
+    pub shed: Shed,
 }
 
 /// Where the request's class is at home, and what that is worth.
@@ -83,7 +89,6 @@ impl<W> Scheduler<W> {
         let judgement = self.judge(ask);
         let demand = self.demand(now, ask, &judgement);
         let standings = self.dispatcher.explain(&demand, now, CANDIDATES);
-        let refused = self.expected_refusal(judgement.lane).map(|why| Course::Refused { why });
         Explanation {
             prediction: Predicted::from(judgement.prediction),
             lane: LaneState { by_rule: judgement.pinned, ..self.lane_state(judgement.lane, now) },
@@ -92,7 +97,7 @@ impl<W> Scheduler<W> {
                 worth: self.dispatcher.rules().homes,
             },
             mode: self.dispatcher.rules().mode,
-            course: refused.unwrap_or(standings.course),
+            course: standings.course,
             candidates: standings.candidates,
             others: standings.others,
         }
@@ -119,7 +124,9 @@ impl<W> Scheduler<W> {
             running_with_larger: larger.sum(),
             waiting,
             oldest_wait_ms: millis(oldest_wait),
-            expected_wait_ms: millis(self.expected_wait(lane)),
+            expected_wait_ms: millis(self.dispatcher.expected_wait(lane, now)),
+            longest_wait_ms: finite(self.dispatcher.longest_wait(lane)),
+            shed: self.dispatcher.shed(lane),
         }
     }
 }
@@ -142,6 +149,10 @@ impl Explanation {
     pub fn refusal(&self) -> Option<Refusal> {
         if let Course::Refused { why } = self.course { Some(why) } else { None }
     }
+}
+
+fn finite(duration: Duration) -> Option<f64> {
+    (duration != Duration::MAX).then(|| millis(duration))
 }
 
 fn millis(duration: Duration) -> f64 {

@@ -34,8 +34,10 @@ use crate::decide::dispatch::{
     Ticket, Workers,
 };
 use crate::decide::learn::Learner;
+use crate::decide::pauses::Pauses;
 use crate::decide::plan::{PlanParams, ServicePlan};
 use crate::decide::predict::{Counted, Predictor, UrlSeed};
+use crate::decide::versions::Assignment;
 use saved::Awaited;
 
 /// Bounds and tuning of one service.
@@ -80,22 +82,33 @@ pub struct Scheduler<W> {
     counts: figures::Reclassified,
     /// What an earlier process knew, for instances that have not come yet.
     awaited: Option<Awaited>,
+    pauses: Pauses,
 }
 
 impl<W> Scheduler<W> {
     pub fn new(now: Instant, settings: Settings, mut rng: fastrand::Rng) -> Self {
         let predictor = Predictor::new(settings.urls, UrlSeed::random(&mut rng));
         let hold_until = now + settings.startup_hold;
+        let mut dispatcher = Dispatcher::new(now, settings.queue_length, hold_until, settings.pick, rng);
+        dispatcher.set_longest_waits(settings.small_wait, settings.large_wait);
         Self {
             settings,
             predictor,
             learner: Learner::default(),
-            dispatcher: Dispatcher::new(now, settings.queue_length, hold_until, settings.pick, rng),
+            dispatcher,
             plan: ServicePlan::default(),
             counted: HashMap::new(),
             counts: figures::Reclassified::default(),
             awaited: None,
+            pauses: Pauses::default(),
         }
+    }
+
+    /// Other bounds from now on, but for how long requests are held after the start and how many URLs are remembered.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = Settings { urls: self.settings.urls, ..settings };
+        self.dispatcher.set_bounds(settings.queue_length, settings.pick);
+        self.dispatcher.set_longest_waits(settings.small_wait, settings.large_wait);
     }
 
     /// The seed that every URL key must be made with.
@@ -115,16 +128,23 @@ impl<W> Scheduler<W> {
         if avoid.is_empty() {
             self.learner.arrived(ask.key.class, judgement.lane);
         }
-        if let Some(wait) = self.expected_refusal(judgement.lane) {
-            return (Arrival::Refused(wait), judgement);
-        }
         let demand = self.demand(now, ask, &judgement);
         (self.dispatcher.arrive(now, demand, avoid, waiter), judgement)
+    }
+
+    /// The process runs. To be told several times a second, so that nothing is learned of times in which it does not.
+    pub fn runs(&mut self, now: Instant) {
+        self.pauses.runs(now);
     }
 
     /// See [`Dispatcher::leave`].
     pub fn leave(&mut self, ticket: Ticket) -> Option<W> {
         self.dispatcher.leave(ticket)
+    }
+
+    /// See [`Dispatcher::retry_after`].
+    pub fn retry_after(&mut self, lane: Lane, now: Instant) -> u8 {
+        self.dispatcher.retry_after(lane, now)
     }
 
     /// See [`Dispatcher::next_grant`].
@@ -152,8 +172,23 @@ impl<W> Scheduler<W> {
         self.dispatcher.set_instance(id, workers, routable, now);
     }
 
+    /// See [`Dispatcher::set_versions`].
+    pub fn set_versions(&mut self, assignment: &Assignment) {
+        self.dispatcher.set_versions(assignment);
+    }
+
+    /// See [`Dispatcher::session_weight`].
+    pub fn session_weight(&self, id: InstanceId) -> f64 {
+        self.dispatcher.session_weight(id)
+    }
+
     pub fn set_foreign(&mut self, id: InstanceId, workers: u32) {
         self.dispatcher.set_foreign(id, workers);
+    }
+
+    /// See [`Dispatcher::set_granted`].
+    pub fn set_granted(&mut self, id: InstanceId, workers: Option<u32>) {
+        self.dispatcher.set_granted(id, workers);
     }
 
     pub fn remove_instance(&mut self, id: InstanceId) {

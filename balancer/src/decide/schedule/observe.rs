@@ -1,6 +1,6 @@
 //! What becomes of a request is learned from.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Scheduler;
 use crate::decide::dispatch::{Lane, Released, RunId};
@@ -61,7 +61,8 @@ impl<W> Scheduler<W> {
 
     fn learn(&mut self, run: RunId, released: Released, outcome: Outcome, now: Instant) {
         let counted = self.counted.remove(&run);
-        let clean = released.had_worker && outcome.answered;
+        let interrupted = self.was_interrupted(released.held, now);
+        let clean = released.had_worker && outcome.answered && !interrupted;
         if clean {
             let held = released.held.div_f64(released.slowness);
             self.predictor.observe(released.key, held, outcome.bytes, counted);
@@ -74,16 +75,24 @@ impl<W> Scheduler<W> {
             large_beside: released.large_beside,
             at_home: released.at_home,
             slowness: released.slowness,
-            sent: outcome.bytes.filter(|_| outcome.held_to_the_end).zip(released.sending),
+            sent: outcome.bytes.filter(|_| outcome.held_to_the_end && !interrupted).zip(released.sending),
         };
         if let Some(ratio) = self.learner.released(hold) {
             self.dispatcher.judge(released.instance, ratio, now);
         }
     }
 
+    /// Whether this process did not run for some of the time that a request has taken so far.
+    fn was_interrupted(&self, age: Duration, now: Instant) -> bool {
+        now.checked_sub(age).is_some_and(|sent| self.pauses.since(sent, now))
+    }
+
     /// Small requests that hold their workers for too long are counted as what they are.
     pub(super) fn look_at_late_ones(&mut self, now: Instant) {
         while let Some(late) = self.dispatcher.next_late(now) {
+            if self.was_interrupted(late.age, now) {
+                continue;
+            }
             let so_far = self.counted.get(&late.run).copied();
             let counted = self.predictor.reclassified(late.key, late.age, so_far);
             self.counted.insert(late.run, counted);

@@ -119,6 +119,7 @@ fn the_plan_caps_exports_and_dedicates_instances_to_them() {
 fn a_request_that_would_wait_too_long_is_told_at_once() {
     let mut site = Site::new(1);
     site.serve_many(10, EXPORT, 10_000);
+    site.tick();
     let mut refused = None;
     for waiter in 0..20 {
         let ask = Ask { lane: Some(Lane::LARGE), ..site.ask(EXPORT) };
@@ -131,4 +132,36 @@ fn a_request_that_would_wait_too_long_is_told_at_once() {
     assert_eq!(refusal, crate::decide::dispatch::Refusal::TooLate);
     // One runs, and seven of 10 s each wait: the eighth would wait for 70 s.
     assert!((7..=9).contains(&waiter), "{waiter}");
+}
+
+#[test]
+fn other_bounds_are_in_force_at_once() {
+    let mut site = Site::new(1);
+    let [small_wait, large_wait] = [1, 2].map(Duration::from_secs);
+    site.scheduler.set_settings(Settings { small_wait, large_wait, ..Settings::default() });
+    for lane in Lane::all() {
+        let expected = if lane.is_large() { large_wait } else { small_wait };
+        assert_eq!(site.scheduler.dispatcher.longest_wait(lane), expected, "{lane:?}");
+    }
+}
+
+/// While it was stopped, four pages seemed to take 5 s each: the next is still a page, and nobody is refused.
+#[test]
+fn nothing_is_learned_of_a_time_in_which_the_process_did_not_run() {
+    let mut site = Site::new(4);
+    let runs = |site: &mut Site| site.scheduler.runs(site.now);
+    runs(&mut site);
+    site.serve_many(50, PAGE, 10);
+    runs(&mut site);
+    let mut running: Vec<_> = (0..4).map(|_| site.send(PAGE).0).collect();
+    site.pass(5_000);
+    running.drain(..1).for_each(|before_it_is_noticed| site.end(before_it_is_noticed));
+    runs(&mut site);
+    assert!(site.scheduler.next_grant(site.now).is_none());
+    running.into_iter().for_each(|run| site.end(run));
+    let ask = site.ask(PAGE);
+    let judgement = site.scheduler.judge(&ask);
+    assert!(!judgement.lane.is_large(), "{judgement:?}");
+    let held = site.scheduler.learner().lane_held(Lane::SMALL).mean().expect("known");
+    assert!((0.009..0.011).contains(&held), "{held}");
 }

@@ -72,6 +72,7 @@ impl<W> Scheduler<W> {
             interference: self.learner.interference(),
             homes: self.learner.worth_of_homes(),
             small_held: Duration::from_secs_f64(self.learner.small_mean()),
+            held: std::array::from_fn(|lane| self.held(Lane::new(lane))),
             ..Rules::none(now)
         };
         let planned = self.plan.lanes.iter().zip(Lane::all()).skip(1);
@@ -90,6 +91,13 @@ impl<W> Scheduler<W> {
             rules.lanes[self.plan.lanes.len()..].fill(last);
         }
         rules
+    }
+
+    /// What a lane's requests hold a worker for; of a lane that had none yet, that of the small ones, which is too
+    /// little.
+    fn held(&self, lane: Lane) -> Option<Duration> {
+        let small = || self.learner.lane_held(Lane::SMALL).mean();
+        self.learner.lane_held(lane).mean().or_else(small).map(seconds)
     }
 
     fn snapshot(&self, now: Instant, at_ms: u64, named: Named) -> Snapshot {

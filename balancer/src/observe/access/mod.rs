@@ -10,13 +10,13 @@ mod writer;
 use std::path::PathBuf;
 use std::{fmt, io};
 
-use prometheus::Registry;
 use sluice_process::RunError;
 use sluice_process::config::ConfigError;
 
 pub use format::AccessFormat;
 
 use crate::observe::Finished;
+pub(super) use writer::Metrics as AccessMetrics;
 use writer::Writer;
 
 /// What is logged, and where.
@@ -52,11 +52,11 @@ pub(super) struct AccessLog {
 }
 
 impl AccessLog {
-    pub(super) fn open(spec: &AccessLogSpec, registry: &Registry) -> Result<Self, RunError> {
+    pub(super) fn open(spec: &AccessLogSpec, metrics: AccessMetrics) -> Result<Self, RunError> {
         let refused = |e: io::Error| {
             ConfigError::value("access-log", &spec.file, format!("a file that can be written ({e})"))
         };
-        let writer = Writer::start(spec.file.clone(), registry).map_err(refused)?;
+        let writer = Writer::start(spec.file.clone(), metrics).map_err(refused)?;
         Ok(Self { format: spec.format.clone(), sample: spec.sample, writer })
     }
 

@@ -7,7 +7,7 @@ use http::{HeaderValue, Request, request};
 use sluice_proto::report::ReleasePoint;
 use sluice_relay::head::Origin;
 use sluice_relay::trace::TraceParent;
-use sluice_relay::{End, Failure, Refusal};
+use sluice_relay::{End, Failure, Refusal, RetryAfter};
 
 use super::*;
 use crate::decide::dispatch::{InstanceId, Why};
@@ -108,7 +108,7 @@ fn a_format_of_ones_own_has_what_it_names() {
         case("/", &[]).line(format),
         "2026-11-24T08:42:36.123Z 200 - \"GET /docs/{n}\" small 1.000/10.000 zope-1|1\n"
     );
-    let outcome = Outcome::Failed(Failure::QueueFull);
+    let outcome = Outcome::Failed(Failure::QueueFull(RetryAfter::SOON));
     let refused = Case { attempts: vec![], outcome, status: 503, ..case("/", &[]) };
     assert_eq!(
         refused.line(format),

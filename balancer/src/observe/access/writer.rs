@@ -50,13 +50,13 @@ enum Message {
 }
 
 #[derive(Clone)]
-struct Metrics {
+pub(in crate::observe) struct Metrics {
     lines: IntCounter,
     dropped: IntCounterVec,
 }
 
 impl Metrics {
-    fn register(registry: &Registry) -> Self {
+    pub(in crate::observe) fn register(registry: &Registry) -> Self {
         let lines = counter(registry, "sluice_access_log_lines_total", "Lines written to --access-log.");
         let dropped = counters(
             registry,
@@ -77,8 +77,7 @@ impl Metrics {
 
 impl Writer {
     /// Opens the file and starts the thread.
-    pub(super) fn start(destination: Destination, registry: &Registry) -> io::Result<Self> {
-        let metrics = Metrics::register(registry);
+    pub(super) fn start(destination: Destination, metrics: Metrics) -> io::Result<Self> {
         let (to_thread, messages) = sync_channel(WAITING);
         let shared = Arc::new(Shared::default());
         let log = LogFile {
@@ -243,7 +242,7 @@ mod tests {
 
     fn writer(path: &Path) -> Writer {
         let destination = Destination::File(path.to_owned());
-        Writer::start(destination, &Registry::new()).expect("a file that can be made")
+        Writer::start(destination, Metrics::register(&Registry::new())).expect("a file that can be made")
     }
 
     fn dropped(writer: &Writer, reason: &str) -> u64 {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sluice_process::tls::http_client;
 use sluice_process::{RunError, Watch};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -26,7 +27,9 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Takes spans and sends them.
 pub struct Exporter {
-    url: String,
+    url: Url,
+    /// The same for the log, without the password that may be in it.
+    shown: String,
     client: Client,
     spans: mpsc::Receiver<Vec<Span>>,
     /// What is being gathered or sent.
@@ -89,9 +92,11 @@ impl Exporter {
         stop: Watch,
     ) -> Result<Self, RunError> {
         // Whatever proxy the environment names is not for this: a collector is near, or nowhere.
-        let client = Client::builder().timeout(TIMEOUT).no_proxy().build().map_err(RunError::failed)?;
+        let client = http_client().timeout(TIMEOUT).build().map_err(RunError::failed)?;
         let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
-        Ok(Self { url, client, spans, batch: Vec::new(), metrics, stop, failing: false })
+        let url: Url = url.parse().map_err(RunError::failed)?;
+        let shown = shown(url.clone());
+        Ok(Self { url, shown, client, spans, batch: Vec::new(), metrics, stop, failing: false })
     }
 
     /// Sends until the stop, then what is left, for a moment.
@@ -103,7 +108,7 @@ impl Exporter {
         }
         self.spans.close();
         if timeout(LAST_WORDS, self.follow()).await.is_err() {
-            tracing::warn!("spans are left that {} did not take in time", self.url);
+            tracing::warn!("spans are left that {} did not take in time", self.shown);
         }
     }
 
@@ -137,7 +142,7 @@ impl Exporter {
             let why = match self.send(&body).await {
                 Ok(answer) => return self.taken(count, &answer.partial_success),
                 Err(Refused::ForNow(why)) if attempt < TRIES => {
-                    tracing::debug!("{} does not take spans now: {why}", self.url);
+                    tracing::debug!("{} does not take spans now: {why}", self.shown);
                     sleep(PAUSE * 2u32.pow(attempt - 1)).await;
                     continue;
                 }
@@ -148,9 +153,13 @@ impl Exporter {
     }
 
     async fn send(&self, body: &str) -> Result<Answer, Refused> {
-        let request =
-            self.client.post(&self.url).header("content-type", "application/json").body(body.to_owned());
-        let answer = request.send().await.map_err(|error| Refused::ForNow(error.to_string()))?;
+        let request = self
+            .client
+            .post(self.url.clone())
+            .header("content-type", "application/json")
+            .body(body.to_owned());
+        let answer =
+            request.send().await.map_err(|error| Refused::ForNow(error.without_url().to_string()))?;
         let status = answer.status();
         let text = answer.text().await.unwrap_or_default();
         match status {
@@ -170,10 +179,10 @@ impl Exporter {
         self.metrics.exported.inc_by((sent - rejected) as u64);
         self.metrics.drop_spans("rejected", rejected);
         if rejected > 0 {
-            tracing::warn!("{} rejected {rejected} of {sent} spans: {}", self.url, but.error_message);
+            tracing::warn!("{} rejected {rejected} of {sent} spans: {}", self.shown, but.error_message);
         }
         if self.failing {
-            tracing::info!("spans are sent to {} again", self.url);
+            tracing::info!("spans are sent to {} again", self.shown);
         }
         self.failing = false;
     }
@@ -181,13 +190,20 @@ impl Exporter {
     fn given_up(&mut self, count: usize, why: &str) {
         self.metrics.drop_spans("failed", count);
         if !self.failing {
-            tracing::warn!("spans can not be sent to {} (--otlp-endpoint): {why}", self.url);
+            tracing::warn!("spans can not be sent to {} (--otlp-endpoint): {why}", self.shown);
         }
         self.failing = true;
     }
 }
 
 /// An `ExportTraceServiceRequest`.
+/// `url` without user and password.
+fn shown(mut url: Url) -> String {
+    // Fails only where there can be none.
+    let _none_before = url.set_username("").and_then(|()| url.set_password(None));
+    url.into()
+}
+
 fn message(spans: &[Span]) -> String {
     let text = |key: &str, value: &str| json!({ "key": key, "value": { "stringValue": value } });
     let version = env!("CARGO_PKG_VERSION");

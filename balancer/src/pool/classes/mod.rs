@@ -2,6 +2,7 @@
 
 mod entry;
 mod ids;
+mod ruled;
 #[cfg(test)]
 pub(crate) mod tests;
 mod upkeep;
@@ -31,17 +32,21 @@ pub struct ClassTable {
     capacity: usize,
     metrics: RequestMetrics,
     traffic: Arc<Traffic>,
-    rules: Arc<ServiceRules>,
     /// What requests are sorted by now.
-    templates: ArcSwap<Templates>,
+    sorting: ArcSwap<Sorting>,
     /// The same for agents that sort by themselves.
     classification: ArcSwap<Classification>,
     index: RwLock<Index>,
     other: Arc<ClassEntry>,
-    /// Each rule's own class, so that no request misses its treatment for want of room.
-    by_rule: Vec<Arc<ClassEntry>>,
     /// The templates with their ages. The control plane's alone.
     learned: Mutex<Templates>,
+}
+
+/// How requests are sorted: the operator's rules before what was learned.
+#[derive(Debug)]
+pub(super) struct Sorting {
+    rules: Arc<ServiceRules>,
+    templates: Arc<Templates>,
 }
 
 /// Behind the one lock; read by each request, written when a class comes or goes.
@@ -49,6 +54,8 @@ pub struct ClassTable {
 struct Index {
     by_name: HashMap<ClassName, Arc<ClassEntry>>,
     ids: ids::Ids,
+    /// Each rule's own class, so that no request misses its treatment for want of room.
+    by_rule: Vec<Arc<ClassEntry>>,
     /// Out of the table, but requests of them are under way.
     leaving: Vec<upkeep::Leaving>,
 }
@@ -60,27 +67,24 @@ impl ClassTable {
         let (other, traffic) = (ClassName::other(), Arc::<Traffic>::default());
         let (id, handles) = (index.ids.take(), metrics.class(&other));
         let other = ClassEntry::new(id, other, handles, None, traffic.clone(), now);
-        let classification = Classification::new(rules.rules().specs(), &Templates::default());
-        let mut table = Self {
+        let table = Self {
             capacity,
             metrics,
             traffic,
-            rules,
-            templates: ArcSwap::default(),
-            classification: ArcSwap::from_pointee(classification),
+            sorting: ArcSwap::from_pointee(Sorting { rules: Arc::default(), templates: Arc::default() }),
+            classification: ArcSwap::from_pointee(Classification::new(&[], &Templates::default())),
             index: RwLock::new(index),
             other,
-            by_rule: Vec::new(),
             learned: Mutex::default(),
         };
-        let names = table.rules.rules().specs().iter().filter_map(|spec| ClassName::parse(&spec.name));
-        table.by_rule = names.map(|name| table.add(&mut table.write(), name, now)).collect();
+        table.set_rules(rules, now);
         table
     }
 
     /// The class of a request. `scratch` holds its name afterwards.
     pub fn sort(&self, request: &Request<'_>, scratch: &mut String, now: Instant) -> Arc<ClassEntry> {
-        classify(request, self.rules.rules(), &self.templates.load(), scratch);
+        let sorting = self.sorting.load();
+        classify(request, sorting.rules.rules(), &sorting.templates, scratch);
         let entry = self.entry(scratch, now);
         entry.sorted.fetch_add(1, Relaxed);
         entry
@@ -109,7 +113,7 @@ impl ClassTable {
     /// Names that only agents know get no more than half the table: one that makes them up must not
     /// take the place of classes that requests really have.
     pub fn report(&self, report: &ClassReport, measured: &Measured, now: Instant) {
-        let name = renamed(&report.class, &self.templates.load()).unwrap_or_else(|| report.class.clone());
+        let name = renamed(&report.class, &self.templates()).unwrap_or_else(|| report.class.clone());
         let known = self.get(name.as_str());
         let entry = known.unwrap_or_else(|| self.entry_within(&name, self.capacity / 2, now));
         entry.merge(report, measured, now);
@@ -123,16 +127,22 @@ impl ClassTable {
         if index.by_name.len() < capacity && name.as_str() != ClassName::OTHER {
             return self.add(&mut index, name.clone(), now);
         }
-        let rule = self.rules.of_class(name).and_then(|(rule, _)| self.by_rule.get(rule));
+        let sorting = self.sorting.load();
+        let rule = sorting.rules.of_class(name).and_then(|(rule, _)| index.by_rule.get(rule));
         rule.unwrap_or(&self.other).clone()
     }
 
     fn add(&self, index: &mut Index, name: ClassName, now: Instant) -> Arc<ClassEntry> {
-        let rule = self.rules.of_class(&name).map(|(rule, treatment)| (rule, treatment.clone()));
-        let (id, handles) = (index.ids.take(), self.metrics.class(&name));
-        let entry = ClassEntry::new(id, name.clone(), handles, rule, self.traffic.clone(), now);
+        let id = index.ids.take();
+        let entry = self.make(id, name.clone(), &self.sorting.load().rules, now);
         index.by_name.insert(name, entry.clone());
         entry
+    }
+
+    fn make(&self, id: ClassId, name: ClassName, rules: &ServiceRules, now: Instant) -> Arc<ClassEntry> {
+        let rule = rules.of_class(&name).map(|(rule, treatment)| (rule, treatment.clone()));
+        let handles = self.metrics.class(&name);
+        ClassEntry::new(id, name, handles, rule, self.traffic.clone(), now)
     }
 
     /// What the service's clients got since this was asked last.
@@ -171,13 +181,13 @@ impl ClassTable {
         all
     }
 
-    pub fn rules(&self) -> &ServiceRules {
-        &self.rules
+    pub fn rules(&self) -> Arc<ServiceRules> {
+        self.sorting.load().rules.clone()
     }
 
     /// What was learned of the service's paths.
     pub fn templates(&self) -> Arc<Templates> {
-        self.templates.load_full()
+        self.sorting.load().templates.clone()
     }
 
     /// What an agent needs to sort requests as this table does.

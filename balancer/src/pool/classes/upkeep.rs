@@ -10,7 +10,7 @@ use sluice_proto::learn::{LearnParams, learn};
 use sluice_proto::{Classification, Templates};
 
 use super::entry::Usage;
-use super::{ClassEntry, ClassTable};
+use super::{ClassEntry, ClassTable, Sorting};
 use crate::decide::ids::ClassId;
 
 /// A class without a request for so long is forgotten.
@@ -67,7 +67,7 @@ impl ClassTable {
         let seen = seen.map(|(usage, entry)| (&entry.name, usage.recent));
         let mut learned = self.learned.lock().expect("no code panics while holding it");
         *learned = learn(&learned, seen, &LearnParams::default());
-        if self.templates.load().same_as(&learned) {
+        if self.templates().same_as(&learned) {
             return false;
         }
         self.sort_by(learned.clone());
@@ -82,15 +82,17 @@ impl ClassTable {
     }
 
     fn sort_by(&self, templates: Templates) {
-        let templates = Arc::new(templates);
-        self.classification.store(Arc::new(Classification::new(self.rules.rules().specs(), &templates)));
-        self.templates.store(templates);
+        // The lock that rules are set under, so that neither is lost.
+        let _index = self.write();
+        let (rules, templates) = (self.rules(), Arc::new(templates));
+        self.classification.store(Arc::new(Classification::new(rules.rules().specs(), &templates)));
+        self.sorting.store(Arc::new(Sorting { rules, templates }));
     }
 
     /// Also those that came under an old name just now: a request may have been sorted by templates
     /// that were replaced meanwhile.
     fn merge_renamed(&self, now: Instant) {
-        let templates = self.templates.load_full();
+        let templates = self.templates();
         for entry in self.entries() {
             let Some(name) = renamed(&entry.name, &templates) else { continue };
             let mut index = self.write();
@@ -131,12 +133,13 @@ impl ClassTable {
 
     /// The classes that may be forgotten: time without a request, recent requests, and which.
     fn idle(&self, now: Instant) -> Vec<(Duration, f64, Arc<ClassEntry>)> {
+        let by_rule = self.read().by_rule.clone();
         let idle = |entry: Arc<ClassEntry>| {
             let usage = entry.age(now);
             let idle = now.saturating_duration_since(usage.last);
             // The table and this list hold it; more, and a request of it is under way.
             let under_way = Arc::strong_count(&entry) > 2;
-            let is_rules_own = self.by_rule.iter().any(|own| Arc::ptr_eq(own, &entry));
+            let is_rules_own = by_rule.iter().any(|own| Arc::ptr_eq(own, &entry));
             (idle >= MAKES_ROOM && !under_way && !is_rules_own).then_some((idle, usage.recent, entry))
         };
         self.entries().into_iter().filter_map(idle).collect()

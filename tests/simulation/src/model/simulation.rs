@@ -40,6 +40,7 @@ pub struct Simulation<'a> {
     /// Bursts are on.
     high: bool,
     out: Vec<Dispatch>,
+    away: Vec<JobId>,
     checker: InvariantChecker,
     /// When a job last reached an instance or ended there.
     last_progress: Nanos,
@@ -76,6 +77,7 @@ impl<'a> Simulation<'a> {
             environment: stream(seed, 2),
             high: true,
             out: Vec::new(),
+            away: Vec::new(),
             checker,
             last_progress: 0,
             stats: Collector::new(scenario),
@@ -189,6 +191,23 @@ impl<'a> Simulation<'a> {
             self.events.add(self.now + self.half_trip, Event::Reach(job));
         }
         self.out = out; // keeps its memory
+        self.turn_away();
+    }
+
+    fn turn_away(&mut self) {
+        let mut away = std::mem::take(&mut self.away);
+        self.policy.turned_away(&mut away);
+        for job in away.drain(..) {
+            let queued = self.jobs.find(job).filter(|record| record.stage == Stage::Queued);
+            let Some((class, arrived)) = queued.map(|record| (record.class, record.arrived)) else {
+                self.checker.refuse(duration(self.now), job, 0);
+                continue;
+            };
+            self.stats.turned_away(class, arrived, self.now);
+            self.jobs.remove(job);
+            self.checker.turned_away(job);
+        }
+        self.away = away;
     }
 
     fn reach(&mut self, job: JobId) {

@@ -3,6 +3,7 @@
 //! They are told the true kind of each class ([`crate::policy::ClassTruth`]) where their authors' results
 //! assume as much, and count connections until the response is over, as their originals do.
 
+mod bounded;
 mod central;
 mod darc;
 mod groups;
@@ -78,11 +79,32 @@ pub const CAPS: [Entry; 5] = [
     entry("cap12", "the same with 12", |s| Box::new(darc::Darc::fixed(s, 12))),
 ];
 
+/// Policies that turn requests away when there is too much to do: compared in `tests/overload.rs`. Not among [`ALL`],
+/// whose backlogs show what they do.
+pub const BOUNDED: [Entry; 4] = [
+    entry("ncq-bounded", "Sluice with its own limits", |s| {
+        Box::new(ncq::Ncq::new(
+            s,
+            Settings { queue_length: 100_000, ..Settings::default() },
+            ncq::Label::Learned,
+        ))
+    }),
+    entry("timeout", "one FIFO, and who has waited for 30 s is turned away", |s| {
+        Box::new(bounded::Bounded::new(s, bounded::Discipline::Fifo))
+    }),
+    entry("codel", "the same after 1.5 s while the queue was not empty for 5 s", |s| {
+        Box::new(bounded::Bounded::new(s, bounded::Discipline::ControlledDelay))
+    }),
+    entry("lifo", "the same as timeout, and the newest first while the queue was not empty for 5 s", |s| {
+        Box::new(bounded::Bounded::new(s, bounded::Discipline::NewestFirst))
+    }),
+];
+
 const fn entry(name: &'static str, about: &'static str, make: Factory) -> Entry {
     Entry { name, about, make }
 }
 
 /// The policy of that name; `None`: there is none.
 pub fn named(name: &str) -> Option<Entry> {
-    ALL.into_iter().chain(CAPS).find(|entry| entry.name == name)
+    ALL.into_iter().chain(CAPS).chain(BOUNDED).find(|entry| entry.name == name)
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use sluice_balancer::decide::dispatch::{Arrival, ClassId, Granted, InstanceId, Lane, RunId, Workers};
+use sluice_balancer::decide::dispatch::{
+    Arrival, ClassId, Granted, InstanceId, Lane, RunId, Ticket, Workers,
+};
 use sluice_balancer::decide::foreign::Foreign;
 use sluice_balancer::decide::predict::{ExtensionKey, RequestKey, UrlKey};
 use sluice_balancer::decide::schedule::{Ask, Named, Outcome, Scheduler, Settings};
@@ -44,6 +46,10 @@ pub(super) struct Ncq {
     instance_of: HashMap<RunId, usize>,
     /// By job index: the lane that it was put into when it came.
     lanes: Vec<Lane>,
+    /// Those that wait, since when and for how long at most.
+    waiting: HashMap<JobId, (Ticket, Duration, Duration)>,
+    away: Vec<JobId>,
+    settings: Settings,
     /// Freed workers were handed out since the last report.
     fresh: bool,
     /// What was wrong with a dispatch.
@@ -76,6 +82,9 @@ impl Ncq {
             held: vec![0; instances],
             instance_of: HashMap::new(),
             lanes: Vec::new(),
+            waiting: HashMap::new(),
+            away: Vec::new(),
+            settings,
             fresh: true,
             broken: None,
         }
@@ -122,8 +131,23 @@ impl Ncq {
         }
     }
 
+    /// Those who have waited for as long as they may.
+    fn give_up(&mut self, now: Duration) {
+        let over = |(job, (ticket, since, longest)): (&JobId, &(Ticket, Duration, Duration))| {
+            (now.saturating_sub(*since) > *longest).then_some((*job, *ticket))
+        };
+        let mut late: Vec<_> = self.waiting.iter().filter_map(over).collect();
+        late.sort_unstable_by_key(|(job, _)| *job);
+        for (job, ticket) in late {
+            self.waiting.remove(&job);
+            self.scheduler.leave(ticket);
+            self.away.push(job);
+        }
+    }
+
     fn hand_out(&mut self, now: Duration, out: &mut Vec<Dispatch>) {
         while let Some(grant) = self.scheduler.next_grant(self.at(now)) {
+            self.waiting.remove(&grant.waiter);
             self.sent(now, grant.waiter, grant.granted, out);
         }
         self.fresh = true;
@@ -140,8 +164,13 @@ impl Policy for Ncq {
         self.lanes[job.id.index()] = judgement.lane;
         match arrival {
             Arrival::Slot(granted) => self.sent(now, job.id, granted, out),
-            Arrival::Waiting(_) => self.hand_out(now, out),
-            Arrival::Refused(refusal) => unreachable!("the simulation's queue has no bound: {refusal:?}"),
+            Arrival::Waiting(ticket) => {
+                let Settings { small_wait, large_wait, .. } = self.settings;
+                let longest = if judgement.lane.is_large() { large_wait } else { small_wait };
+                self.waiting.insert(job.id, (ticket, now, longest));
+                self.hand_out(now, out);
+            }
+            Arrival::Refused(_) => self.away.push(job.id),
         }
     }
 
@@ -172,7 +201,12 @@ impl Policy for Ncq {
             let at_ms = u64::try_from(now.as_millis()).expect("a short simulation");
             self.scheduler.tick(self.at(now), at_ms, self.named.clone());
         }
+        self.give_up(now);
         self.hand_out(now, out);
+    }
+
+    fn turned_away(&mut self, away: &mut Vec<JobId>) {
+        away.append(&mut self.away);
     }
 
     fn report(&mut self, now: Duration, reports: &[InstanceReport]) {

@@ -63,6 +63,17 @@ pub struct ClassOutcome {
     /// Latency over demand and round trip.
     pub mean_slowdown: f64,
     pub p99_slowdown: f64,
+    pub turned_away: TurnedAway,
+}
+
+/// Requests that were not served: told so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct TurnedAway {
+    pub count: u64,
+    /// The longest that one had waited until then.
+    pub longest_wait_s: f64,
+    /// When the last one was turned away, since the start of the run.
+    pub last_s: f64,
 }
 
 impl Outcome {
@@ -79,6 +90,7 @@ pub(crate) struct Collector {
     round_trip: Nanos,
     latency: Vec<Histogram>,
     slowdown: Vec<Histogram>,
+    turned_away: Vec<TurnedAway>,
     small: Vec<bool>,
     series: Option<Series>,
     pub(crate) events: u64,
@@ -92,6 +104,7 @@ impl Collector {
             round_trip: nanos(scenario.round_trip_s),
             latency: vec![Histogram::default(); classes],
             slowdown: vec![Histogram::default(); classes],
+            turned_away: vec![TurnedAway::default(); classes],
             small: scenario.classes.iter().map(|class| class.kind == Kind::Small).collect(),
             series: scenario.shift_at_s.map(|at| Series::new(at, scenario.duration_s)),
             events: 0,
@@ -112,12 +125,23 @@ impl Collector {
         }
     }
 
+    pub(crate) fn turned_away(&mut self, class: usize, arrived: Nanos, now: Nanos) {
+        if arrived < self.warm_up {
+            return;
+        }
+        let away = &mut self.turned_away[class];
+        away.count += 1;
+        away.longest_wait_s = away.longest_wait_s.max(seconds(now - arrived));
+        away.last_s = seconds(now);
+    }
+
     pub(crate) fn outcome(self, scenario: &Scenario, totals: &Totals, violations: Violations) -> Outcome {
         let workers = (scenario.speeds.len() * scenario.workers) as f64;
-        let classes = scenario.classes.iter().zip(self.latency.iter().zip(&self.slowdown));
+        let figures = self.latency.iter().zip(&self.slowdown).zip(&self.turned_away);
+        let classes = scenario.classes.iter().zip(figures);
         Outcome {
             classes: classes
-                .map(|(class, (latency, slowdown))| ClassOutcome {
+                .map(|(class, ((latency, slowdown), turned_away))| ClassOutcome {
                     name: class.name.clone(),
                     kind: class.kind,
                     count: latency.count(),
@@ -127,6 +151,7 @@ impl Collector {
                     p999_s: latency.quantile(0.999),
                     mean_slowdown: slowdown.mean(),
                     p99_slowdown: slowdown.quantile(0.99),
+                    turned_away: *turned_away,
                 })
                 .collect(),
             utilisation: totals.used_s / (scenario.duration_s * workers),

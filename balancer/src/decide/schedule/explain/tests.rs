@@ -1,6 +1,5 @@
 use std::time::{Duration, Instant};
 
-use super::words::time;
 use super::*;
 use crate::decide::dispatch::explain::Standing;
 use crate::decide::dispatch::{Arrival, ClassId, Load, Wait, Why};
@@ -32,6 +31,8 @@ fn small() -> LaneState {
         waiting: 9,
         oldest_wait_ms: 20.0,
         expected_wait_ms: 45.0,
+        longest_wait_ms: Some(30_000.0),
+        shed: Shed::default(),
     }
 }
 
@@ -46,6 +47,7 @@ fn large() -> LaneState {
         patience_ms: 750.0,
         running_with_larger: 2,
         expected_wait_ms: 70_000.0,
+        longest_wait_ms: Some(60_000.0),
         ..small()
     }
 }
@@ -107,7 +109,7 @@ fn decisions_are_told_with_their_figures() {
         (
             large(),
             refused(Refusal::TooLate),
-            "turned away with 503: it would wait for about 70.0 s, longer than large requests may",
+            "turned away with 503: it would wait for about 70.0 s, longer than it may: large requests may wait for 60.0 s at present",
         ),
         (small(), refused(Refusal::NoInstance), "turned away with 503: no instance that may serve it is up"),
     ] {
@@ -201,6 +203,9 @@ fn the_scheduler_does_what_was_explained() {
         for step in 0..400 {
             now += Duration::from_millis(rng.u64(..20));
             let ask = ask(rng.u32(1..6), step);
+            if step % 50 == 0 {
+                scheduler.tick(now, 0, Default::default());
+            }
             let told = scheduler.explain(&ask, now);
             let (arrival, judgement) = scheduler.arrive(now, &ask, &[], || ());
             assert_eq!(told.lane.number, judgement.lane.index(), "seed {seed}");

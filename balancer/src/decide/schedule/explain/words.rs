@@ -106,6 +106,9 @@ impl Explanation {
             Wait::Queue => format!("{} {} requests came before", lane.waiting, lane.name),
             Wait::Slower => "the free workers are so slow that waiting takes less".to_owned(),
             Wait::Kept => "the free workers are kept for small requests".to_owned(),
+            Wait::Version => {
+                "the free workers are of a version of the application that has had its share".to_owned()
+            }
             Wait::Busy => "every worker is held".to_owned(),
             Wait::First => "no instance has been heard of since the start".to_owned(),
         };
@@ -129,9 +132,10 @@ impl Explanation {
             Refusal::NoInstance => "no instance that may serve it is up".to_owned(),
             Refusal::QueueFull => "the queue is full".to_owned(),
             Refusal::TooLate => format!(
-                "it would wait for about {}, longer than {} requests may",
+                "it would wait for about {}, longer than it may: {} requests may wait for {} at present",
                 time(self.lane.expected_wait_ms),
-                self.lane.name
+                self.lane.name,
+                time(self.lane.longest_wait_ms.unwrap_or(f64::INFINITY))
             ),
         }
     }
@@ -158,12 +162,16 @@ impl Explanation {
             Standing::Capped => format!("a worker is free, but {}", self.capped()),
             Standing::Queue => "a worker is free, but others wait before this request".to_owned(),
             Standing::Away => "a worker is free, but it pays to wait for the home".to_owned(),
+            Standing::Share => {
+                "a worker is free, but its version of the application has had its share".to_owned()
+            }
             Standing::NotAllowed => "a rule names other instances".to_owned(),
             Standing::OtherSession => "another instance has the request's session".to_owned(),
             Standing::Unreachable => "it does not accept connections".to_owned(),
             Standing::Ejected => {
                 "it fails requests that others do not, and is left out for a while".to_owned()
             }
+            Standing::OtherVersion => "another version of the application gets the requests".to_owned(),
             Standing::Excluded => "it gets no requests".to_owned(),
         }
     }

@@ -4,14 +4,16 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::VerifierBuilderError;
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{Error as TlsError, InconsistentKeys};
+use tokio_rustls::rustls::{Error as TlsError, InconsistentKeys, RootCertStore};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -45,20 +47,28 @@ pub enum CertError {
     Key { file: PathBuf, source: TlsError },
     #[error("the certificate in {file} can not be understood: {source}", file = .file.display())]
     Certificate { file: PathBuf, source: x509_cert::der::Error },
+    #[error("a certificate in {file} can not be an authority: {source}", file = .file.display())]
+    Authority { file: PathBuf, source: TlsError },
+    #[error("the authorities in {file} can not vouch for clients: {source}", file = .file.display())]
+    Clients { file: PathBuf, source: VerifierBuilderError },
+    #[error(
+        "this system has no certificates of authorities (package ca-certificates): give a file with the authority's"
+    )]
+    NoSystemAuthorities,
 }
 
 /// A certificate that can be used.
-pub(super) struct Loaded {
-    pub(super) key: Arc<CertifiedKey>,
+pub struct Loaded {
+    pub key: Arc<CertifiedKey>,
     /// The DNS names it is for, in lower case.
-    pub(super) names: Vec<String>,
+    pub names: Vec<String>,
     /// Its end, in Unix time.
-    pub(super) not_after: Duration,
+    pub not_after: Duration,
 }
 
 /// Tells whether a file is still the one that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub struct Stamp {
     inode: u64,
     length: u64,
     /// Seconds and nanoseconds.
@@ -67,12 +77,29 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// `None` if there is no such file.
-    fn of(path: &Path) -> Option<Self> {
+    pub fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         let changed = (metadata.mtime(), metadata.mtime_nsec());
         Some(Self { inode: metadata.ino(), length: metadata.len(), changed })
     }
 }
+
+/// `CERT:KEY`.
+impl FromStr for CertFiles {
+    type Err = NotTwoFiles;
+
+    fn from_str(text: &str) -> Result<Self, NotTwoFiles> {
+        let files = text.split_once(':');
+        let files = files.filter(|(cert, key)| !cert.is_empty() && !key.is_empty() && !key.contains(':'));
+        let (cert, key) = files.ok_or(NotTwoFiles)?;
+        Ok(Self { cert: cert.into(), key: key.into() })
+    }
+}
+
+/// Why a text is not [`CertFiles`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("give two files, the certificate and its key, as CERT:KEY")]
+pub struct NotTwoFiles;
 
 impl CertFiles {
     /// Whether this certificate can be used.
@@ -83,12 +110,17 @@ impl CertFiles {
         self.load().map(drop)
     }
 
-    pub(super) fn stamps(&self) -> [Option<Stamp>; 2] {
+    /// Of both files, as they are now.
+    pub fn stamps(&self) -> [Option<Stamp>; 2] {
         [Stamp::of(&self.cert), Stamp::of(&self.key)]
     }
 
-    pub(super) fn load(&self) -> Result<Loaded, CertError> {
-        let chain = self.chain()?;
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn load(&self) -> Result<Loaded, CertError> {
+        let chain = certificates(&self.cert)?;
         let Some(leaf) = chain.first() else { return Err(CertError::NoCertificate(self.cert.clone())) };
         let unclear = |source| CertError::Certificate { file: self.cert.clone(), source };
         let (names, not_after) = describe(leaf).map_err(unclear)?;
@@ -100,12 +132,7 @@ impl CertFiles {
         Ok(Loaded { key: Arc::new(key), names, not_after })
     }
 
-    fn chain(&self) -> Result<Vec<CertificateDer<'static>>, CertError> {
-        let certificates = CertificateDer::pem_slice_iter(&read(&self.cert)?).collect::<Result<_, _>>();
-        certificates.map_err(|source| CertError::NotPem { file: self.cert.clone(), source })
-    }
-
-    fn private_key(&self) -> Result<PrivateKeyDer<'static>, CertError> {
+    pub(super) fn private_key(&self) -> Result<PrivateKeyDer<'static>, CertError> {
         let text = read(&self.key)?;
         if is_encrypted(&text) {
             return Err(CertError::Encrypted(self.key.clone()));
@@ -115,6 +142,22 @@ impl CertFiles {
             source => CertError::NotPem { file: self.key.clone(), source },
         })
     }
+}
+
+/// All certificates of a PEM file, which may hold other things too.
+pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertError> {
+    let certificates = CertificateDer::pem_slice_iter(&read(file)?).collect::<Result<_, _>>();
+    certificates.map_err(|source| CertError::NotPem { file: file.to_owned(), source })
+}
+
+/// The authorities of a PEM file.
+pub(super) fn authorities(file: &Path) -> Result<RootCertStore, CertError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        let unclear = |source| CertError::Authority { file: file.to_owned(), source };
+        roots.add(certificate).map_err(unclear)?;
+    }
+    if roots.is_empty() { Err(CertError::NoCertificate(file.to_owned())) } else { Ok(roots) }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertError> {

@@ -1,0 +1,70 @@
+//! What clients and proxies send: heads and bodies before the HTTP library sees them, and the PROXY protocol.
+
+use sluice_relay::fuzzing::{Screening, screen as follow};
+use sluice_relay::proxy_protocol::{Parsed, parse};
+use sluice_relay::trace::{TraceParent, is_request_id};
+
+use super::cuts;
+
+/// What passes does not depend on how it arrives, and the HTTP library reads it as one head of the same length.
+pub fn screen(bytes: &[u8]) {
+    let whole = follow(bytes, &[]);
+    assert!(whole.passed <= bytes.len());
+    for cut in [cuts(bytes), (0..bytes.len().min(300)).collect()] {
+        assert_same(&whole, &follow(bytes, &cut), &cut);
+    }
+    if whole.heads > 0 {
+        agree_on_head(&bytes[..whole.passed]);
+    }
+    is_request_id(bytes);
+    if let Some(parent) = TraceParent::parse(bytes) {
+        // Flags that nobody has defined are not passed on.
+        let written = parent.header();
+        let again = TraceParent::parse(written.as_bytes()).map(TraceParent::header);
+        assert_eq!(again.as_ref(), Some(&written));
+    }
+}
+
+fn assert_same(whole: &Screening, pieces: &Screening, cut: &[usize]) {
+    assert_eq!((&whole.refused, whole.heads), (&pieces.refused, pieces.heads), "cut at {cut:?}");
+    // Of a body that is refused, what comes before the piece with the fault has passed, or has not.
+    if whole.refused.is_none() {
+        assert_eq!(whole.passed, pieces.passed, "cut at {cut:?}");
+    }
+}
+
+/// The reader that hyper uses must not find another head in bytes that passed.
+fn agree_on_head(bytes: &[u8]) {
+    let start = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let bytes = &bytes[start..];
+    let mut fields = [httparse::EMPTY_HEADER; 256];
+    let mut head = httparse::Request::new(&mut fields);
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
+    match head.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => assert_eq!(Some(length), end, "{}", bytes.escape_ascii()),
+        other => panic!("{other:?} for {}", bytes.escape_ascii()),
+    }
+    let of_framing = |name: &str| {
+        head.headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).collect::<Vec<_>>()
+    };
+    let (lengths, codings) = (of_framing("content-length"), of_framing("transfer-encoding"));
+    assert!(lengths.is_empty() || codings.is_empty(), "two framings: {}", bytes.escape_ascii());
+    assert!(lengths.windows(2).all(|two| two[0].value == two[1].value), "{}", bytes.escape_ascii());
+}
+
+/// What was decided with some bytes stays decided with more, and no header is longer than what is there.
+pub fn proxy(bytes: &[u8]) {
+    let bytes = &bytes[..bytes.len().min(2 * sluice_relay::proxy_protocol::LONGEST)];
+    let whole = parse(bytes);
+    if let Ok(Parsed::Header(header)) = whole {
+        assert!(header.length <= bytes.len());
+        assert_eq!(parse(&bytes[..header.length]), whole, "what follows a header changes nothing");
+    }
+    if whole == Ok(Parsed::Incomplete) {
+        assert!(bytes.len() < sluice_relay::proxy_protocol::LONGEST, "it would wait for ever");
+    }
+    for cut in cuts(bytes) {
+        let some = parse(&bytes[..cut]);
+        assert!(some == Ok(Parsed::Incomplete) || some == whole, "{some:?}, then {whole:?}");
+    }
+}
