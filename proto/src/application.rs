@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ApplicationLoad {
-    /// 0 and up; may pass 1. So are the other utilizations.
+    /// Of the processor: 0 and up; may pass 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_utilization: Option<f64>,
+    /// Of memory: 0 and up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mem_utilization: Option<f64>,
+    /// Of what the application itself takes for its limit: 0 and up; may pass 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub application_utilization: Option<f64>,
     /// Requests per second.
@@ -22,10 +24,10 @@ pub struct ApplicationLoad {
     /// Errors per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eps: Option<f64>,
-    /// Of resources by name. At most [`MOST_NAMES`](Self::MOST_NAMES).
+    /// Of resources by name: at most 64.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub utilization: BTreeMap<String, f64>,
-    /// Whatever it likes to tell. At most [`MOST_NAMES`](Self::MOST_NAMES).
+    /// Whatever it likes to tell, by name: at most 64.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub named_metrics: BTreeMap<String, f64>,
 }

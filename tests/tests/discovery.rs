@@ -22,6 +22,15 @@ async fn until_reports_to(agent: &Agent, mut wanted: Vec<String>) {
     .await;
 }
 
+/// What the balancer believes to have of the instance's workers; `None`: all.
+async fn until_granted(balancer: &Balancer, workers: Option<u64>) {
+    eventually("a share of the workers", PATIENCE, async || {
+        let instance = admin::instances(balancer.admin).await.remove(0);
+        expect(instance["granted"].as_u64(), |granted| *granted == workers)
+    })
+    .await;
+}
+
 async fn until_asked(dns: &Dns, more: usize) {
     let before = dns.asked();
     eventually("look-ups", 3 * PATIENCE, async || expect(dns.asked(), |asked| *asked >= before + more)).await;
@@ -40,13 +49,16 @@ async fn balancers_of_a_service_come_and_go() {
     dns.set("lb.sluice.test", [Record::Address("127.0.0.1".parse().expect("an address"))]);
     dns.set(NAME, [service(10, first.admin), service(20, spare.admin)]);
     let instance = Answering::named("zope").await;
-    let flags = format!("--balancer srv+http://{NAME} --dns-server {}", dns.address());
+    let flags = format!("--workers 4 --balancer srv+http://{NAME} --dns-server {}", dns.address());
     let agent = Agent::beside(instance.address(), &flags);
     admin::until_routed(first.admin, 1, 3 * PATIENCE).await;
+    until_granted(&first, None).await;
 
     // One more: it has the report without waiting for the next.
     dns.set(NAME, [service(10, first.admin), service(20, spare.admin), service(10, second.admin)]);
     admin::until_routed(second.admin, 1, 3 * PATIENCE).await;
+    until_granted(&first, Some(2)).await;
+    until_granted(&second, Some(2)).await;
 
     dns.set_broken(true);
     until_asked(&dns, 4).await;
@@ -62,6 +74,8 @@ async fn balancers_of_a_service_come_and_go() {
     dns.set_broken(false);
     dns.set(NAME, [service(10, second.admin), service(20, spare.admin)]);
     until_reports_to(&agent, vec![url(&second)]).await;
+    // It has all of them again, and is told so by saying nothing.
+    until_granted(&second, None).await;
     let page = admin::get(agent.admin, "/metrics").await.text();
     assert!(!page.contains(&url(&first)), "nothing is told of one that is gone:\n{page}");
     assert!(admin::instances(spare.admin).await.is_empty(), "the spare group is spare");
