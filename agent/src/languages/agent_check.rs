@@ -110,7 +110,10 @@ impl AgentCheck {
         let place = format!("agent-check {address}");
         let listener: std::net::TcpListener = match inherited.take(&place).pop() {
             Some(socket) => socket.into(),
-            None => std::net::TcpListener::bind(address)?,
+            None => std::net::TcpListener::bind(address).map_err(|error| {
+                let text = format!("cannot listen on {address} (--agent-check): {error}");
+                io::Error::new(error.kind(), text)
+            })?,
         };
         listener.set_nonblocking(true)?;
         heritage.add(place, [OwnedFd::from(listener.try_clone()?)]);
