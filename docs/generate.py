@@ -104,6 +104,8 @@ def kind_words(kind):
     if match := re.fullmatch(r"Vec<(.*)>", kind):
         inner = kind_words(match[1])
         return f"list of {inner}s" if inner == "number" else f"list of {inner}"
+    if kind == "BTreeMap<String, f64>":
+        return "numbers by name"
     if re.fullmatch(r"u\d+|usize|f64", kind):
         return "number"
     if match := re.fullmatch(r"\((.*), (.*)\)", kind):
@@ -298,6 +300,9 @@ def report_page():
     for file, head in [("proto/src/release.rs", "ClassRelease"), ("proto/src/release.rs", "ReleaseEvidence")]:
         struct = f"pub struct {head}"
         parts += [f"## {head}", summary(file, struct), field_table(file, struct, kinds=True, kebab=False)]
+    application = "proto/src/application.rs"
+    parts += ["## ApplicationLoad", summary(application, "pub struct ApplicationLoad")]
+    parts += [field_table(application, "pub struct ApplicationLoad", kinds=True, kebab=False)]
     measured = "proto/src/measured.rs"
     parts += ["## Measured", summary(measured, "pub struct Measured")]
     parts += [field_table(measured, "pub struct Measured", kinds=True, kebab=False)]

@@ -16,12 +16,14 @@ use tokio::{
 
 use crate::{
     clock::Clock,
+    discover::Crew,
     drain::{self, DataPath},
     follow::{LogFollower, Scraper},
     health::{self, Probe},
-    release,
+    languages::{self, AgentCheck, Heartbeat},
+    orca, release,
     reload::{self, Reloader},
-    report::{Collector, Sender},
+    report::Collector,
     shared::Shared,
     succession::Lent,
 };
@@ -31,7 +33,8 @@ pub struct Control {
     pub shared: Arc<Shared>,
     pub probe: Probe,
     pub collector: Collector,
-    pub senders: Vec<Sender>,
+    pub crew: Crew,
+    pub tellers: Tellers,
     pub clocks: Vec<Clock>,
     pub followers: Followers,
     pub admin: AdminServer,
@@ -51,6 +54,13 @@ pub struct Followers {
     pub scraper: Option<Scraper>,
 }
 
+/// Those who tell others than Sluice's balancers.
+#[derive(Default)]
+pub struct Tellers {
+    pub agent_check: Option<AgentCheck>,
+    pub heartbeat: Option<Heartbeat>,
+}
+
 /// Runs an agent to its end.
 ///
 /// # Errors
@@ -60,7 +70,8 @@ pub async fn run(control: Control) -> Result<(), RunError> {
         shared,
         probe,
         collector,
-        senders,
+        crew,
+        tellers,
         clocks,
         followers,
         admin,
@@ -87,8 +98,18 @@ pub async fn run(control: Control) -> Result<(), RunError> {
         tasks.spawn(reload::run(reloader));
     }
     let informing = tokio::spawn(supervisor::keep_informed(asked.clone()));
-    for sender in senders {
-        tasks.spawn(sender.run());
+    tasks.spawn(crew.run());
+    if !shared.config.languages.is_silent() {
+        tasks.spawn(languages::measure(shared.clone()));
+    }
+    if shared.config.languages.orca.is_some() {
+        tasks.spawn(orca::watch_over(shared.clone()));
+    }
+    if let Some(check) = tellers.agent_check {
+        tasks.spawn(check.run());
+    }
+    if let Some(heartbeat) = tellers.heartbeat {
+        tasks.spawn(heartbeat.run());
     }
     for clock in clocks {
         calls.spawn(clock.run(asked.clone()));

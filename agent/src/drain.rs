@@ -20,6 +20,9 @@ use crate::{report::Published, shared::Shared, state::Leaving};
 /// For balancers to learn of the drain. A report that is just being sent to a slow one may take one of them.
 const TELL: Duration = Duration::from_secs(2);
 
+/// For HAProxys to ask. Their `agent-inter` is 2 s unless it is set.
+const TELL_HAPROXY: Duration = Duration::from_millis(2500);
+
 /// For the last report. Whoever does not hear it in time finds out by the first connection that is refused.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -79,6 +82,10 @@ async fn gracefully(shared: &Arc<Shared>, data: &DataPath) {
     if timeout(TELL, heard(shared, version)).await.is_err() {
         tracing::warn!("some balancer did not hear of the drain in time");
     }
+    let patience = TELL_HAPROXY.min(shared.in_force.load().drain_timeout);
+    if timeout(patience, heard_by_haproxy(shared)).await.is_err() {
+        tracing::info!("some HAProxy did not ask (agent-check) since the drain began");
+    }
     if timeout_at(deadline, shared.activity.quiet()).await.is_err() {
         let left = shared.activity.present();
         tracing::warn!(left, "requests that did not end within the drain timeout are cut");
@@ -92,9 +99,18 @@ async fn gracefully(shared: &Arc<Shared>, data: &DataPath) {
     }
 }
 
+/// Resolves when as many have asked as there are to be; at once if none is to.
+async fn heard_by_haproxy(shared: &Shared) {
+    let languages = &shared.config.languages;
+    if languages.agent_check.is_some() {
+        shared.told.of_drain(languages.agent_check_peers).await;
+    }
+}
+
 /// Finishes what is under way while a successor takes what comes. Balancers are told nothing: that is the successor's.
 pub async fn see_out_succeeded(shared: &Arc<Shared>, data: &DataPath, asked: &Watch) {
     data.stop.hand_over();
+    let patience = shared.in_force.load().drain_timeout;
     let finished = async {
         data.all_ended().await;
         // Requests of the clock are none of the data path's.
@@ -108,7 +124,7 @@ pub async fn see_out_succeeded(shared: &Arc<Shared>, data: &DataPath, asked: &Wa
     tokio::select! {
         biased;
         () = asked.now() => {}
-        ended = timeout(shared.config.drain_timeout, finished) => if ended.is_err() {
+        ended = timeout(patience, finished) => if ended.is_err() {
             tracing::warn!("what did not end within the drain timeout is cut");
         },
         () = hurried => {}
@@ -127,7 +143,7 @@ async fn heard(shared: &Arc<Shared>, version: u64) {
         Ok(report) => report.as_ref().map_or(0, |report| report.report.seq),
         Err(_) => return tracing::error!("reports are no longer made"),
     };
-    for link in &shared.links {
+    for link in shared.links.current().iter() {
         link.settled(seq).await;
     }
 }

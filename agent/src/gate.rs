@@ -14,8 +14,10 @@ use std::{
 use sluice_relay::{Failure, RetryAfter};
 use tokio::{
     sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError},
-    time::timeout,
+    time::{Instant, timeout},
 };
+
+use crate::busy_time::BusyTime;
 
 pub use lending::{give_back, lend};
 
@@ -36,6 +38,8 @@ struct Permits {
     free: Semaphore,
     /// Given out beyond those that there are: the next that come back are kept.
     owed: AtomicUsize,
+    /// By requests of this process: not those that are lent.
+    held: BusyTime,
     /// A successor has those that are not needed here: see [`lending`].
     is_lent: AtomicBool,
     /// As many as it has.
@@ -59,6 +63,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.permits.held.given_back(Instant::now());
         self.permits.take_back(1);
         self.permits.tell();
     }
@@ -100,6 +105,7 @@ impl Gate {
             permits: Arc::new(Permits {
                 free: Semaphore::new(workers),
                 owed: AtomicUsize::new(0),
+                held: BusyTime::new(Instant::now()),
                 is_lent: AtomicBool::new(false),
                 away: AtomicUsize::new(0),
                 changed: Notify::new(),
@@ -150,6 +156,7 @@ impl Gate {
             },
             () = self.unless_lent(extra) => {
                 self.permits.owed.fetch_add(1, Relaxed);
+                self.permits.held.taken(Instant::now());
                 Ok(Permit { permits: self.permits.clone(), is_extra: true })
             }
         }
@@ -166,6 +173,7 @@ impl Gate {
     /// From now on the drop of what this returns gives it back.
     fn taken(&self, permit: SemaphorePermit<'_>) -> Permit {
         permit.forget();
+        self.permits.held.taken(Instant::now());
         Permit { permits: self.permits.clone(), is_extra: false }
     }
 
@@ -183,6 +191,11 @@ impl Gate {
                 .saturating_sub(self.permits.free.available_permits()),
             queued: self.queued.load(Relaxed),
         }
+    }
+
+    /// Time that workers were held, all in all.
+    pub fn worker_time(&self, now: Instant) -> Duration {
+        self.permits.held.total(now)
     }
 
     /// Whether no worker is free.

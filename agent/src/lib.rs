@@ -20,6 +20,9 @@
 //! | [`files`] | what responses name and the agent sends itself | the disk, on blocking threads |
 //! | `data` | requests | instance, clients; never the control thread |
 //! | [`follow`] | mode passive: access log, metrics page | the disk and the application, never for a request |
+//! | [`orca`] | load reports in fields of responses, heard and told; one task looks at the machine | nobody |
+//! | [`discover`] | balancers that are found in DNS, and a sender for each | DNS |
+//! | [`languages`] | what HAProxy and httpd are told | nobody |
 //! | [`grants`] | which balancer may count on how many workers; no I/O | nothing |
 //! | [`health`], [`report`], `drain`, `api` | everything else | balancers, operators; never a request |
 //!
@@ -29,11 +32,13 @@
 
 pub mod activity;
 pub mod api;
+pub mod busy_time;
 pub mod clock;
 pub mod compress;
 pub mod config;
 pub mod control;
 pub mod data;
+pub mod discover;
 pub mod drain;
 pub mod figures;
 pub mod files;
@@ -41,8 +46,10 @@ pub mod follow;
 pub mod gate;
 pub mod grants;
 pub mod health;
+pub mod languages;
 pub mod measure;
 pub mod metrics;
+pub mod orca;
 pub mod release;
 pub mod reload;
 pub mod report;

@@ -194,6 +194,14 @@ impl AgentMetrics {
     pub fn reports_to(&self, balancer: &str) -> [IntCounter; SendOutcome::ALL.len()] {
         SendOutcome::ALL.map(|outcome| self.reports.with_label_values(&[balancer, outcome.label()]))
     }
+
+    /// One that is gone for good.
+    pub fn forget_balancer(&self, balancer: &str) {
+        for outcome in SendOutcome::ALL {
+            // Fails only if there was none.
+            let _removed = self.reports.remove_label_values(&[balancer, outcome.label()]);
+        }
+    }
 }
 
 impl ClassMetrics {

@@ -21,10 +21,12 @@ use crate::{
     follow::OwnRequests,
     gate::Gate,
     grants::Grants,
+    languages::{LanguageMetrics, Load, Told},
     measure::Recorder,
     metrics::{AgentMetrics, ReadAtScrape},
+    orca::Orca,
     release::Releases,
-    report::{Identity, Link, Published},
+    report::{Identity, Link, Links, Published},
     state::StateCell,
 };
 
@@ -58,8 +60,14 @@ pub struct Shared {
     pub connection_refused: Notify,
     /// Who may count on how many workers.
     pub grants: Arc<Grants>,
-    /// One per balancer.
-    pub links: Vec<Arc<Link>>,
+    /// One per balancer. Written by [`crate::discover::Crew`].
+    pub links: Links,
+    /// How busy the instance is, for peers. Written by [`crate::languages::measure`].
+    pub load: Load,
+    pub languages: LanguageMetrics,
+    pub told: Told,
+    /// Load reports in fields of responses.
+    pub orca: Orca,
     /// The newest report. `None`: none was made yet.
     pub published: watch::Sender<Option<Arc<Published>>>,
 }
@@ -100,12 +108,17 @@ impl Shared {
     /// How requests are classified, as the first balancer that has said so does it. The same one for
     /// as long as it is there, so that a class keeps its name.
     pub fn classifier(&self) -> Arc<Classifier> {
-        self.links.iter().find_map(|link| link.classifier()).unwrap_or_default()
+        self.links.current().iter().find_map(|link| link.classifier()).unwrap_or_default()
     }
 
     /// The versions that balancers need not send again.
     pub fn classifications(&self) -> Vec<u64> {
-        self.links.iter().filter_map(|link| link.classification()).take(MAX_CLASSIFICATIONS).collect()
+        self.links
+            .current()
+            .iter()
+            .filter_map(|link| link.classification())
+            .take(MAX_CLASSIFICATIONS)
+            .collect()
     }
 }
 
@@ -150,13 +163,17 @@ pub fn register_gauges(shared: &Arc<Shared>, registry: &Registry) {
             gauges.with_label_values(&["file"]).set(usage.files as f64);
         },
     );
-    let links = shared.links.clone();
+    let links = shared.clone();
     ReadAtScrape::register(
         registry,
         "sluice_agent_report_age_seconds",
         "Time since a balancer last acknowledged a report, or since the start. Above 3 intervals its knowledge is stale.",
         &["balancer"],
-        move |gauges| links.iter().for_each(|link| set_age(link, gauges)),
+        move |gauges| {
+            // Those that are no longer in DNS go.
+            gauges.reset();
+            links.links.current().iter().for_each(|link| set_age(link, gauges));
+        },
     );
 }
 

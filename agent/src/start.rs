@@ -1,6 +1,9 @@
 //! From a configuration to threads at work, and back.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::Registry;
@@ -34,8 +37,9 @@ use crate::{
     clock::Clock,
     compress::Compressor,
     config::{Config, Options, Path, ReleaseOption},
-    control::{self, Control, Followers},
+    control::{self, Control, Followers, Tellers},
     data,
+    discover::{Crew, Resolver},
     drain::DataPath,
     figures::Figures,
     files::Files,
@@ -43,11 +47,13 @@ use crate::{
     gate::Gate,
     grants::Grants,
     health::Probe,
+    languages::{AgentCheck, Heartbeat, LanguageMetrics, Load, Told},
     measure::Recorder,
     metrics::AgentMetrics,
+    orca::{self, Orca},
     release::{self, Releases},
     reload::Reloader,
-    report::{Collector, GrantTo, Identity, Link, Sender},
+    report::{Collector, Identity, Link, Links, Sender},
     shared::{Shared, register_gauges},
     state::StateCell,
     succession::{Inheritance, Succession},
@@ -58,6 +64,7 @@ use crate::{
 pub struct Running {
     data_addr: Option<SocketAddr>,
     admin_addr: SocketAddr,
+    agent_check_addr: Option<SocketAddr>,
     address: Target,
     reloader: Option<Arc<Reloader>>,
     control: OwnThread<Result<(), RunError>>,
@@ -73,6 +80,11 @@ impl Running {
 
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin_addr
+    }
+
+    /// Where HAProxy asks for the instance's state, if it may.
+    pub fn agent_check_addr(&self) -> Option<SocketAddr> {
+        self.agent_check_addr
     }
 
     /// Where balancers are told to send requests.
@@ -144,6 +156,9 @@ pub fn start_after(
     let inheritance = predecessor.map(Inheritance::of);
     let token = config.token_file.as_ref().map(TokenFile::open).transpose()?.map(Arc::new);
     let (data_addr, listeners) = listeners(&config, &former, &sockets)?;
+    let agent_check = agent_check(&config, &former, &sockets).map_err(RunError::failed)?;
+    let agent_check_addr =
+        agent_check.as_ref().map(TcpListener::local_addr).transpose().map_err(RunError::failed)?;
     let registry = registry(PROGRAM, env!("CARGO_PKG_VERSION"));
     let upgrades = UpgradeMetrics::register(&registry, generation);
     let admin = AdminServer::inherit(config.admin.addr, &registry, &former, &sockets);
@@ -162,16 +177,20 @@ pub fn start_after(
     register_gauges(&shared, &registry);
     let clocks = Clock::all(&shared, &registry)?;
     release::register_gauges(&shared, &registry);
+    orca::register_gauges(&shared, &registry);
     announce(&shared, data_addr, admin.local_addr());
 
     let stop = Shutdown::new();
     let (ended, ended_seen) = watch::channel(0);
     let threads = listeners.len();
     let data_stop = stop.watch();
-    let sender = |(balancer, link): (usize, &Arc<Link>)| {
-        let reports = shared.published.subscribe();
-        let grant = GrantTo { balancer, grants: shared.grants.clone() };
-        Sender::new(client.clone(), link.clone(), grant, token.clone(), shared.config.interval, reports)
+    let (sending, sending_token) = (shared.clone(), token.clone());
+    let sender = move |link: &Arc<Link>| {
+        // First: the report that is made because it joins is for it as well.
+        let reports = sending.published.subscribe();
+        let share = sending.grants.join();
+        let interval = sending.config.interval;
+        Sender::new(client.clone(), link.clone(), share, sending_token.clone(), interval, reports)
     };
     let admin_addr = admin.local_addr();
     let reloader = source.map(|source| Arc::new(Reloader::new(source, shared.clone())));
@@ -179,7 +198,8 @@ pub fn start_after(
         probe: Probe::new(shared.config.instance.clone(), &shared.config.health).map_err(RunError::failed)?,
         collector: Collector::new(shared.clone(), fastrand::Rng::new()),
         clocks,
-        senders: shared.links.iter().enumerate().map(sender).collect(),
+        crew: Crew::new(shared.clone(), Resolver::new(shared.config.dns_server), sender),
+        tellers: tellers(&shared, agent_check)?,
         followers,
         router: api::router(shared.clone(), registry, readiness, access),
         admin,
@@ -206,7 +226,16 @@ pub fn start_after(
     let address = shared.identity.address.clone();
     let incumbent = Succession::new(shared);
     let heritage = Heritage { sockets, generation, metrics: upgrades, incumbent };
-    let running = Running { data_addr, admin_addr, address, reloader, control, data, _shutdown: shutdown };
+    let running = Running {
+        data_addr,
+        admin_addr,
+        agent_check_addr,
+        address,
+        reloader,
+        control,
+        data,
+        _shutdown: shutdown,
+    };
     Ok((running, heritage))
 }
 
@@ -251,6 +280,15 @@ fn listeners(
     Ok((address, shares.into_iter().map(|share| share.into_iter().map(listener).collect()).collect()))
 }
 
+/// Where HAProxy asks, if it may.
+fn agent_check(
+    config: &Config,
+    former: &Sockets,
+    heritage: &Sockets,
+) -> std::io::Result<Option<TcpListener>> {
+    config.languages.agent_check.map(|address| AgentCheck::bind(address, former, heritage)).transpose()
+}
+
 /// Those who learn of requests that do not come through here.
 fn followers(shared: &Arc<Shared>, registry: &Registry) -> Result<Followers, RunError> {
     let follow = &shared.config.follow;
@@ -262,6 +300,18 @@ fn followers(shared: &Arc<Shared>, registry: &Registry) -> Result<Followers, Run
     Ok(Followers {
         log: follow.log.as_ref().map(|config| LogFollower::new(shared.clone(), config, metrics.clone())),
         scraper: follow.scrape.as_ref().map(scraper).transpose()?,
+    })
+}
+
+/// Those who tell peers.
+fn tellers(shared: &Arc<Shared>, agent_check: Option<TcpListener>) -> Result<Tellers, RunError> {
+    let heartbeat = shared.config.languages.heartbeat;
+    Ok(Tellers {
+        agent_check: agent_check.map(|listener| AgentCheck::new(listener, shared.clone())),
+        heartbeat: heartbeat
+            .map(|to| Heartbeat::new(to, shared.clone()))
+            .transpose()
+            .map_err(RunError::failed)?,
     })
 }
 
@@ -293,7 +343,6 @@ fn share(
     if data_addr.is_some() {
         spool.probe();
     }
-    let link = |url: &crate::config::BalancerUrl| Arc::new(Link::new(url.clone(), &metrics, started));
     Ok(Arc::new(Shared {
         identity: identity(&config, data_addr)?,
         started,
@@ -311,8 +360,12 @@ fn share(
         spool,
         state: StateCell::new(readiness),
         connection_refused: Notify::new(),
-        grants: Arc::new(Grants::new(config.workers, config.balancers.len())),
-        links: config.balancers.iter().map(link).collect(),
+        grants: Arc::new(Grants::new(config.workers)),
+        links: Links::default(),
+        load: Load::default(),
+        languages: LanguageMetrics::register(registry),
+        told: Told::default(),
+        orca: Orca::new(config.languages.orca, registry),
         published: watch::Sender::new(None),
         metrics,
         files: Files::new(&config, registry)?,
@@ -350,7 +403,7 @@ fn boot_id() -> BootId {
 
 fn announce(shared: &Shared, data: Option<SocketAddr>, admin: SocketAddr) {
     let identity = &shared.identity;
-    let balancers: Vec<_> = shared.config.balancers.iter().map(|url| url.as_str()).collect();
+    let balancers: Vec<_> = shared.config.balancers.iter().map(ToString::to_string).collect();
     tracing::info!(
         name = %identity.name,
         service = %identity.service,

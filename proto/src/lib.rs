@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod application;
 pub mod class;
 pub mod classify;
 pub mod headers;
@@ -30,6 +31,7 @@ pub mod sums;
 mod template;
 mod templates;
 
+pub use application::ApplicationLoad;
 pub use class::ClassName;
 pub use classify::{Classification, Classifier};
 pub use heavy::{Heavy, HeavyHitters};

@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BootId, ClassName, ClassRelease, InstanceName, Measured, SCHEMA, ServiceName, Sketch, Target};
+use crate::{
+    ApplicationLoad, BootId, ClassName, ClassRelease, InstanceName, Measured, SCHEMA, ServiceName, Sketch,
+    Target,
+};
 
 /// The longest report that a reader takes, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -80,6 +83,9 @@ pub struct Report {
     /// Which of these figures were measured. `None`: an agent that does not say; see [`Report::measured`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<Measured>,
+    /// What the application says of itself. `None`: nothing, or nothing that still holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<ApplicationLoad>,
     /// Workers that the balancer which gets this report may count on, 0 to `workers`, if there are others that share
     /// the instance; the sum over all balancers is at most `workers`. 0: one request at a time, which may have to wait
     /// at the agent. `None`: nobody else is known of.
@@ -250,6 +256,10 @@ impl Report {
                 "a Unix socket is of one host alone; such an instance is given to its balancer".to_owned();
             return Err(ReportError::Field { field: "address".to_owned(), problem });
         }
+        if let Some(field) = self.application.as_ref().and_then(ApplicationLoad::problem) {
+            let problem = "not a number that it may be, or too much".to_owned();
+            return Err(ReportError::Field { field: format!("application.{field}"), problem });
+        }
         text("version_label", self.version_label.as_deref())?;
         text("reason", self.reason.as_deref())?;
         self.classes.iter().enumerate().try_for_each(|(i, class)| class.check(i))?;
@@ -319,6 +329,7 @@ mod tests {
                 "class": "GET /news/{n}", "requests": 2, "errors": 1,
                 "held_us": {"bins": [[0, 2]], "min": 1, "max": 1, "sum": 2},
             }],
+            "application": {"cpu_utilization": 0.5, "named_metrics": {"queue": 3}},
             "heavy_urls": [{"url": "/a", "requests": 1, "total_bytes": 10, "largest_bytes": 10}],
             "releases": [{"class": "GET /a", "point": "first-byte", "found": "learned", "up_to_bytes": 9}],
             "grant": 1,
@@ -379,6 +390,7 @@ mod tests {
             ("/seq", json!(1.5), "seq"),
             ("/seq", json!("7"), "seq"),
             ("/interval_ms", json!(0), "interval_ms"),
+            ("/application/cpu_utilization", json!(-1), "application.cpu_utilization"),
             ("/window_ms", json!(0), "window_ms"),
             ("/workers", json!(0), "workers"),
             ("/workers", json!(1_000_000), "workers"),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`wire`] | HTTP/1.1 by hand over a socket, from either side, where the bytes matter |
 //! | [`frames`] | HTTP/2 by hand, frame by frame, as attackers write it |
+//! | [`dns`] | a DNS server that says what a test wants |
 //! | [`http2`] | HTTP/2 as clients speak it |
 //! | [`certs`] | certificates, and clients that believe them |
 //! | [`script`] | instances that do exactly what a test says |
@@ -16,6 +17,7 @@
 
 pub mod admin;
 pub mod certs;
+pub mod dns;
 pub mod frames;
 pub mod http2;
 pub mod lineage;

@@ -96,6 +96,8 @@ pub struct Agent {
     /// Where the balancer sends requests: here, or in mode passive to the instance.
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    /// Where HAProxy asks, with `--agent-check`.
+    pub agent_check: Option<SocketAddr>,
     running: Option<sluice_agent::Running>,
     shutdown: Shutdown,
 }
@@ -108,9 +110,13 @@ impl Agent {
 
     /// As [`start`](Self::start), to a balancer at any URL.
     pub fn reporting_to(balancer: &str, instance: SocketAddr, flags: &str) -> Self {
+        Self::beside(instance, &format!("--balancer {balancer} {flags}"))
+    }
+
+    /// As [`start`](Self::start), but `flags` say whom it reports to, if anybody.
+    pub fn beside(instance: SocketAddr, flags: &str) -> Self {
         let own = format!(
-            "agent --balancer {balancer} --instance {instance} --listen 127.0.0.1:0 --admin 127.0.0.1:0 \
-             --interval 100ms {flags}"
+            "agent --instance {instance} --listen 127.0.0.1:0 --admin 127.0.0.1:0 --interval 100ms {flags}"
         );
         let options = AgentLine::parse_from(own.split_whitespace()).options;
         let source = Source::new(options.clone(), options.config.clone());
@@ -121,6 +127,7 @@ impl Agent {
         Self {
             address: running.data_addr().unwrap_or(instance),
             admin: running.admin_addr(),
+            agent_check: running.agent_check_addr(),
             running: Some(running),
             shutdown,
         }

@@ -14,7 +14,7 @@ use sluice_emulation::load::{self, ClassLoad, Progress, RunOptions, Summary, Wor
 use sluice_tests::http2::{self, Http2};
 use sluice_tests::lineage::{Lineage, signal};
 use sluice_tests::process::{Process, free_addresses};
-use sluice_tests::script::RawInstance;
+use sluice_tests::script::{Answering, RawInstance};
 use sluice_tests::site::{Agent, Balancer};
 use sluice_tests::wire::{Conn, ask, get};
 use sluice_tests::{PATIENCE, admin, eventually, expect, soon};
@@ -222,6 +222,51 @@ async fn an_agent_is_upgraded_three_times_under_load_and_nothing_is_lost() {
     let told = events.until("the operator says drain").await;
     assert!(told.contains("agent-restarted"), "{told}");
     assert!(!told.contains("gets no requests"), "{told}");
+}
+
+/// HAProxy asks all the time (agent-check): it is never refused, and hears of no drain.
+#[tokio::test]
+async fn an_agent_is_upgraded_and_haproxy_does_not_notice() {
+    let instance = Answering::named("zope").await;
+    let [data, admin_address, check] = free_addresses();
+    let flags = format!(
+        "--instance {} --listen {data} --admin {admin_address} --agent-check {check} --workers 2",
+        instance.address()
+    );
+    let agent = Lineage::start("sluice-agent", &flags);
+    until_it_listens(check).await;
+    eventually("a line", PATIENCE, async || {
+        expect(agent_check(check).await, |line| line == "ready up 100% maxconn:2\n")
+    })
+    .await;
+    let (over, lines) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let (is_over, heard) = (over.clone(), lines.clone());
+    let haproxy = tokio::spawn(async move {
+        while !is_over.load(SeqCst) {
+            let line = agent_check(check).await;
+            assert!(line.starts_with("ready up") && line.ends_with("maxconn:2\n"), "{line:?}");
+            heard.fetch_add(1, SeqCst);
+        }
+    });
+    let more = async || {
+        let so_far = lines.load(SeqCst);
+        let heard =
+            async || expect(lines.load(SeqCst), |lines| *lines >= so_far + 5 || haproxy.is_finished());
+        eventually("further lines", 3 * PATIENCE, heard).await;
+    };
+    for generation in [1, 2] {
+        more().await;
+        agent.upgrade(admin_address, generation).await;
+    }
+    agent.until_left(1).await;
+    more().await;
+    over.store(true, SeqCst);
+    haproxy.await.expect("every line was as it should be");
+}
+
+async fn agent_check(address: SocketAddr) -> String {
+    let (line, _) = Conn::open(address).await.rest().await;
+    String::from_utf8_lossy(&line).into_owned()
 }
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\

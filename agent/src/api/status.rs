@@ -10,6 +10,7 @@ use sluice_proto::{
 use sluice_relay::spool::SpoolUse;
 
 use crate::{
+    orca::{LoadReport, Said},
     report::{Link, Published, SendOutcome},
     shared::Shared,
 };
@@ -38,10 +39,26 @@ pub(super) struct Status {
     measured: Measured,
     /// ... and where they are from, in words.
     learns_from: String,
+    /// Its own word on its load, while that holds.
+    application: Option<Application>,
     spool: SpoolStatus,
     /// Of the last report. `None`: none was made yet.
     window: Option<Window>,
     balancers: Vec<Balancer>,
+}
+
+/// What the application said last in a response (ORCA).
+#[derive(Debug, Serialize)]
+struct Application {
+    #[serde(flatten)]
+    load: LoadReport,
+    age_ms: u64,
+}
+
+impl Application {
+    fn of(said: Said) -> Self {
+        Self { age_ms: millis_since(said.at), load: said.report }
+    }
 }
 
 /// Bodies that wait for a slow client or for a worker.
@@ -123,9 +140,10 @@ impl Status {
             now: shared.now(),
             measured,
             learns_from,
+            application: shared.orca.said(tokio::time::Instant::now()).map(Application::of),
             spool: SpoolStatus::of(&shared.spool.usage()),
             window: shared.published.borrow().as_deref().map(Window::of),
-            balancers: shared.links.iter().map(|link| Balancer::of(link)).collect(),
+            balancers: shared.links.current().iter().map(|link| Balancer::of(link)).collect(),
         }
     }
 }

@@ -14,9 +14,10 @@ use sluice_process::{
 use sluice_proto::Mode;
 
 use super::{
-    BalancerUrl, Config, HealthConfig, Options, Path, buffering::buffering, clock::clock, compress::compress,
-    file_roots, follow::follow, limits::limits,
+    Config, HealthConfig, LanguagesConfig, Options, Path, buffering::buffering, clock::clock,
+    compress::compress, file_roots, follow::follow, languages::languages, limits::limits,
 };
+use crate::discover::Source;
 
 /// Peers: gunicorn 1, waitress 4, Zope 2 to 4. Too few only queues here what could run, which shows at once in the
 /// metrics; too many hides the queue inside the instance, where nobody can order it.
@@ -52,7 +53,8 @@ impl TryFrom<Options> for Config {
 
     fn try_from(options: Options) -> Result<Self, ConfigError> {
         // What is missing is told in the order in which people write it.
-        let balancers = balancers(&options.balancer)?;
+        let languages = languages(&options, options.mode.map_or(Mode::Inline, Mode::from))?;
+        let balancers = balancers(&options.balancer, &languages)?;
         let instance = options.instance.clone().ok_or_else(|| {
             ConfigError::missing("--instance", "give the address of the application server")
         })?;
@@ -70,6 +72,8 @@ impl TryFrom<Options> for Config {
             buffering: buffering(&options)?,
             balancer_tls: balancer_tls(&options, &balancers)?,
             balancers,
+            dns_server: options.dns_server,
+            languages,
             instance,
             path,
             advertise: options.advertise,
@@ -131,8 +135,8 @@ fn path(options: &Options) -> Result<Path, ConfigError> {
     }
 }
 
-fn balancers(given: &[BalancerUrl]) -> Result<Vec<BalancerUrl>, ConfigError> {
-    if given.is_empty() {
+fn balancers(given: &[Source], others: &LanguagesConfig) -> Result<Vec<Source>, ConfigError> {
+    if given.is_empty() && others.is_silent() {
         return Err(ConfigError::missing("--balancer", "give the admin URL of each balancer"));
     }
     let mut seen = HashSet::new();
@@ -143,7 +147,7 @@ fn balancers(given: &[BalancerUrl]) -> Result<Vec<BalancerUrl>, ConfigError> {
 }
 
 /// How balancers are reached by https, if any is.
-fn balancer_tls(options: &Options, balancers: &[BalancerUrl]) -> Result<Option<ClientTls>, ConfigError> {
+fn balancer_tls(options: &Options, balancers: &[Source]) -> Result<Option<ClientTls>, ConfigError> {
     let cert = match (&options.client_cert, &options.client_key) {
         (Some(cert), Some(key)) => Some(CertFiles { cert: cert.clone(), key: key.clone() }),
         (None, None) => None,
@@ -153,7 +157,7 @@ fn balancer_tls(options: &Options, balancers: &[BalancerUrl]) -> Result<Option<C
         }
     };
     let given = options.balancer_ca.as_ref().or(options.client_cert.as_ref());
-    if !balancers.iter().any(BalancerUrl::is_https) {
+    if !balancers.iter().any(Source::is_https) {
         return match given {
             Some(file) => {
                 let accepted = "certificates are for https:// balancers, and --balancer names none";

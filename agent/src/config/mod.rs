@@ -11,6 +11,7 @@ mod clock;
 mod compress;
 mod file_roots;
 mod follow;
+mod languages;
 mod limits;
 mod options;
 #[cfg(test)]
@@ -27,21 +28,27 @@ use sluice_process::{
 use sluice_proto::{InstanceName, Mode, Release, ReleaseFound, ReleasePoint, ServiceName, Target};
 use sluice_relay::Limits;
 
+use crate::discover::Source;
+
 pub use balancer_url::{BalancerUrl, BalancerUrlError};
 pub use buffering::{Buffered, Buffering, BufferingRule, Switch};
 pub use clock::{ClockConfig, ClockOptions};
 pub use compress::CompressConfig;
 pub use file_roots::{UriRoot, UriRootError};
 pub use follow::{FollowConfig, LogConfig, ScrapeConfig};
+pub use languages::LanguagesConfig;
 pub use options::{ModeOption, Options, ReleaseOption};
 
 /// A checked configuration, with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// At least one, each once.
-    pub balancers: Vec<BalancerUrl>,
+    /// Each once. At least one, unless others are told by `languages`.
+    pub balancers: Vec<Source>,
+    /// Who is asked for their names; `None`: the system's servers.
+    pub dns_server: Option<SocketAddr>,
     /// `None`: no balancer is reached by https.
     pub balancer_tls: Option<ClientTls>,
+    pub languages: LanguagesConfig,
     pub instance: Target,
     pub path: Path,
     /// `None`: the bound address (inline), the instance's (passive).
@@ -138,6 +145,11 @@ impl Config {
         let spool = &buffering.spool;
         Options {
             balancer: self.balancers.clone(),
+            dns_server: self.dns_server,
+            agent_check: self.languages.agent_check,
+            agent_check_peers: Some(self.languages.agent_check_peers),
+            heartbeat: self.languages.heartbeat,
+            orca: self.languages.orca,
             balancer_ca: tls.and_then(|tls| match &tls.trust {
                 Trust::System => None,
                 Trust::File(file) => Some(file.clone()),

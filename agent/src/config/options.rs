@@ -1,6 +1,6 @@
 //! The command line, the environment and the file, as given: nothing is filled in or checked yet.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -12,18 +12,27 @@ use sluice_process::{
 use sluice_proto::{InstanceName, Mode, ServiceName, Target};
 use sluice_relay::listen::ListenSpec;
 
-use super::{BalancerUrl, BufferingRule, ClockOptions, Switch, UriRoot};
+use super::{BufferingRule, ClockOptions, Switch, UriRoot};
 use crate::compress::{Encoding, MediaPattern};
+use crate::discover::Source;
 use crate::follow::Format;
+use crate::orca::Form;
 
 /// What may be said about an agent. `None` and empty mean "not said"; [`Config`](super::Config) has the defaults.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Options {
     /// Admin URL of a balancer to report to, http or https, such as http://10.0.0.1:9900; may be repeated
+    ///
+    /// dns+http://NAME:PORT reports to every address of NAME, srv+http://_SERVICE._PROTOCOL.NAME to all that this SRV
+    /// record names; they are looked up again when their TTL ends, 1s to 5m.
     #[arg(long, value_name = "URL", env = "SLUICE_BALANCER", value_delimiter = ' ')]
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
-    pub balancer: Vec<BalancerUrl>,
+    pub balancer: Vec<Source>,
+
+    /// DNS server for these names, such as 127.0.0.1:8600 [default: those of /etc/resolv.conf]
+    #[arg(long, value_name = "ADDR", env = "SLUICE_DNS_SERVER")]
+    pub dns_server: Option<SocketAddr>,
 
     /// PEM file with the authorities that vouch for https:// balancers, and no others [default: those of this system]
     #[arg(long, value_name = "FILE", env = "SLUICE_BALANCER_CA")]
@@ -203,6 +212,25 @@ pub struct Options {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub buffering: Vec<BufferingRule>,
 
+    /// Address where HAProxy asks for state, weight and connection limit (agent-check, agent-port) [default: none]
+    #[arg(long, value_name = "ADDR", env = "SLUICE_AGENT_CHECK", help_heading = PEERS)]
+    pub agent_check: Option<SocketAddr>,
+
+    /// HAProxy processes, times the backends of each, that share the instance's workers by --agent-check [default: 1]
+    #[arg(long, value_name = "N", env = "SLUICE_AGENT_CHECK_PEERS", help_heading = PEERS)]
+    pub agent_check_peers: Option<u32>,
+
+    /// Address, or multicast group, that gets a datagram each second for httpd's mod_heartmonitor [default: none]
+    #[arg(long, value_name = "ADDR", env = "SLUICE_HEARTBEAT", help_heading = PEERS)]
+    pub heartbeat: Option<SocketAddr>,
+
+    /// Form in which each response tells the instance's load, for Envoy and gRPC (ORCA): text, json, binary
+    /// [default: none]
+    ///
+    /// What the application says in such fields of its own is heard in any case, and passed on in this form.
+    #[arg(long, value_name = "FORM", env = "SLUICE_ORCA", hide_possible_values = true, help_heading = PEERS)]
+    pub orca: Option<Form>,
+
     /// Requests that may wait here for a worker; more are refused, and the balancer sends them elsewhere
     /// [default: 16 per worker]
     #[arg(long, value_name = "N", env = "SLUICE_QUEUE_LENGTH", help_heading = LIMITS)]
@@ -338,10 +366,12 @@ const COMPRESSION: &str = "Compression";
 const LIMITS: &str = "Limits";
 const BUFFERING: &str = "Buffering";
 const HEALTH: &str = "Health check";
+const PEERS: &str = "Beside other balancers";
 const PASSIVE: &str = "Mode passive";
 
 sluice_process::layered!(Options {
     balancer,
+    dns_server,
     balancer_ca,
     client_cert,
     client_key,
@@ -379,6 +409,10 @@ sluice_process::layered!(Options {
     spool_size,
     spool_total,
     buffering,
+    agent_check,
+    agent_check_peers,
+    heartbeat,
+    orca,
     queue_length,
     queue_timeout,
     drain_timeout,

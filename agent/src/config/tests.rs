@@ -77,6 +77,10 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
             "--balancer http://lb --balancer http://lb/ --instance app:8000 --listen 127.0.0.1:1",
             &["--balancer", "http://lb", "once"],
         ),
+        ("--instance app:8000 --listen 127.0.0.1:1 --agent-check-peers 2", &["--balancer is missing"]),
+        ("LEAST --agent-check 127.0.0.1:1 --agent-check-peers 0", &["--agent-check-peers", "1 to 1000"]),
+        ("LEAST --heartbeat 239.0.0.1:0", &["--heartbeat", "239.0.0.1:0", "HeartbeatListen"]),
+        ("LEAST --orca text --mode passive", &["--orca", "text", "--mode inline"]),
         ("LEAST --workers 0", &["--workers", "\"0\"", "1 to 10000"]),
         ("LEAST --workers 10001", &["--workers", "10001"]),
         ("LEAST --interval 99ms", &["--interval", "99ms", "100ms to 1m"]),
@@ -234,6 +238,11 @@ fn what_check_prints_means_the_same_as_what_was_said() {
         ),
         format!("{LEAST} --xsendfile-root /srv/a --xsendfile-root /srv/b --xsendfile-uri /i/=/srv/c"),
         format!("{LEAST} --response-buffering off --buffer-size 0 --spool-dir /srv/spool --spool-size 10MiB"),
+        format!(
+            "{LEAST} --agent-check 127.0.0.1:9902 --agent-check-peers 3 --heartbeat 239.0.0.1:27999 --orca json"
+        ),
+        "--instance 127.0.0.1:8000 --listen 127.0.0.1:8001 --agent-check 127.0.0.1:9902".to_owned(),
+        format!("{LEAST} --balancer dns+http://lb.example:9900 --dns-server 127.0.0.1:8600"),
         format!("{LEAST} --unsafe-reuse-timeout 3s --tunnel-timeout 2h --max-head-size 16KiB"),
     ] {
         let mut said = config(&flags);

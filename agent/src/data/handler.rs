@@ -31,6 +31,7 @@ use super::{
 use crate::{
     files::{Asked, Offload, Reply as FileReply, offload},
     metrics::Outcome,
+    orca,
     shared::Shared,
 };
 
@@ -102,6 +103,7 @@ impl Handler for AgentHandler {
         };
         // Each of these steps has read it; it is not for clients.
         reply.headers_mut().remove(buffering::X_ACCEL_BUFFERING);
+        orca::pass(&self.shared, reply.headers_mut());
         reply
     }
 }

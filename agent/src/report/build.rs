@@ -3,8 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use sluice_proto::{
-    BootId, ClassName, ClassRelease, ClassReport, ClassSums, HeavyUrl, InstanceName, Measured, Mode, Now,
-    Release, Report, SCHEMA, ServiceName, Target,
+    ApplicationLoad, BootId, ClassName, ClassRelease, ClassReport, ClassSums, HeavyUrl, InstanceName,
+    Measured, Mode, Now, Release, Report, SCHEMA, ServiceName, Target,
     report::{MAX_BYTES, MAX_URLS},
 };
 
@@ -45,6 +45,8 @@ pub struct Moment {
     pub classifications: Vec<u64>,
     /// At most [`MAX_CLASSES`](sluice_proto::report::MAX_CLASSES).
     pub releases: Vec<ClassRelease>,
+    /// The application's own word.
+    pub application: Option<ApplicationLoad>,
 }
 
 /// The report on `window`, the classes with the most requests first.
@@ -77,6 +79,7 @@ pub fn build(identity: &Identity, moment: Moment, window: WindowData) -> Report 
         classifications: moment.classifications,
         releases: moment.releases,
         measured: Some(moment.measured),
+        application: moment.application,
         grant: None,
     }
 }
@@ -167,6 +170,7 @@ mod tests {
             measured: Measured::by_agent(),
             classifications: vec![u64::MAX],
             releases: vec![],
+            application: None,
         }
     }
 

@@ -11,7 +11,11 @@ use tokio::{
 };
 
 use super::{Identity, Moment, build, encode};
-use crate::{shared::Shared, state::Standing};
+use crate::{
+    grants::{Division, Holder},
+    shared::Shared,
+    state::Standing,
+};
 
 /// A report as it goes to every balancer.
 #[derive(Debug)]
@@ -19,8 +23,8 @@ pub struct Published {
     pub report: Report,
     /// The same as JSON.
     pub body: Bytes,
-    /// By balancer, what it is granted, which is not in `body`; empty: nothing is divided.
-    pub grants: Vec<u32>,
+    /// What each balancer is granted, which is not in `body`.
+    pub grants: Division,
     /// [`Standing::version`] of the state in it.
     pub version: u64,
     pub at: Instant,
@@ -28,8 +32,8 @@ pub struct Published {
 
 impl Published {
     /// The report as JSON for one balancer.
-    pub fn body_for(&self, balancer: usize) -> Bytes {
-        let Some((grant, rest)) = self.grants.get(balancer).zip(self.body.strip_suffix(b"}")) else {
+    pub fn body_for(&self, balancer: Holder) -> Bytes {
+        let Some((grant, rest)) = self.grants.told(balancer).zip(self.body.strip_suffix(b"}")) else {
             return self.body.clone();
         };
         // Everything else is the same for all, and is not written again for each.
@@ -76,7 +80,9 @@ impl Collector {
         let measured = self.shared.figures.for_report();
         let (now, classifications) = (self.shared.now(), self.shared.classifications());
         let releases = self.shared.releases.claims();
-        let moment = Moment { seq: self.seq, standing, now, measured, classifications, releases };
+        let application = self.shared.orca.said(at).map(|said| said.report.into());
+        let moment =
+            Moment { seq: self.seq, standing, now, measured, classifications, releases, application };
         let window = self.shared.recorder.cut(at);
         let identity = Identity { workers: self.shared.workers(), ..self.shared.identity.clone() };
         let (report, body) = encode(build(&identity, moment, window));

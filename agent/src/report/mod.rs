@@ -9,9 +9,11 @@
 mod build;
 mod collect;
 mod link;
+mod links;
 mod send;
 
 pub use build::{Identity, Moment, build, encode};
 pub use collect::{Collector, Published};
 pub use link::{Link, LinkStatus, SendOutcome};
-pub use send::{GrantTo, Sender};
+pub use links::Links;
+pub use send::Sender;

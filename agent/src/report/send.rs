@@ -9,7 +9,7 @@ use sluice_proto::{Classification, PlanReply, SCHEMA};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Link, Published, SendOutcome};
-use crate::grants::{Grants, Wants};
+use crate::grants::{Membership, Wants};
 
 /// A balancer answers within a millisecond. As long as the interval, so that a slow one gets every report, but
 /// bounded on both sides: a report that waited for 5 s is better replaced by the next.
@@ -23,24 +23,12 @@ const LARGEST_REPLY: usize = 64 * 1024 + Classification::MAX_BYTES;
 pub struct Sender {
     client: Arc<HttpClient>,
     link: Arc<Link>,
-    grant: GrantTo,
+    share: Membership,
     token: Option<Arc<TokenFile>>,
     timeout: Duration,
     reports: watch::Receiver<Option<Arc<Published>>>,
 }
 
-/// Which of the shares is this balancer's.
-pub struct GrantTo {
-    pub balancer: usize,
-    pub grants: Arc<Grants>,
-}
-
-impl GrantTo {
-    fn acknowledged(&self, published: &Published, plan: &PlanReply) {
-        let granted = published.grants.get(self.balancer).copied().unwrap_or_default();
-        self.grants.acknowledged(self.balancer, granted, Wants { workers: plan.wanted });
-    }
-}
 /// How the balancer's reason begins if the report is not this agent's to make.
 const MISPLACED: [&str; 2] = ["other_sender:", "other_instance:"];
 
@@ -58,13 +46,13 @@ impl Sender {
     pub fn new(
         client: Arc<HttpClient>,
         link: Arc<Link>,
-        grant: GrantTo,
+        share: Membership,
         token: Option<Arc<TokenFile>>,
         interval: Duration,
         reports: watch::Receiver<Option<Arc<Published>>>,
     ) -> Self {
         let timeout = interval.clamp(TIMEOUT.0, TIMEOUT.1);
-        Self { client, link, grant, token, timeout, reports }
+        Self { client, link, share, token, timeout, reports }
     }
 
     /// Sends for as long as reports are made. Reports made during a send are skipped but for the newest: no backlog.
@@ -82,11 +70,12 @@ impl Sender {
         let seq = published.report.seq;
         match self.post(published).await {
             Ok(plan) => {
-                self.grant.acknowledged(published, &plan);
+                let granted = published.grants.of(self.share.holder());
+                self.share.acknowledged(granted, Wants { workers: plan.wanted });
                 self.link.acknowledged(seq, plan, Instant::now());
             }
             Err(Failed(outcome, detail)) => {
-                self.grant.grants.failed(self.grant.balancer);
+                self.share.failed();
                 self.link.failed(seq, outcome, detail);
             }
         }
@@ -99,7 +88,7 @@ impl Sender {
             .post(self.link.url.report_url())
             .timeout(self.timeout)
             .header(header::CONTENT_TYPE, "application/json")
-            .body(published.body_for(self.grant.balancer));
+            .body(published.body_for(self.share.holder()));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.current());
         }

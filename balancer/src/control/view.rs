@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sluice_proto::report::Release;
-use sluice_proto::{ClassName, ClassRelease, ClassSums, Measured, Sketch, State, classify};
+use sluice_proto::{ApplicationLoad, ClassName, ClassRelease, ClassSums, Measured, Sketch, State, classify};
 
 use crate::control::ControlState;
 use crate::control::release;
@@ -81,6 +81,9 @@ pub struct InstanceView {
     /// Which of its agent's figures were measured.
     #[serde(default)]
     pub measured: Option<Measured>,
+    /// What the application says of itself (ORCA).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<ApplicationLoad>,
 }
 
 /// One class: seen by this balancer, and reported by the agents.
@@ -214,6 +217,7 @@ fn instance(state: &ControlState, key: &Key, member: &Member, now: Instant) -> I
         last_success_age_ms: last_success.map(age),
         agent: agent.and_then(|agent| agent.now.clone()),
         measured: agent.map(|agent| agent.measured.clone()),
+        application: agent.and_then(|agent| agent.application.clone()),
     }
 }
 

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sluice_proto::report::{Mode, Now, Release, ReleaseFound, ReleasePoint};
-use sluice_proto::{BootId, ClassRelease, InstanceName, Measured, Report, ServiceName, State, Target};
+use sluice_proto::{
+    ApplicationLoad, BootId, ClassRelease, InstanceName, Measured, Report, ServiceName, State, Target,
+};
 
 use crate::decide::dispatch::InstanceId;
 use crate::decide::foreign::Foreign;
@@ -51,6 +53,8 @@ pub struct AgentWord {
     /// `None`: it does not know the present, as one that is told of requests when they are over.
     pub now: Option<Now>,
     pub foreign: Foreign,
+    /// What the application says of itself.
+    pub application: Option<ApplicationLoad>,
     /// Workers that this balancer may count on, if others share the instance.
     pub grant: Option<u32>,
     releases: Vec<ClassRelease>,
@@ -308,6 +312,7 @@ impl AgentWord {
             now: measured.in_flight.is_known().then(|| report.now.clone()),
             measured,
             foreign,
+            application: report.application.clone(),
             grant: report.grant,
             releases: report.releases.clone(),
         }

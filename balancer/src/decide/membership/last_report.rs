@@ -34,6 +34,7 @@ impl Member {
             classifications: Vec::new(),
             releases: agent.releases.clone(),
             measured: Some(agent.measured.clone()),
+            application: agent.application.clone(),
             grant: agent.grant,
         };
         Some((report, sender))

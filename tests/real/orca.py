@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""A real Envoy, which knows of Sluice only by the load reports in responses (ORCA), takes load off an instance that is
+busy with blobs: as agent_check.py, with Envoy's client-side weighted round robin. Run by ./check real.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from agent_check import BLOBS, WITHIN, WORKERS, Fleet, Pages, blobs
+from run import PROGRAMS, ROOT, eventually, fetch, status
+
+TRIES = 12  # of 4 s each
+ENVOY = ROOT / "target" / "bench-venv" / "bin" / "envoy"
+
+CONFIGURATION = """
+admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {envoy_admin}}}}}}}
+static_resources:
+  listeners:
+  - name: site
+    address: {{socket_address: {{address: 127.0.0.1, port_value: {site}}}}}
+    enable_reuse_port: false
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: site
+          route_config:
+            response_headers_to_remove: [endpoint-load-metrics]
+            virtual_hosts:
+            - name: site
+              domains: ["*"]
+              routes: [{{match: {{prefix: "/"}}, route: {{cluster: instances, timeout: 60s}}}}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+  clusters:
+  - name: instances
+    type: STATIC
+    connect_timeout: 1s
+    load_balancing_policy:
+      policies:
+      - typed_extension_config:
+          name: envoy.load_balancing_policies.client_side_weighted_round_robin
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin
+            blackout_period: 1s
+            weight_update_period: 1s
+            # An instance that gets next to nothing tells next to nothing: what it said must not hold for long.
+            weight_expiration_period: 5s
+    load_assignment:
+      cluster_name: instances
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {a}}}}}}}
+        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {b}}}}}}}
+"""
+
+
+class EnvoyFleet(Fleet):
+    """Envoy before two agents, each beside an instance."""
+
+    def start_agent(self, one):
+        self.start(
+            one, PROGRAMS / "sluice-agent", "--instance", self.address(f"{one}_app"),
+            "--listen", self.address(one), "--admin", self.address(f"{one}_admin"),
+            "--orca", self.form, "--workers", WORKERS,
+        )
+
+    def start_all(self, form):
+        self.form = form
+        for one in "ab":
+            self.start_instance(one)
+            self.start_agent(one)
+        for one in "ab":
+            eventually("the agent is ready", lambda: status(f"http://{self.address(one + '_admin')}/readyz")[0] == 200)
+        file = self.directory / "envoy.yaml"
+        file.write_text(CONFIGURATION.format(**self.ports))
+        self.start("envoy", ENVOY, "-c", file, "--concurrency", 1, "--use-dynamic-base-id", "--log-level", "warning")
+        eventually("Envoy serves", lambda: status(f"http://{self.address('site')}/")[0] == 200)
+        code, fields, _ = fetch(f"http://{self.address('site')}/")
+        assert code == 200 and "endpoint-load-metrics" not in fields, fields
+
+
+def test(form, directory):
+    fleet = EnvoyFleet(directory)
+    try:
+        fleet.start_all(form)
+        with Pages(fleet.address("site")) as pages:
+            time.sleep(WITHIN)
+            before = pages.share("a")
+            busy = blobs(fleet.address("a"))
+            time.sleep(WITHIN)
+            beside = pages.share("a")
+            for thread in busy:
+                thread.join()
+            # Requests by utilization: little is told of who gets little, so it comes back in steps.
+            after = next((share for share in (pages.share("a") for _ in range(TRIES)) if share >= 0.25), 0.0)
+            print(f"{form}: pages at a: {before:.0%} before, {beside:.0%} beside {BLOBS} blobs, {after:.0%} after")
+        assert pages.failed() == 0, pages.failed()
+        assert 0.2 <= before <= 0.8, before
+        assert beside < before / 2, (before, beside)
+        assert after > 0.0, "it comes back"
+    except BaseException:
+        for log in sorted(directory.glob("*.log")):
+            print(f"--- {log.name}\n{log.read_text()[-2000:]}", file=sys.stderr)
+        raise
+    finally:
+        fleet.stop_all()
+
+
+def main():
+    if not ENVOY.exists():
+        print("no Envoy for this machine: left out")
+        return 0
+    for form in ("text", "binary"):
+        with tempfile.TemporaryDirectory(prefix="sluice-orca-") as name:
+            test(form, Path(name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
