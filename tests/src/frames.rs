@@ -13,6 +13,7 @@ pub const HEADERS: u8 = 1;
 pub const PRIORITY: u8 = 2;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
+pub const PUSH_PROMISE: u8 = 5;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
@@ -21,6 +22,9 @@ pub const CONTINUATION: u8 = 9;
 pub const END_STREAM: u8 = 1;
 pub const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
+pub const PADDED: u8 = 8;
+/// Of HEADERS: a dependency and a weight come first.
+pub const PRIORITY_FIELDS: u8 = 0x20;
 
 /// Setting 4 (RFC 9113, 6.5.2).
 pub const INITIAL_WINDOW_SIZE: u16 = 4;

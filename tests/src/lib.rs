@@ -17,6 +17,7 @@
 
 pub mod admin;
 pub mod certs;
+pub mod conformance;
 pub mod dns;
 pub mod frames;
 pub mod http2;
