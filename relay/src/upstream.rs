@@ -10,6 +10,7 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use sluice_proto::Target;
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -41,6 +42,32 @@ pub struct SendError {
     pub unsent: Option<Box<Request<ClientBody>>>,
     /// The connection had been used before: its end says nothing about the instance.
     pub stale: bool,
+}
+
+impl SendError {
+    /// The instance can not be reached any more.
+    pub const SILENT: Self = Self { failure: Failure::ConnectTimeout, unsent: None, stale: false };
+}
+
+/// Whether a connection to `target` can be made `within` that time. It is closed at once.
+///
+/// # Errors
+/// Why not.
+pub async fn reach(target: &Target, within: Duration) -> Result<(), Failure> {
+    open(target, within).await.map(drop)
+}
+
+async fn open(target: &Target, within: Duration) -> Result<TcpStream, Failure> {
+    match timeout(within, sockets::connect(target)).await {
+        Ok(Ok(tcp)) => Ok(tcp),
+        // Which says nothing about the instance.
+        Ok(Err(error)) if sockets::is_exhausted(&error) => Err(Failure::NoDescriptors),
+        Ok(Err(error)) => {
+            tracing::debug!(%target, %error, "connect failed");
+            Err(Failure::ConnectFailed)
+        }
+        Err(_) => Err(Failure::ConnectTimeout),
+    }
 }
 
 /// The connections of one data thread.
@@ -130,16 +157,7 @@ impl Upstreams {
     }
 
     async fn connect(&self, target: &Target) -> Result<Connection, Failure> {
-        let tcp = match timeout(self.limits.connect, sockets::connect(target)).await {
-            Ok(Ok(tcp)) => tcp,
-            // Which says nothing about the instance.
-            Ok(Err(error)) if sockets::is_exhausted(&error) => return Err(Failure::NoDescriptors),
-            Ok(Err(error)) => {
-                tracing::debug!(%target, %error, "connect failed");
-                return Err(Failure::ConnectFailed);
-            }
-            Err(_) => return Err(Failure::ConnectTimeout),
-        };
+        let tcp = open(target, self.limits.connect).await?;
         self.metrics.upstream_connections.inc();
         let io = InstanceIo::new(tcp, self.metrics.upstream_open.clone());
         Connection::start(io).ok_or(Failure::ConnectFailed)

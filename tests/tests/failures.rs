@@ -1,8 +1,10 @@
 //! What a client is told when something is broken, slow, full or missing: a status that says whose fault it is, one
 //! line that says what happened, and a metric that counts it. What can be made good by another instance is.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use sluice_tests::script::{Answering, RawInstance, Refusing};
 use sluice_tests::site::{Agent, Balancer, Chain, Settings, Site};
 use sluice_tests::wire::{Conn, Message, ask, get, ok};
@@ -65,6 +67,35 @@ async fn a_refused_connection_is_made_good_by_another_instance() {
     assert_eq!(alive.served(), 20);
     let retries = admin::metric(balancer.admin, "sluice_retries_total", &[]).await;
     assert!(retries >= 1.0, "one at least was tried at the dead one: {retries}");
+}
+
+/// What an agent says that is ready.
+fn report(name: &str, instance: SocketAddr, interval_ms: u32) -> String {
+    let report = json!({
+        "schema": 1, "name": name, "address": instance.to_string(), "boot_id": "b", "seq": 1, "interval_ms": interval_ms,
+        "window_ms": 500, "workers": 1, "mode": "inline", "state": "ready",
+        "release": {"point": "end", "found": "assumed"}, "now": {"in_flight": 0},
+    });
+    report.to_string()
+}
+
+/// A host that vanished, or a network that swallows packets, says nothing: no connection ends, and none is refused.
+#[tokio::test]
+async fn a_get_that_waits_for_an_instance_that_vanished_is_sent_elsewhere() {
+    let balancer = Balancer::start("");
+    let mut vanishing = RawInstance::start().await;
+    let told = admin::post(balancer.admin, "/v1/report", "", &report("gone", vanishing.address(), 500)).await;
+    assert_eq!(told.status(), 200, "{}", told.text());
+    let mut client = Conn::open(balancer.address).await;
+    client.send(get("/")).await;
+    let held = vanishing.accept().await;
+    let alive = Answering::named("alive").await;
+    admin::post(balancer.admin, "/v1/report", "", &report("alive", alive.address(), 60_000)).await;
+    drop(vanishing);
+    let response = client.response().await;
+    assert_eq!((response.status(), response.text().as_str()), (200, "alive"));
+    drop(held);
+    admin::until_idle(balancer.admin).await;
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod learned;
 mod live;
 pub mod planning;
 mod pool_metrics;
+mod probe;
 mod pulse;
 mod reconfigure;
 mod release;

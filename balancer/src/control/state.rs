@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
@@ -21,6 +21,7 @@ use crate::control::history::History;
 use crate::control::live::Live;
 use crate::control::planning::{Plan, unix_ms};
 use crate::control::pool_metrics::ControlMetrics;
+use crate::control::probe::Suspect;
 use crate::control::versions::{self, VersionMetrics, VersionsView};
 use crate::decide::dispatch::{InstanceId, Workers};
 use crate::decide::lease::Knowledge;
@@ -243,6 +244,29 @@ impl ControlState {
             let text = "forgotten: no report and no answer for 10 intervals";
             self.events.publish(Event::new("instance-gone", &key, text));
         }
+    }
+
+    /// Instances that may be out of reach: those to which a connection failed, and those of which nothing was heard of
+    /// late, neither by their agents nor by a response.
+    pub(super) fn suspects(&self, now: Instant) -> Vec<Suspect> {
+        // Agents report to the successor, and nothing new is sent from here.
+        if self.is_succeeded() {
+            return Vec::new();
+        }
+        let directory = self.directory();
+        let mut suspects: Vec<_> = directory
+            .iter()
+            .flat_map(|service| service.due().into_iter().map(|instance| (service.clone(), instance)))
+            .map(|(service, instance)| Suspect { service, instance, silent: false })
+            .collect();
+        for (key, member) in self.membership().silent(now) {
+            let Some(service) = directory.get(&key.0) else { continue };
+            let Some(instance) = service.instance(member.id) else { continue };
+            if !member.has_answered(instance.last_success(), now) {
+                suspects.push(Suspect { service: service.clone(), instance, silent: true });
+            }
+        }
+        suspects
     }
 
     /// Ends a second: what was learned in it is planned with.

@@ -7,6 +7,7 @@ use sluice_process::Watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::control::ControlState;
+use crate::control::probe::Prober;
 use crate::decide::pauses::Pauses;
 use crate::pool::now;
 
@@ -19,7 +20,7 @@ const TICK: Duration = Duration::from_millis(250);
 pub async fn run(state: Arc<ControlState>, stop: Watch) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut count, mut pauses) = (0_u32, Pauses::default());
+    let (mut count, mut pauses, mut prober) = (0_u32, Pauses::default(), Prober::default());
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -28,6 +29,7 @@ pub async fn run(state: Arc<ControlState>, stop: Watch) {
         if let Some(pause) = pauses.runs(now()) {
             state.paused(pause);
         }
+        prober.tick(&state);
         state.directory().iter().for_each(|service| service.hand_out());
         if count.is_multiple_of(PLAN_EVERY) {
             state.expire();

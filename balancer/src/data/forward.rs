@@ -134,7 +134,15 @@ async fn attempt_once(
     let spare = spare(&request);
     let repeatable = request.method().is_idempotent() && spare.is_some();
     let reuse = if repeatable || reuse == Reuse::No { reuse } else { Reuse::Fresh };
-    match forwarding.upstreams.send(&instance.target, request, reuse).await {
+    let sent = forwarding.upstreams.send(&instance.target, request, reuse);
+    let sent = async {
+        tokio::select! {
+            biased;
+            result = sent => result,
+            () = instance.given_up(), if repeatable => Err(SendError::SILENT),
+        }
+    };
+    match sent.await {
         Ok((response, lease)) => {
             forwarding.service.reached(&instance);
             // Only an agent's word counts: an application could have a request executed twice.

@@ -1,4 +1,7 @@
 //! When an instance that does not accept connections is tried again.
+//!
+//! By a connection that the balancer makes for that alone: no request has to find out. Should nobody have made one in
+//! time, requests do.
 
 use std::time::{Duration, Instant};
 
@@ -7,16 +10,18 @@ use std::time::{Duration, Instant};
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause: an instance that is back gets traffic again within this time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Who should have tried by then is stuck, or has gone.
+const OVERDUE: Duration = Duration::from_secs(1);
 
-/// Keeps requests away from an instance that can not be reached, and lets one through now and then.
+/// Keeps requests away from an instance that can not be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Breaker {
     /// Reachable, as far as is known.
     #[default]
     Closed,
-    /// Not to be tried before `until`.
+    /// To be tried at `until`.
     Open { until: Instant, pause: Duration },
-    /// One request is finding out; the others wait for its word.
+    /// Somebody is finding out; requests wait for the word.
     Trying { since: Instant, pause: Duration },
 }
 
@@ -25,13 +30,18 @@ impl Breaker {
     pub fn admits(&self, now: Instant) -> bool {
         match *self {
             Self::Closed => true,
-            Self::Open { until, .. } => now >= until,
-            // A trial whose request was cancelled says nothing; another may follow.
+            Self::Open { until, .. } => now >= until + OVERDUE,
+            // A trial that was cancelled says nothing; another may follow.
             Self::Trying { since, .. } => now >= since + LONGEST_PAUSE,
         }
     }
 
-    /// A request is being sent.
+    /// Whether a connection ought to be tried.
+    pub fn is_due(&self, now: Instant) -> bool {
+        matches!(*self, Self::Open { until, .. } if now >= until)
+    }
+
+    /// Somebody tries: a request, or a connection of its own.
     pub fn on_send(&mut self, now: Instant) {
         match *self {
             Self::Closed => {}
@@ -79,8 +89,9 @@ mod tests {
             breaker.on_unreachable(now);
             let Breaker::Open { until, pause } = breaker else { panic!("{breaker:?}") };
             pauses.push(pause.as_millis());
-            assert!(!breaker.admits(until - Duration::from_nanos(1)));
-            now = until;
+            assert!(!breaker.is_due(until - Duration::from_nanos(1)));
+            assert!(breaker.is_due(until) && !breaker.admits(until), "no request has to find out");
+            now = until + OVERDUE;
         }
         assert_eq!(pauses, [250, 500, 1000, 2000, 2000, 2000]);
         breaker.on_send(now);

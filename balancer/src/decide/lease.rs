@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+/// Intervals without a report after which its agent is asked after.
+pub const SILENT_AFTER: u32 = 2;
 /// Intervals without a report after which what it said is stale.
 const STALE_AFTER: u32 = 3;
 /// Intervals without a report and without a successful request after which the lease ends.

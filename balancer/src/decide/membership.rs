@@ -246,6 +246,14 @@ impl Membership {
         gone
     }
 
+    /// Instances that get requests, and whose agents missed two reports: nothing bad in itself.
+    pub fn silent(&self, now: Instant) -> impl Iterator<Item = (&Key, &Member)> {
+        self.members.iter().filter(move |(_, member)| {
+            member.routing() == Routing::Routed
+                && member.agent.as_ref().is_some_and(|agent| agent.is_silent(now))
+        })
+    }
+
     /// Sets the operator's word; `None` if there is no such instance.
     pub fn operate(&mut self, key: &Key, word: Word) -> Option<&Member> {
         let member = self.members.get_mut(key)?;
@@ -290,6 +298,10 @@ impl Membership {
 }
 
 impl AgentWord {
+    fn is_silent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.received) > self.interval * lease::SILENT_AFTER
+    }
+
     fn new(
         report: &Report,
         sender: &Sender,
@@ -342,6 +354,12 @@ impl Member {
         let agent = self.agent.as_ref();
         let interval = agent.map_or(Duration::ZERO, |agent| agent.interval);
         lease::knowledge(agent.map(|agent| agent.received), interval, now)
+    }
+
+    /// Whether it answered a request within the last of its agent's intervals.
+    pub fn has_answered(&self, last_success: Option<Instant>, now: Instant) -> bool {
+        let interval = self.agent.as_ref().map_or(Duration::ZERO, |agent| agent.interval);
+        last_success.is_some_and(|at| now.saturating_duration_since(at) <= interval)
     }
 
     /// What its agent calls the version of the application; empty if nobody says.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use sluice_proto::report::ReleasePoint;
 use sluice_proto::{ClassName, ClassRelease, InstanceName, Target};
+use tokio::sync::Notify;
 
 use crate::decide::dispatch::InstanceId;
 
@@ -28,6 +29,7 @@ pub struct Instance {
     last_success: AtomicU64,
     /// A connection failed and none succeeded since.
     suspect: AtomicBool,
+    given_up: Notify,
 }
 
 impl Instance {
@@ -48,6 +50,7 @@ impl Instance {
             behind_agent: AtomicBool::new(false),
             last_success: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
+            given_up: Notify::new(),
         }
     }
 
@@ -90,6 +93,16 @@ impl Instance {
     pub fn last_success(&self) -> Option<Instant> {
         let after = self.last_success.load(Relaxed).checked_sub(1)?;
         Some(self.known_since + Duration::from_millis(after))
+    }
+
+    /// Nothing more is expected of it: requests that wait there for a response and may be sent twice are sent elsewhere.
+    pub fn give_up(&self) {
+        self.given_up.notify_waiters();
+    }
+
+    /// Resolves at the next [`Self::give_up`].
+    pub async fn given_up(&self) {
+        self.given_up.notified().await;
     }
 
     pub(super) fn set_suspect(&self, suspect: bool) {

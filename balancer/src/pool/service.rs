@@ -282,6 +282,13 @@ impl Service {
         }
     }
 
+    /// Instances to which a connection ought to be tried, to find out whether they can be reached again.
+    pub fn due(&self) -> Vec<Arc<Instance>> {
+        let mut live = self.live();
+        let due = live.scheduler.due(now());
+        due.into_iter().filter_map(|id| live.instances.get(&id).cloned()).collect()
+    }
+
     /// A connection to the instance could not be made.
     pub fn unreachable(&self, instance: &Instance) {
         instance.set_suspect(true);

@@ -19,6 +19,19 @@ impl<W> Dispatcher<W> {
         }
     }
 
+    /// Instances to which a connection ought to be tried. Requests wait for what comes of it: [`Self::reached`] or
+    /// [`Self::unreachable`].
+    pub fn due(&mut self, now: Instant) -> Vec<InstanceId> {
+        let table = &mut self.table;
+        let due = |position: &usize| {
+            let entry = table.get(*position).filter(|entry| entry.routable && entry.breaker.is_due(now))?;
+            let id = entry.id;
+            table.change(*position, |entry| entry.breaker.on_send(now));
+            Some(id)
+        };
+        self.down.iter().filter_map(due).collect()
+    }
+
     /// The instance did not accept a connection.
     pub fn unreachable(&mut self, id: InstanceId, now: Instant) {
         if let Some(position) = self.table.position(id) {

@@ -133,10 +133,31 @@ fn nobody_up_is_refused_but_a_fresh_balancer_waits_for_its_agents() {
     d.unreachable(A, now);
     assert_eq!(d.arrive(now, page(), &[], || 3), Arrival::Refused(Refusal::NoInstance), "unreachable");
     let later = now + Duration::from_millis(250);
+    let later = later + Duration::from_secs(1);
     assert_eq!(slot(d.arrive(later, page(), &[], || 4)).instance, A, "one finds out");
     ticket(d.arrive(later + Duration::from_secs(2), page(), &[], || 5));
     d.reached(A);
     assert_eq!(d.next_grant(later), None, "its one worker is held");
+}
+
+#[test]
+fn who_can_not_be_reached_is_tried_once_at_a_time_and_by_no_request() {
+    let now = Instant::now();
+    let at = |ms| now + Duration::from_millis(ms);
+    let mut d = dispatcher(now, 9, strict(), &[(A, 1), (B, 1)]);
+    d.unreachable(A, now);
+    assert!(d.due(at(249)).is_empty());
+    assert_eq!(d.due(at(250)), [A]);
+    assert!(d.due(at(500)).is_empty(), "somebody is finding out");
+    d.unreachable(A, at(500));
+    d.set_instance(A, 1, false, at(600));
+    assert!(d.due(at(1000)).is_empty(), "it is drained");
+    d.set_instance(A, 1, true, at(1000));
+    assert_eq!(d.due(at(1000)), [A], "after a longer pause");
+    assert_eq!(slot(d.arrive(at(1000), page(), &[], || 0)).instance, B);
+    ticket(d.arrive(at(1000), page(), &[], || 1));
+    d.reached(A);
+    assert_eq!(d.next_grant(at(1000)).expect("for who waits").granted.instance, A);
 }
 
 /// B says first that it has not checked its instance yet, as every agent may.

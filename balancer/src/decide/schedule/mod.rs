@@ -199,6 +199,11 @@ impl<W> Scheduler<W> {
         self.dispatcher.reached(id);
     }
 
+    /// Instances to which a connection ought to be tried.
+    pub fn due(&mut self, now: Instant) -> Vec<InstanceId> {
+        self.dispatcher.due(now)
+    }
+
     pub fn unreachable(&mut self, id: InstanceId, now: Instant) {
         self.dispatcher.unreachable(id, now);
     }
