@@ -150,6 +150,9 @@ impl Config {
             agent_check_peers: Some(self.languages.agent_check_peers),
             heartbeat: self.languages.heartbeat,
             orca: self.languages.orca,
+            orca_listen: self.languages.orca_listen,
+            orca_on_listen: Some(if self.languages.orca_on_listen { Switch::On } else { Switch::Off }),
+            orca_min_interval: span(self.languages.orca_min_interval),
             balancer_ca: tls.and_then(|tls| match &tls.trust {
                 Trust::System => None,
                 Trust::File(file) => Some(file.clone()),

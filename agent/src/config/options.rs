@@ -231,6 +231,22 @@ pub struct Options {
     #[arg(long, value_name = "FORM", env = "SLUICE_ORCA", hide_possible_values = true, help_heading = PEERS)]
     pub orca: Option<Form>,
 
+    /// Address where Envoy and gRPC clients get such reports on a stream (ORCA out of band, gRPC in the clear)
+    /// [default: none]
+    #[arg(long, value_name = "ADDR", env = "SLUICE_ORCA_LISTEN", help_heading = PEERS)]
+    pub orca_listen: Option<SocketAddr>,
+
+    /// Whether --listen serves these streams as well, to whoever speaks HTTP/2 in the clear [default: off]
+    ///
+    /// Envoy asks each endpoint at its own address, or all at the same port: with several agents on a host, this one is
+    /// needed. Nothing else is taken by HTTP/2.
+    #[arg(long, value_name = "SWITCH", env = "SLUICE_ORCA_ON_LISTEN", help_heading = PEERS)]
+    pub orca_on_listen: Option<Switch>,
+
+    /// Least time between two reports on a stream; who asks for less gets this [default: 1s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_ORCA_MIN_INTERVAL", help_heading = PEERS)]
+    pub orca_min_interval: Option<Span>,
+
     /// Requests that may wait here for a worker; more are refused, and the balancer sends them elsewhere
     /// [default: 16 per worker]
     #[arg(long, value_name = "N", env = "SLUICE_QUEUE_LENGTH", help_heading = LIMITS)]
@@ -413,6 +429,9 @@ sluice_process::layered!(Options {
     agent_check_peers,
     heartbeat,
     orca,
+    orca_listen,
+    orca_on_listen,
+    orca_min_interval,
     queue_length,
     queue_timeout,
     drain_timeout,
