@@ -1,14 +1,14 @@
 //! Load reports out of band, as Envoy and gRPC ask for them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use h2::RecvStream;
 use http::{HeaderMap, Request, Response};
 
 use crate::http2::{Http2, request};
-use crate::soon;
+use crate::{PATIENCE, soon};
 
 pub const METHOD: &str = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics";
 
@@ -83,17 +83,16 @@ impl Subscription {
         }
     }
 
-    /// The first report that is as wanted.
+    /// The first report that is as wanted. Figures are smoothed over seconds: it is waited for longer than for an event.
     pub async fn until(&mut self, what: &str, wanted: impl Fn(&Report) -> bool) -> Report {
-        let search = async {
-            loop {
-                let report = self.next().await.expect("the stream is not cut").expect("a report");
-                if wanted(&report) {
-                    return report;
-                }
+        let deadline = Instant::now() + 3 * PATIENCE;
+        loop {
+            let report = self.next().await.expect("the stream is not cut").expect("a report");
+            if wanted(&report) {
+                return report;
             }
-        };
-        soon(what, search).await
+            assert!(Instant::now() < deadline, "{what}: {report:?}");
+        }
     }
 
     /// How the call ended, once all reports are read.

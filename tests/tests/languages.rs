@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sluice_tests::http2::{self, Http2};
+use sluice_tests::lineage::Lineage;
 use sluice_tests::orca::{METHOD, Report, Subscription, call, wanting};
+use sluice_tests::process::free_addresses;
 use sluice_tests::script::{Answering, RawInstance};
 use sluice_tests::site::{Agent, Balancer};
 use sluice_tests::wire::{Conn, ask, get, ok};
 use sluice_tests::{PATIENCE, admin, eventually, expect, soon};
-use tokio::net::UdpSocket;
+use tokio::net::{TcpStream, UdpSocket};
 
 /// One `agent-check` of HAProxy's, with something from `agent-send`, which the agent does not read.
 async fn checked(address: SocketAddr) -> String {
@@ -266,6 +268,36 @@ async fn streams_end_in_order_when_the_agent_leaves() {
         connection.ended().await.expect("an end in order");
     }
     agent.ended().await;
+}
+
+/// Envoy comes back as soon as its stream has ended, and must find somebody: a refused connection costs it a pause that
+/// doubles.
+#[tokio::test]
+async fn streams_begin_anew_at_a_successor() {
+    let instance = Answering::named("zope").await;
+    let [data, admin_address, orca] = free_addresses();
+    let flags = format!(
+        "--instance {} --listen {data} --admin {admin_address} --orca-listen {orca}",
+        instance.address()
+    );
+    let agent = Lineage::start("sluice-agent", &flags);
+    eventually("it listens", 3 * PATIENCE, async || {
+        TcpStream::connect(orca).await.map_err(|error| error.to_string())
+    })
+    .await;
+    for generation in [1, 2] {
+        let mut connection = Http2::open(orca).await;
+        let mut stream = Subscription::open(&mut connection, Duration::from_secs(1)).await;
+        stream.next().await.expect("it is not cut").expect("a report");
+        agent.upgrade(admin_address, generation).await;
+        while stream.next().await.expect("it is not cut").is_some() {}
+        let trailers = stream.trailers().await.expect("it is not cut").expect("trailers");
+        assert_eq!(trailers["grpc-status"], "14");
+        connection.ended().await.expect("an end in order");
+    }
+    let mut connection = Http2::open(orca).await;
+    let mut stream = Subscription::open(&mut connection, Duration::from_secs(1)).await;
+    stream.next().await.expect("it is not cut").expect("a report");
 }
 
 #[tokio::test]

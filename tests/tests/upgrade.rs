@@ -13,7 +13,6 @@ use sluice_emulation::instance::{Instance, InstanceConfig, Release};
 use sluice_emulation::load::{self, ClassLoad, Progress, RunOptions, Summary, Workload};
 use sluice_tests::http2::{self, Http2};
 use sluice_tests::lineage::{Lineage, signal};
-use sluice_tests::orca::Subscription;
 use sluice_tests::process::{Process, free_addresses};
 use sluice_tests::script::{Answering, RawInstance};
 use sluice_tests::site::{Agent, Balancer};
@@ -263,34 +262,6 @@ async fn an_agent_is_upgraded_and_haproxy_does_not_notice() {
     more().await;
     over.store(true, SeqCst);
     haproxy.await.expect("every line was as it should be");
-}
-
-/// Envoy comes back as soon as its stream has ended, and must find somebody: a refused connection costs it a pause that
-/// doubles.
-#[tokio::test]
-async fn streams_of_load_reports_end_in_order_and_begin_anew_at_the_successor() {
-    let instance = Answering::named("zope").await;
-    let [data, admin_address, orca] = free_addresses();
-    let flags = format!(
-        "--instance {} --listen {data} --admin {admin_address} --orca-listen {orca}",
-        instance.address()
-    );
-    let agent = Lineage::start("sluice-agent", &flags);
-    until_it_listens(orca).await;
-    for generation in [1, 2] {
-        let mut connection = Http2::open(orca).await;
-        let mut stream = Subscription::open(&mut connection, Duration::from_secs(1)).await;
-        stream.next().await.expect("it is not cut").expect("a report");
-        agent.upgrade(admin_address, generation).await;
-        while stream.next().await.expect("it is not cut").is_some() {}
-        let trailers = stream.trailers().await.expect("it is not cut").expect("trailers");
-        assert_eq!(trailers["grpc-status"], "14");
-        connection.ended().await.expect("an end in order");
-    }
-    agent.until_left(1).await;
-    let mut connection = Http2::open(orca).await;
-    let mut stream = Subscription::open(&mut connection, Duration::from_secs(1)).await;
-    stream.next().await.expect("it is not cut").expect("a report");
 }
 
 async fn agent_check(address: SocketAddr) -> String {

@@ -2,17 +2,16 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use sluice_process::{
     ByteSize, LogFormat, Span,
     config::{AdminSpec, one_or_many},
     reload::WatchConfig,
 };
-use sluice_proto::{InstanceName, Mode, ServiceName, Target};
+use sluice_proto::{InstanceName, ServiceName, Target};
 use sluice_relay::listen::ListenSpec;
 
-use super::{BufferingRule, ClockOptions, Switch, UriRoot};
+use super::{BufferingRule, ClockOptions, ModeOption, ReleaseOption, Switch, UriRoot};
 use crate::compress::{Encoding, MediaPattern};
 use crate::discover::Source;
 use crate::follow::Format;
@@ -463,44 +462,3 @@ sluice_process::layered!(Options {
     log_format,
     clock,
 });
-
-/// `--release`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReleaseOption {
-    /// Find out; until then, the end.
-    #[default]
-    Auto,
-    /// With the first byte of the response body.
-    FirstByte,
-    /// With the last byte that the instance sends.
-    End,
-}
-
-/// `--mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ModeOption {
-    /// Requests go through the agent.
-    Inline,
-    /// Requests go to the instance; the agent learns of them from elsewhere.
-    Passive,
-}
-
-impl From<Mode> for ModeOption {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Inline => Self::Inline,
-            Mode::Passive => Self::Passive,
-        }
-    }
-}
-
-impl From<ModeOption> for Mode {
-    fn from(mode: ModeOption) -> Self {
-        match mode {
-            ModeOption::Inline => Self::Inline,
-            ModeOption::Passive => Self::Passive,
-        }
-    }
-}

@@ -33,7 +33,7 @@ impl StreamMetrics {
         let refused = counters(
             registry,
             "sluice_agent_orca_streams_refused_total",
-            "Requests to --orca-listen that got no stream of load reports. Unimplemented: something else was asked for; exhausted: 1024 are open.",
+            "Requests for a stream of load reports (--orca-listen, --orca-on-listen) that got none. Unimplemented: something else was asked for; exhausted: 1024 are open.",
             &["reason"],
         );
         let refused = |reason| refused.with_label_values(&[reason]);
