@@ -98,7 +98,8 @@ impl AgentCheck {
         Self { listener, shared }
     }
 
-    /// As [`super::listen`] does it.
+    /// Takes the address, by the socket in `inherited` if there is one for it, and leaves one in `heritage`; port 0 takes
+    /// a free one.
     ///
     /// # Errors
     /// If the address is taken.

@@ -24,7 +24,8 @@ use tokio::sync::watch;
 use super::LoadStreams;
 use crate::{data::EndNote, languages, shared::Shared};
 
-/// As [`languages::listen`] does it.
+/// Takes the address, by the socket in `inherited` if there is one for it, and leaves one in `heritage`; port 0 takes
+/// a free one.
 ///
 /// # Errors
 /// If the address is taken.
