@@ -102,7 +102,7 @@ pub async fn run(control: Control) -> Result<(), RunError> {
     if !shared.config.languages.is_silent() {
         tasks.spawn(languages::measure(shared.clone()));
     }
-    if shared.config.languages.orca.is_some() {
+    if shared.config.languages.speaks_orca() {
         tasks.spawn(orca::watch_over(shared.clone()));
     }
     if let Some(check) = tellers.agent_check {

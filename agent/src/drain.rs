@@ -32,7 +32,7 @@ const HASTY_FAREWELL: Duration = Duration::from_millis(200);
 /// At least, for responses that are complete here to leave the sockets' buffers once the server stops.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// The threads of the data path: how to stop them, and how many have ended.
+/// The threads of the data path, and that of streamed load reports: how to stop them, and how many have ended.
 pub struct DataPath {
     pub stop: Shutdown,
     pub threads: usize,
@@ -40,7 +40,7 @@ pub struct DataPath {
 }
 
 impl DataPath {
-    /// Resolves when a thread has ended; never in mode passive, which has none.
+    /// Resolves when a thread has ended; never if there is none, as in mode passive.
     pub async fn any_ended(&self) {
         match self.threads {
             0 => std::future::pending().await,

@@ -20,7 +20,7 @@
 //! | [`files`] | what responses name and the agent sends itself | the disk, on blocking threads |
 //! | `data` | requests | instance, clients; never the control thread |
 //! | [`follow`] | mode passive: access log, metrics page | the disk and the application, never for a request |
-//! | [`orca`] | load reports in fields of responses, heard and told; one task looks at the machine | nobody |
+//! | [`orca`] | load reports, heard in fields of responses and told there or on streams; one task looks at the machine | nobody |
 //! | [`discover`] | balancers that are found in DNS, and a sender for each | DNS |
 //! | [`languages`] | what HAProxy and httpd are told | nobody |
 //! | [`grants`] | which balancer may count on how many workers; no I/O | nothing |

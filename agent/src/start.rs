@@ -50,7 +50,7 @@ use crate::{
     languages::{AgentCheck, Heartbeat, LanguageMetrics, Load, Told},
     measure::Recorder,
     metrics::AgentMetrics,
-    orca::{self, Orca},
+    orca::{self, Orca, stream},
     release::{self, Releases},
     reload::Reloader,
     report::{Collector, Identity, Link, Links, Sender},
@@ -65,10 +65,12 @@ pub struct Running {
     data_addr: Option<SocketAddr>,
     admin_addr: SocketAddr,
     agent_check_addr: Option<SocketAddr>,
+    orca_addr: Option<SocketAddr>,
     address: Target,
     reloader: Option<Arc<Reloader>>,
     control: OwnThread<Result<(), RunError>>,
-    data: Option<DataThreads>,
+    /// Those of the data path, and the one of `--orca-listen`.
+    data: Vec<DataThreads>,
     _shutdown: Shutdown,
 }
 
@@ -85,6 +87,11 @@ impl Running {
     /// Where HAProxy asks for the instance's state, if it may.
     pub fn agent_check_addr(&self) -> Option<SocketAddr> {
         self.agent_check_addr
+    }
+
+    /// Where load reports are streamed, with `--orca-listen`.
+    pub fn orca_addr(&self) -> Option<SocketAddr> {
+        self.orca_addr
     }
 
     /// Where balancers are told to send requests.
@@ -110,9 +117,9 @@ impl Running {
     /// What ended it, other than being asked to.
     pub fn join(self) -> Result<(), RunError> {
         let control = self.control.join().map_err(RunError::failed);
-        let data = self.data.map_or(Ok(()), |data| data.join().map_err(RunError::failed));
+        let data: Vec<_> = self.data.into_iter().map(|data| data.join().map_err(RunError::failed)).collect();
         control??;
-        data
+        data.into_iter().collect()
     }
 }
 
@@ -159,6 +166,8 @@ pub fn start_after(
     let agent_check = agent_check(&config, &former, &sockets).map_err(RunError::failed)?;
     let agent_check_addr =
         agent_check.as_ref().map(TcpListener::local_addr).transpose().map_err(RunError::failed)?;
+    let orca = orca_listener(&config, &former, &sockets).map_err(RunError::failed)?;
+    let orca_addr = orca.as_ref().map(TcpListener::local_addr).transpose().map_err(RunError::failed)?;
     let registry = registry(PROGRAM, env!("CARGO_PKG_VERSION"));
     let upgrades = UpgradeMetrics::register(&registry, generation);
     let admin = AdminServer::inherit(config.admin.addr, &registry, &former, &sockets);
@@ -182,7 +191,7 @@ pub fn start_after(
 
     let stop = Shutdown::new();
     let (ended, ended_seen) = watch::channel(0);
-    let threads = listeners.len();
+    let threads = listeners.len() + usize::from(orca.is_some());
     let data_stop = stop.watch();
     let (sending, sending_token) = (shared.clone(), token.clone());
     let sender = move |link: &Arc<Link>| {
@@ -211,12 +220,13 @@ pub fn start_after(
     };
     // Before the control thread, which takes an end of theirs for a failure. If that thread can not be started, the
     // last hold on `stop` goes with it, and these end by themselves.
-    let data = match data_addr {
-        Some(_) => {
-            Some(data::start(&shared, listeners, &relay, &data_stop, &ended).map_err(RunError::failed)?)
-        }
-        None => None,
-    };
+    let mut data = Vec::new();
+    if data_addr.is_some() {
+        data.push(data::start(&shared, listeners, &relay, &data_stop, &ended).map_err(RunError::failed)?);
+    }
+    if let Some(listener) = orca {
+        data.push(stream::start(&shared, listener, &relay, &data_stop, &ended).map_err(RunError::failed)?);
+    }
     drop(ended);
     if let Some(inheritance) = inheritance {
         control.lent = inheritance.claim(&shared)?;
@@ -230,6 +240,7 @@ pub fn start_after(
         data_addr,
         admin_addr,
         agent_check_addr,
+        orca_addr,
         address,
         reloader,
         control,
@@ -275,7 +286,8 @@ fn listeners(
         listen::open(&place, threads, &Inherited::none().after(former)).map_err(RunError::failed)?;
     listen::bequeath(&place, &sockets, heritage).map_err(RunError::failed)?;
     let address = sockets[0].ip_address().map_err(RunError::failed)?;
-    let listener = |socket| Listener { socket, protocol: Protocol::default() };
+    let h2c = config.languages.orca_on_listen;
+    let listener = |socket| Listener { socket, protocol: Protocol { h2c, ..Protocol::default() } };
     let shares = listen::spread(&sockets, threads).map_err(RunError::failed)?;
     Ok((address, shares.into_iter().map(|share| share.into_iter().map(listener).collect()).collect()))
 }
@@ -287,6 +299,15 @@ fn agent_check(
     heritage: &Sockets,
 ) -> std::io::Result<Option<TcpListener>> {
     config.languages.agent_check.map(|address| AgentCheck::bind(address, former, heritage)).transpose()
+}
+
+/// Where load reports are streamed, if they are on an address of their own.
+fn orca_listener(
+    config: &Config,
+    former: &Sockets,
+    heritage: &Sockets,
+) -> std::io::Result<Option<TcpListener>> {
+    config.languages.orca_listen.map(|address| stream::bind(address, former, heritage)).transpose()
 }
 
 /// Those who learn of requests that do not come through here.

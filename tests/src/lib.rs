@@ -6,6 +6,7 @@
 //! | [`frames`] | HTTP/2 by hand, frame by frame, as attackers write it |
 //! | [`dns`] | a DNS server that says what a test wants |
 //! | [`http2`] | HTTP/2 as clients speak it |
+//! | [`orca`] | load reports on gRPC streams, as Envoy asks for them |
 //! | [`certs`] | certificates, and clients that believe them |
 //! | [`script`] | instances that do exactly what a test says |
 //! | [`site`] | balancer and agents in this process, on free ports |
@@ -22,6 +23,7 @@ pub mod dns;
 pub mod frames;
 pub mod http2;
 pub mod lineage;
+pub mod orca;
 pub mod process;
 pub mod script;
 pub mod site;

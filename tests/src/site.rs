@@ -98,6 +98,8 @@ pub struct Agent {
     pub admin: SocketAddr,
     /// Where HAProxy asks, with `--agent-check`.
     pub agent_check: Option<SocketAddr>,
+    /// Where load reports are streamed, with `--orca-listen`.
+    pub orca: Option<SocketAddr>,
     running: Option<sluice_agent::Running>,
     shutdown: Shutdown,
 }
@@ -128,6 +130,7 @@ impl Agent {
             address: running.data_addr().unwrap_or(instance),
             admin: running.admin_addr(),
             agent_check: running.agent_check_addr(),
+            orca: running.orca_addr(),
             running: Some(running),
             shutdown,
         }

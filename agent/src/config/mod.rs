@@ -7,6 +7,7 @@
 mod balancer_url;
 mod buffering;
 mod check;
+mod choices;
 mod clock;
 mod compress;
 mod file_roots;
@@ -32,12 +33,13 @@ use crate::discover::Source;
 
 pub use balancer_url::{BalancerUrl, BalancerUrlError};
 pub use buffering::{Buffered, Buffering, BufferingRule, Switch};
+pub use choices::{ModeOption, ReleaseOption};
 pub use clock::{ClockConfig, ClockOptions};
 pub use compress::CompressConfig;
 pub use file_roots::{UriRoot, UriRootError};
 pub use follow::{FollowConfig, LogConfig, ScrapeConfig};
 pub use languages::LanguagesConfig;
-pub use options::{ModeOption, Options, ReleaseOption};
+pub use options::Options;
 
 /// A checked configuration, with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,6 +152,9 @@ impl Config {
             agent_check_peers: Some(self.languages.agent_check_peers),
             heartbeat: self.languages.heartbeat,
             orca: self.languages.orca,
+            orca_listen: self.languages.orca_listen,
+            orca_on_listen: Some(if self.languages.orca_on_listen { Switch::On } else { Switch::Off }),
+            orca_min_interval: span(self.languages.orca_min_interval),
             balancer_ca: tls.and_then(|tls| match &tls.trust {
                 Trust::System => None,
                 Trust::File(file) => Some(file.clone()),

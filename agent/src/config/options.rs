@@ -2,17 +2,16 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use sluice_process::{
     ByteSize, LogFormat, Span,
     config::{AdminSpec, one_or_many},
     reload::WatchConfig,
 };
-use sluice_proto::{InstanceName, Mode, ServiceName, Target};
+use sluice_proto::{InstanceName, ServiceName, Target};
 use sluice_relay::listen::ListenSpec;
 
-use super::{BufferingRule, ClockOptions, Switch, UriRoot};
+use super::{BufferingRule, ClockOptions, ModeOption, ReleaseOption, Switch, UriRoot};
 use crate::compress::{Encoding, MediaPattern};
 use crate::discover::Source;
 use crate::follow::Format;
@@ -231,6 +230,22 @@ pub struct Options {
     #[arg(long, value_name = "FORM", env = "SLUICE_ORCA", hide_possible_values = true, help_heading = PEERS)]
     pub orca: Option<Form>,
 
+    /// Address where Envoy and gRPC clients get such reports on a stream (ORCA out of band, gRPC in the clear)
+    /// [default: none]
+    #[arg(long, value_name = "ADDR", env = "SLUICE_ORCA_LISTEN", help_heading = PEERS)]
+    pub orca_listen: Option<SocketAddr>,
+
+    /// Whether --listen serves these streams as well, to whoever speaks HTTP/2 in the clear [default: off]
+    ///
+    /// Envoy asks each endpoint at its own address, or all at the same port: with several agents on a host, this one is
+    /// needed. Nothing else is taken by HTTP/2.
+    #[arg(long, value_name = "SWITCH", env = "SLUICE_ORCA_ON_LISTEN", help_heading = PEERS)]
+    pub orca_on_listen: Option<Switch>,
+
+    /// Least time between two reports on a stream; who asks for less gets this [default: 1s]
+    #[arg(long, value_name = "TIME", env = "SLUICE_ORCA_MIN_INTERVAL", help_heading = PEERS)]
+    pub orca_min_interval: Option<Span>,
+
     /// Requests that may wait here for a worker; more are refused, and the balancer sends them elsewhere
     /// [default: 16 per worker]
     #[arg(long, value_name = "N", env = "SLUICE_QUEUE_LENGTH", help_heading = LIMITS)]
@@ -413,6 +428,9 @@ sluice_process::layered!(Options {
     agent_check_peers,
     heartbeat,
     orca,
+    orca_listen,
+    orca_on_listen,
+    orca_min_interval,
     queue_length,
     queue_timeout,
     drain_timeout,
@@ -444,44 +462,3 @@ sluice_process::layered!(Options {
     log_format,
     clock,
 });
-
-/// `--release`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReleaseOption {
-    /// Find out; until then, the end.
-    #[default]
-    Auto,
-    /// With the first byte of the response body.
-    FirstByte,
-    /// With the last byte that the instance sends.
-    End,
-}
-
-/// `--mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ModeOption {
-    /// Requests go through the agent.
-    Inline,
-    /// Requests go to the instance; the agent learns of them from elsewhere.
-    Passive,
-}
-
-impl From<Mode> for ModeOption {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Inline => Self::Inline,
-            Mode::Passive => Self::Passive,
-        }
-    }
-}
-
-impl From<ModeOption> for Mode {
-    fn from(mode: ModeOption) -> Self {
-        match mode {
-            ModeOption::Inline => Self::Inline,
-            ModeOption::Passive => Self::Passive,
-        }
-    }
-}

@@ -81,6 +81,8 @@ fn a_refusal_names_flag_value_and_what_is_accepted() {
         ("LEAST --agent-check 127.0.0.1:1 --agent-check-peers 0", &["--agent-check-peers", "1 to 1000"]),
         ("LEAST --heartbeat 239.0.0.1:0", &["--heartbeat", "239.0.0.1:0", "HeartbeatListen"]),
         ("LEAST --orca text --mode passive", &["--orca", "text", "--mode inline"]),
+        ("LEAST --orca-on-listen on --mode passive", &["--orca-on-listen", "--orca-listen"]),
+        ("LEAST --orca-min-interval 99ms", &["--orca-min-interval", "99ms", "100ms to 1h"]),
         ("LEAST --workers 0", &["--workers", "\"0\"", "1 to 10000"]),
         ("LEAST --workers 10001", &["--workers", "10001"]),
         ("LEAST --interval 99ms", &["--interval", "99ms", "100ms to 1m"]),
@@ -242,6 +244,8 @@ fn what_check_prints_means_the_same_as_what_was_said() {
             "{LEAST} --agent-check 127.0.0.1:9902 --agent-check-peers 3 --heartbeat 239.0.0.1:27999 --orca json"
         ),
         "--instance 127.0.0.1:8000 --listen 127.0.0.1:8001 --agent-check 127.0.0.1:9902".to_owned(),
+        format!("{LEAST} --orca-listen 127.0.0.1:9903 --orca-on-listen on --orca-min-interval 10s"),
+        "--instance 127.0.0.1:8000 --mode passive --orca-listen 127.0.0.1:9903".to_owned(),
         format!("{LEAST} --balancer dns+http://lb.example:9900 --dns-server 127.0.0.1:8600"),
         format!("{LEAST} --unsafe-reuse-timeout 3s --tunnel-timeout 2h --max-head-size 16KiB"),
     ] {

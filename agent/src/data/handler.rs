@@ -7,11 +7,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header::UPGRADE, request, response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header::UPGRADE, request, response};
 use hyper::{
     body::{Body, Incoming},
     upgrade::OnUpgrade,
 };
+use sluice_process::Watch;
 use sluice_proto::headers;
 use sluice_relay::{
     Client, ClientBody, Failure, Handler, ReplyBody, SendError, Upstreams, discard,
@@ -31,7 +32,7 @@ use super::{
 use crate::{
     files::{Asked, Offload, Reply as FileReply, offload},
     metrics::Outcome,
-    orca,
+    orca::{self, stream::LoadStreams},
     shared::Shared,
 };
 
@@ -48,15 +49,22 @@ pub(super) struct AgentHandler {
     upstreams: Rc<Upstreams>,
     relay: RelayMetrics,
     classes: ClassTable,
+    streams: LoadStreams,
     rng: RefCell<fastrand::Rng>,
 }
 
 type Reply = Response<ReplyBody<Exchange>>;
 
 impl AgentHandler {
-    pub(super) fn new(shared: Arc<Shared>, upstreams: Rc<Upstreams>, relay: RelayMetrics) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        upstreams: Rc<Upstreams>,
+        relay: RelayMetrics,
+        stop: &Watch,
+    ) -> Self {
         let classes = ClassTable::new(shared.clone());
-        Self { shared, upstreams, relay, classes, rng: RefCell::new(fastrand::Rng::new()) }
+        let streams = LoadStreams::new(shared.clone(), stop.clone());
+        Self { shared, upstreams, relay, classes, streams, rng: RefCell::new(fastrand::Rng::new()) }
     }
 }
 
@@ -64,6 +72,10 @@ impl Handler for AgentHandler {
     type Observer = Exchange;
 
     async fn handle(self: Rc<Self>, request: Request<ClientBody>, client: Client) -> Reply {
+        // Taken only with `--orca-on-listen`, and for nothing else.
+        if request.version() == Version::HTTP_2 {
+            return self.streams.answer(request).await;
+        }
         let presence = self.shared.activity.arrive();
         let (mut parts, mut body) = request.into_parts();
         let class = self.classes.of(&parts);

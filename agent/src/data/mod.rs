@@ -67,11 +67,12 @@ struct Seat {
 
 impl Seat {
     async fn serve(self, listeners: Vec<Listener>) {
-        let _note = EndNote(self.ended);
+        let _note = EndNote::new(self.ended);
         let limits = &self.shared.config.limits;
         let upstreams = Upstreams::new(limits.upstream.clone(), self.relay.clone());
         spawn_local(upstreams.clone().sweep());
-        let handler = Rc::new(AgentHandler::new(self.shared.clone(), upstreams, self.relay.clone()));
+        let handler = AgentHandler::new(self.shared.clone(), upstreams, self.relay.clone(), &self.stop);
+        let handler = Rc::new(handler);
         let server = Server::new(handler, limits.client.clone(), self.doors, self.relay, self.stop.clone());
         let cut = async {
             self.stop.now().await;
@@ -93,7 +94,13 @@ async fn serve_all(server: &Rc<Server<AgentHandler>>, listeners: Vec<Listener>, 
 }
 
 /// Counts an end of a thread when dropped.
-struct EndNote(watch::Sender<usize>);
+pub(crate) struct EndNote(watch::Sender<usize>);
+
+impl EndNote {
+    pub(crate) fn new(ended: watch::Sender<usize>) -> Self {
+        Self(ended)
+    }
+}
 
 impl Drop for EndNote {
     fn drop(&mut self) {

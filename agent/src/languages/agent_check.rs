@@ -4,7 +4,7 @@
 //! So each line says everything. What it does not hear from a port that nobody listens on changes nothing either: that
 //! the instance is gone is for HAProxy's own `check`.
 
-use std::{io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use sluice_process::upgrade::Sockets;
 use sluice_proto::State;
@@ -15,6 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use super::listen;
 use crate::shared::Shared;
 
 /// HAProxy takes the line at once; its own patience is `timeout check`, a few seconds.
@@ -97,27 +98,17 @@ impl AgentCheck {
         Self { listener, shared }
     }
 
-    /// Takes the address, by the socket in `inherited` if there is one for it; port 0 takes a free one. In `heritage`
-    /// there is one then, for the next process: HAProxy takes a refused connection for nothing new, but says so.
+    /// Takes the address, by the socket in `inherited` if there is one for it, and leaves one in `heritage`; port 0 takes
+    /// a free one.
     ///
     /// # Errors
-    /// If it is taken.
+    /// If the address is taken.
     pub fn bind(
         address: SocketAddr,
         inherited: &Sockets,
         heritage: &Sockets,
     ) -> io::Result<std::net::TcpListener> {
-        let place = format!("agent-check {address}");
-        let listener: std::net::TcpListener = match inherited.take(&place).pop() {
-            Some(socket) => socket.into(),
-            None => std::net::TcpListener::bind(address).map_err(|error| {
-                let text = format!("cannot listen on {address} (--agent-check): {error}");
-                io::Error::new(error.kind(), text)
-            })?,
-        };
-        listener.set_nonblocking(true)?;
-        heritage.add(place, [OwnedFd::from(listener.try_clone()?)]);
-        Ok(listener)
+        listen("agent-check", "--agent-check", address, inherited, heritage)
     }
 
     /// Answers for as long as the agent runs, also while it drains.

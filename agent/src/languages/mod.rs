@@ -4,11 +4,12 @@
 //! ```text
 //!  gate, activity ──sampled──► load ──► agent_check: one line per connection ──► HAProxy
 //!                               │  └──► heartbeat: a datagram each second   ──► httpd, mod_heartmonitor
-//!                               └─────► orca: a field of each response      ──► Envoy, gRPC
+//!                               └─────► orca: a field of each response, or a stream of reports ──► Envoy, gRPC
 //! ```
 
 mod agent_check;
 mod heartbeat;
+mod listen;
 mod load;
 mod metrics;
 
@@ -18,6 +19,7 @@ use tokio::time::{Instant, interval};
 
 pub use agent_check::{AgentCheck, Told};
 pub use heartbeat::Heartbeat;
+pub(crate) use listen::listen;
 pub use load::{Load, Sample};
 pub(crate) use load::{STEADY_OVER, mixed};
 pub use metrics::LanguageMetrics;

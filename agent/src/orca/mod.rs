@@ -1,10 +1,12 @@
 //! ORCA, the load reports of Envoy and gRPC, as fields of responses: what the application says in them is heard and goes
-//! no further; with `--orca` each response tells what the agent knows, and what the application said.
+//! no further; with `--orca` each response tells what the agent knows, and what the application said. With `--orca-listen`
+//! the same is told on streams (out of band).
 //!
 //! ```text
 //!  response of the instance ─► field::take ─► said ─► metrics, status
 //!                                               │
-//!  load, pace, host ────────────────────────────┴───► field::put ─► response to Envoy
+//!  load, pace, host ────────────────────────────┴─┬─► field::put ─► response to Envoy
+//!                                                 └─► stream::reports ─► Envoy, each second
 //! ```
 
 mod field;
@@ -13,6 +15,7 @@ mod json;
 mod pace;
 mod protobuf;
 mod report;
+pub(crate) mod stream;
 mod text;
 
 use std::{
@@ -29,7 +32,7 @@ use tokio::time::{Instant, interval};
 pub use field::Form;
 pub use report::{LoadReport, OrcaError};
 
-use self::{host::Ticks, pace::Pace};
+use self::{host::Ticks, pace::Pace, stream::StreamMetrics};
 use crate::{metrics::ReadAtScrape, report::Published, shared::Shared};
 
 /// What an application said holds no longer, as gRPC's `weight_expiration_period` is a few minutes and ours should be
@@ -50,6 +53,8 @@ pub struct Orca {
     own: Mutex<Own>,
     taken: IntCounter,
     malformed: IntCounter,
+    /// Of reports out of band.
+    streams: StreamMetrics,
 }
 
 /// The application's last word.
@@ -85,6 +90,7 @@ impl Orca {
             own: Mutex::default(),
             taken: reports.with_label_values(&["taken"]),
             malformed: reports.with_label_values(&["malformed"]),
+            streams: StreamMetrics::register(registry),
         }
     }
 
@@ -120,9 +126,14 @@ pub fn pass(shared: &Shared, headers: &mut HeaderMap) {
     let orca = &shared.orca;
     let said = orca.hear(headers, now);
     if let Some(form) = orca.form {
-        let before = orca.said(now).map(|said| said.report).unwrap_or_default();
-        field::put(headers, &said.unwrap_or_default().or(before).or(own(shared)), form);
+        field::put(headers, &said.unwrap_or_default().or(current(shared)), form);
     }
+}
+
+/// What holds now, apart from any request: what the application said last, and what the agent knows itself.
+fn current(shared: &Shared) -> LoadReport {
+    let said = shared.orca.said(Instant::now()).map(|said| said.report);
+    said.unwrap_or_default().or(own(shared))
 }
 
 /// What the agent knows itself.

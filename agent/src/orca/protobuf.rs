@@ -67,7 +67,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
 /// Unknown fields are passed over; of a field that comes again, the last holds.
 pub(super) fn read(bytes: &[u8]) -> Result<LoadReport, OrcaError> {
     let mut report = LoadReport::default();
-    let mut reader = Reader(bytes);
+    let mut reader = Reader::new(bytes);
     while let Some((field, value)) = reader.field()? {
         match value {
             Value::Fixed64(bits) => {
@@ -93,7 +93,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<LoadReport, OrcaError> {
 /// What is left out of an entry is empty, or zero.
 fn entry_of(bytes: &[u8]) -> Result<(&str, f64), OrcaError> {
     let (mut name, mut value) = ("", 0.0);
-    let mut reader = Reader(bytes);
+    let mut reader = Reader::new(bytes);
     while let Some(field) = reader.field()? {
         match field {
             (1, Value::Bytes(bytes)) => name = str::from_utf8(bytes).map_err(|_| OrcaError::Protobuf)?,
@@ -104,9 +104,10 @@ fn entry_of(bytes: &[u8]) -> Result<(&str, f64), OrcaError> {
     Ok((name, value))
 }
 
-struct Reader<'a>(&'a [u8]);
+/// Field by field.
+pub(super) struct Reader<'a>(&'a [u8]);
 
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Varint(u64),
     Fixed64(u64),
     Bytes(&'a [u8]),
@@ -114,8 +115,12 @@ enum Value<'a> {
 }
 
 impl<'a> Reader<'a> {
+    pub(super) fn new(message: &'a [u8]) -> Self {
+        Self(message)
+    }
+
     /// The next field and its number; `None` at the end.
-    fn field(&mut self) -> Result<Option<(u64, Value<'a>)>, OrcaError> {
+    pub(super) fn field(&mut self) -> Result<Option<(u64, Value<'a>)>, OrcaError> {
         if self.0.is_empty() {
             return Ok(None);
         }
