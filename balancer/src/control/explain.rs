@@ -52,7 +52,8 @@ impl Question {
             match key.as_str() {
                 "method" => question.method = value.to_ascii_uppercase(),
                 "host" => question.host = value,
-                "path" => question.target = value,
+                // No target has a space in it: it was a plus sign, which queries have for spaces, as in `/++api++/news`.
+                "path" => question.target = value.replace(' ', "+"),
                 "header" => {
                     let (name, value) = value.split_once(':').unwrap_or((&value, ""));
                     question.headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
@@ -307,6 +308,26 @@ impl Names {
             release: named.map(claim).unwrap_or_default(),
             figures: *candidate,
             reason,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Uri;
+
+    use super::*;
+
+    #[test]
+    fn a_path_may_be_given_as_it_is_typed() {
+        for (query, path) in [
+            ("path=/Plone/++api++/news", "/Plone/++api++/news"),
+            ("path=/Plone/%2B%2Bapi%2B%2B/news", "/Plone/++api++/news"),
+            ("path=%2Fa%2520b%3Fx%3D1", "/a%20b"),
+        ] {
+            let uri: Uri = format!("/v1/explain?{query}").parse().expect("valid");
+            let Query(parameters) = Query::try_from_uri(&uri).expect("valid");
+            assert_eq!(Question::of(parameters).path(), path, "{query}");
         }
     }
 }
