@@ -55,7 +55,7 @@ impl Default for CapParams {
             unstable_wait: 5.0,
             starving: 30.0,
             bearable_wait: 13.0,
-            lasting_wait: 3.0,
+            lasting_wait: 4.0,
         }
     }
 }

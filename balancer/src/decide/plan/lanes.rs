@@ -170,7 +170,7 @@ mod tests {
         snapshot.lanes[1].lasting_rate = Some(0.4);
         let high = |snapshot: &Snapshot| lanes(snapshot, &[], &PlanParams::default())[1].high;
         assert_eq!(high(&snapshot), 2);
-        snapshot.lanes[1].oldest_wait_s = 2.0 * 3.1;
+        snapshot.lanes[1].oldest_wait_s = 2.0 * 4.1;
         assert_eq!(high(&snapshot), 3);
     }
 
