@@ -131,7 +131,8 @@ fn a_service_after_a_gap_continues_what_was_recorded() {
     let after_a_gap = high(&written(plans.clone(), |planned| {
         planned.snapshot.at_ms == last_ms || planned.snapshot.at_ms < 180_000
     }));
-    let most = plans.iter().map(|p| p.plan.lanes[1].high).max().expect("plans");
+    // The first plan is made before any small request came, and is not defended once they have come.
+    let most = plans.iter().skip(1).map(|p| p.plan.lanes[1].high).max().expect("plans");
     assert_eq!(without_gap, most);
     assert!(after_a_gap <= plans[plans.len() - 2].plan.lanes[1].high, "{after_a_gap} of {most}");
 }

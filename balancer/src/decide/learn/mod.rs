@@ -86,6 +86,7 @@ struct LaneStats {
 #[derive(Default)]
 struct Sums {
     rate: f64,
+    lasting: f64,
     held: f64,
     square: f64,
     samples: f64,
@@ -96,6 +97,7 @@ impl Sums {
         // A class that is not asked for at present still tells what its requests cost.
         let weight = class.rate.value().max(1e-6);
         self.rate += class.rate.value();
+        self.lasting += class.rate.lasting();
         self.held += weight * class.held().mean().unwrap_or(0.0);
         self.square += weight * class.held().square();
         self.samples += class.held().samples();
@@ -108,7 +110,7 @@ impl Sums {
         let weight = self.rate.max(1e-6);
         let samples = self.samples.min(memory);
         let held = Moments::seeded(memory, samples, self.held / weight, self.square / weight);
-        LaneStats { rate: Rate::seeded(self.rate), held }
+        LaneStats { rate: Rate::seeded(self.rate, self.lasting), held }
     }
 }
 
@@ -236,6 +238,11 @@ impl Learner {
     /// Requests per second of a lane.
     pub fn lane_rate(&self, lane: Lane) -> f64 {
         self.lanes[lane.index()].rate.value() / self.tick
+    }
+
+    /// The same over the last minute, bursts and pauses together.
+    pub fn lasting_lane_rate(&self, lane: Lane) -> f64 {
+        self.lanes[lane.index()].rate.lasting() / self.tick
     }
 
     /// Worker-held time of a lane's requests, in seconds.

@@ -50,7 +50,8 @@ pub(super) fn dedicate(
     let wanted = match mode {
         Mode::Spread => 0,
         Mode::Pack => enough(&order, (load + load.sqrt()).min(high(caps) as f64)),
-        Mode::Separate => whole(&order, high(caps), load),
+        // The cap may be far more than they ever use, and what is separated is theirs alone.
+        Mode::Separate => whole(&order, high(caps).min(peak(load, params)), load),
     };
     let wanted = if load > 0.0 { wanted.min(order.len().saturating_sub(1)) } else { 0 };
     let dedicated = settle(&order, wanted, mode, snapshot.at_ms, previous, params);
@@ -71,6 +72,11 @@ pub(super) fn dedicate(
         });
     }
     dedicated
+}
+
+/// Workers that large requests hardly ever need more of at the same time.
+fn peak(load: f64, params: &PlanParams) -> usize {
+    ((load + params.cap.reserve * load.sqrt()).ceil() as usize).max(1)
 }
 
 fn high(caps: &[LanePlan]) -> usize {

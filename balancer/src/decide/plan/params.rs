@@ -61,6 +61,8 @@ impl PlanParams {
             ("cap.reserve", cap.reserve, 0.0, 10.0),
             ("cap.unstable_wait", cap.unstable_wait, 0.1, 1000.0),
             ("cap.starving", cap.starving, 0.1, 10_000.0),
+            ("cap.bearable_wait", cap.bearable_wait, 0.0, 10_000.0),
+            ("cap.lasting_wait", cap.lasting_wait, 0.0, 10_000.0),
         ] {
             if !(least..=most).contains(&value) {
                 let accepted = format!("a number from {least} to {most}");

@@ -30,6 +30,9 @@ pub struct LaneLoad {
     pub begins_s: f64,
     /// Requests per second.
     pub rate: f64,
+    /// The same over the last minute, bursts and pauses together; `None`: not known apart from `rate`.
+    #[serde(default)]
+    pub lasting_rate: Option<f64>,
     /// Mean worker-held time in seconds.
     pub held_s: f64,
     /// Squared coefficient of variation of the worker-held time.

@@ -126,6 +126,7 @@ impl<W> Scheduler<W> {
         LaneLoad {
             begins_s: self.learner.bounds().begin(lane),
             rate: self.learner.lane_rate(lane),
+            lasting_rate: Some(self.learner.lasting_lane_rate(lane)),
             held_s: held.mean().unwrap_or(0.0),
             scv: held.scv(),
             waiting: backlog.waiting,
