@@ -20,6 +20,7 @@ pub mod certs;
 pub mod dns;
 pub mod frames;
 pub mod http2;
+pub mod kubernetes;
 pub mod lineage;
 pub mod process;
 pub mod script;
