@@ -35,7 +35,7 @@ EVENTS = {
     "configuration-refused": "the configuration was read again and can not be used; the one before stays",
     "homes": "classes are kept at their homes, as that is measured to pay, or are not any more",
     "instance-ejected": "an instance gets no requests for a while, as it fails what others do not",
-    "instance-gone": "an instance is forgotten: it left, its agent was silent for too long, or the configuration lost it",
+    "instance-gone": "an instance is forgotten: it left, its agent was silent for too long, or the configuration or a source lost it",
     "instance-recovered": "an instance is no slower than its fellows any more",
     "instance-registered": "an instance is known from now on",
     "instance-reinstated": "an instance that was left out gets requests again",

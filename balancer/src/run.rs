@@ -22,6 +22,7 @@ use tokio::time::sleep;
 
 use crate::config::{Config, Options};
 use crate::control::planning::unix_ms;
+use crate::control::sources;
 use crate::control::{
     self, ControlMetrics, ControlState, DecisionCollector, DecisionLog, Keeper, PoolCollector,
 };
@@ -69,7 +70,7 @@ pub fn start_after(
 ) -> Result<(Running, Heritage<Succession>), RunError> {
     let generation = predecessor.as_ref().map_or(0, Predecessor::generation);
     let former = predecessor.as_ref().map_or_else(Sockets::default, |old| old.sockets().clone());
-    let (inheritance, sockets) = (Inheritance::of(predecessor.as_ref()), Sockets::default());
+    let (mut inheritance, sockets) = (Inheritance::of(predecessor.as_ref()), Sockets::default());
     descriptors::raise();
     let config = Config::try_from(options.clone())?;
     let token = config.token_file.as_ref().map(|path| TokenFile::open(path).map(Arc::new)).transpose()?;
@@ -93,6 +94,7 @@ pub fn start_after(
         config.report_rate,
         log,
     );
+    state.inherit_found(inheritance.found());
     state.take_over(inheritance.reports());
     let keeper = config.state_dir.clone().map(|dir| Keeper::new(state.clone(), dir));
     PoolCollector::register(&registry, &state);
@@ -145,11 +147,13 @@ pub fn start_after(
         listeners,
         doors,
     };
+    let access = sources::Access { dns_server: config.dns_server, kubeconfig: config.kubeconfig.clone() };
     let reloader = Arc::new(Reloader::new(source, options, config, parts));
     let control = ControlPlane {
         state: state.clone(),
         reloader: reloader.clone(),
         keeper: keeper.clone(),
+        access,
         exporter,
         shutdown: shutdown.clone(),
         certificates,
@@ -210,6 +214,7 @@ struct ControlPlane {
     state: Arc<ControlState>,
     reloader: Arc<Reloader>,
     keeper: Option<Keeper>,
+    access: sources::Access,
     exporter: Option<Exporter>,
     shutdown: Shutdown,
     certificates: SharedCertificates,
@@ -221,6 +226,7 @@ impl ControlPlane {
         // Dropped when this ends, in whatever way: data threads must not run on unwatched.
         let _data_path_ends_too = StopOnDrop(self.shutdown.clone());
         tokio::task::spawn(control::run_ticker(self.state.clone(), self.stop.clone()));
+        tokio::task::spawn(sources::run(self.state.clone(), self.access, self.stop.clone()));
         if let Some(keeper) = self.keeper {
             tokio::task::spawn(keeper.run());
         }

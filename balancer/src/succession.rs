@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sluice_process::upgrade::{Incumbent, Predecessor, Wire};
 use sluice_proto::{Report, ServiceName};
 
+use crate::control::sources::Found;
 use crate::control::{ControlState, saved};
 use crate::decide::sender::Sender;
 use crate::saved::SavedService;
@@ -20,6 +21,9 @@ struct Handed {
     /// By the agents' last reports the successor knows the instances before it serves.
     #[serde(default)]
     reports: Vec<LastReport>,
+    /// By source: instances without agents, so that they serve before they are looked for anew.
+    #[serde(default)]
+    found: Found,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,6 +71,11 @@ impl Inheritance {
             .ok()
     }
 
+    /// What was found of instances without agents.
+    pub(crate) fn found(&mut self) -> Found {
+        std::mem::take(&mut self.0.found)
+    }
+
     /// The agents' last reports.
     pub(crate) fn reports(self) -> impl Iterator<Item = (Report, Sender)> {
         self.0.reports.into_iter().filter_map(LastReport::parse)
@@ -95,6 +104,7 @@ impl Succession {
             reports: reports
                 .map(|(report, sender)| LastReport::of(&report, sender))
                 .collect::<Result<_, _>>()?,
+            found: self.state.found(),
         })
     }
 }

@@ -17,6 +17,7 @@ pub mod admin;
 pub mod config;
 pub mod control;
 pub mod descriptors;
+pub mod discover;
 pub mod exit;
 pub mod logging;
 pub mod manual;

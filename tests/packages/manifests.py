@@ -13,32 +13,38 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "deploy/kubernetes/base"
+SLICES = ROOT / "deploy/kubernetes/components/endpointslices"
 # Defined by others: there are no schemas of them with Kubernetes.
-FOREIGN = {"ServiceMonitor", "PodMonitor", "Kustomization"}
+FOREIGN = {"ServiceMonitor", "PodMonitor", "Kustomization", "Component"}
 
 
-def documents():
-    for path in sorted(BASE.glob("*.yaml")):
+def documents(folder=BASE):
+    for path in sorted(folder.glob("*.yaml")):
         for document in yaml.safe_load_all(path.read_text()):
             yield path.name, document
+
+
+def one(kind, name, folder=BASE):
+    return next(d for _, d in documents(folder) if (d["kind"], d.get("metadata", {}).get("name")) == (kind, name))
 
 
 def resources_are_valid():
     version = kubernetes_validate.latest_version()
     kinds = set()
-    for name, document in documents():
+    for name, document in [*documents(), *documents(SLICES), ("patched", with_slices())]:
         kinds.add(document["kind"])
         if document["kind"] not in FOREIGN:
             kubernetes_validate.validate(document, version, strict=True)
-    assert {"Deployment", "StatefulSet", "Service", "PodDisruptionBudget", "ServiceMonitor"} <= kinds, kinds
+    assert {"Deployment", "Role", "Service", "PodDisruptionBudget", "ServiceMonitor"} <= kinds, kinds
     print(f"ok: every manifest is as Kubernetes {version} has it")
 
 
 def all_are_listed():
-    listed = yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources"]
-    there = {path.name for path in BASE.glob("*.yaml")} - {"kustomization.yaml"}
-    assert set(listed) == there, there.symmetric_difference(listed)
-    print("ok: the kustomization lists every manifest")
+    for folder in (BASE, SLICES):
+        listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+        there = {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
+        assert set(listed) == there, there.symmetric_difference(listed)
+    print("ok: each kustomization lists every manifest")
 
 
 def ports_have_names():
@@ -50,13 +56,44 @@ def ports_have_names():
 
 
 def every_replica_is_reported_to():
-    """Agents report to each replica of the balancer by its own name."""
-    by_kind = {document["kind"]: document for _, document in documents() if document["kind"] in ("StatefulSet", "Deployment")}
-    balancer, agent = by_kind["StatefulSet"], by_kind["Deployment"]["spec"]["template"]["spec"]["initContainers"][0]
-    name, service = balancer["metadata"]["name"], balancer["spec"]["serviceName"]
-    expected = {f"--balancer=http://{name}-{n}.{service}:9900" for n in range(balancer["spec"]["replicas"])}
-    assert expected == {argument for argument in agent["args"] if argument.startswith("--balancer=")}, expected
+    """Agents look the balancers up by a Service that has the address of each replica, ready or not."""
+    balancer, application = one("Deployment", "sluice-balancer"), one("Deployment", "application")
+    arguments = application["spec"]["template"]["spec"]["initContainers"][0]["args"]
+    [source] = [argument for argument in arguments if argument.startswith("--balancer=")]
+    name, port = source.removeprefix("--balancer=dns+http://").split(":")
+    service = one("Service", name)["spec"]
+    assert service["clusterIP"] == "None" and service["publishNotReadyAddresses"], service
+    assert service["selector"].items() <= balancer["spec"]["template"]["metadata"]["labels"].items(), service
+    assert [p["port"] for p in service["ports"]] == [int(port)], service
     print("ok: agents report to every replica of the balancer")
+
+
+def with_slices():
+    """The balancer's Deployment as the component has it: its JSON patch (RFC 6902), which only adds."""
+    [patch] = yaml.safe_load((SLICES / "kustomization.yaml").read_text())["patches"]
+    document = one(patch["target"]["kind"], patch["target"]["name"])
+    for step in yaml.safe_load(patch["patch"]):
+        assert step["op"] in ("add", "replace"), step
+        *parents, last = step["path"].strip("/").split("/")
+        place = document
+        for parent in parents:
+            place = place[int(parent) if isinstance(place, list) else parent]
+        assert step["op"] == "add" or last in place, step
+        place[last] = step["value"]
+    return document
+
+
+def the_balancer_may_watch_slices():
+    """Its service account may do what the watch does, and no more, and is the one that the patch names."""
+    pod = with_slices()["spec"]["template"]["spec"]
+    [binding] = [d for _, d in documents(SLICES) if d["kind"] == "RoleBinding"]
+    [subject] = binding["subjects"]
+    assert (subject["kind"], subject["name"]) == ("ServiceAccount", pod["serviceAccountName"]), subject
+    assert one("ServiceAccount", subject["name"], SLICES) and pod["automountServiceAccountToken"]
+    role = one("Role", binding["roleRef"]["name"], SLICES)
+    expected = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}
+    assert role["rules"] == [expected], role
+    print("ok: the balancer may list and watch EndpointSlices")
 
 
 def flags_exist():
@@ -86,5 +123,6 @@ if __name__ == "__main__":
     resources_are_valid()
     ports_have_names()
     every_replica_is_reported_to()
+    the_balancer_may_watch_slices()
     flags_exist()
     containerfiles_are_sound()

@@ -22,6 +22,7 @@ pub mod conformance;
 pub mod dns;
 pub mod frames;
 pub mod http2;
+pub mod kubernetes;
 pub mod lineage;
 pub mod orca;
 pub mod process;

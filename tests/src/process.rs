@@ -31,6 +31,9 @@ fn programs() -> &'static PathBuf {
             "sluice-agent",
             "-p",
             "sluice-emulation",
+            // As this crate has it: otherwise the balancer, and what its dependencies share with others, is built twice.
+            "--features",
+            "sluice-balancer/kubernetes",
         ]);
         cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         // What cargo told this test of its own package would make it build again what looks at that (ring), and all

@@ -2,20 +2,22 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
+use sluice_process::discover::{Follower, Name, Resolver};
 use tokio::{
     sync::mpsc,
     task::{AbortHandle, JoinSet},
+    time::sleep,
 };
 
-use super::{
-    Resolver, Source,
-    follow::{Found, follow},
-};
+use super::Source;
 use crate::{
     config::BalancerUrl,
     report::{Link, Sender},
     shared::Shared,
 };
+
+/// More balancers than anyone runs side by side; a wrong name must not make an agent report to half the world.
+const MOST: usize = 64;
 
 /// One that has not sent anything yet.
 type MakeSender = Box<dyn Fn(&Arc<Link>) -> Sender + Send>;
@@ -56,8 +58,8 @@ impl Crew {
         self.report_to(&known.concat());
         loop {
             tokio::select! {
-                Some(Found { source, addresses }) = changes.recv() => {
-                    known[source] = addresses.into_iter().map(url_of).collect();
+                Some(Found { source, balancers }) = changes.recv() => {
+                    known[source] = balancers;
                     self.report_to(&known.concat());
                 }
                 Some(ended) = self.tasks.join_next() => match ended {
@@ -88,6 +90,27 @@ impl Crew {
             let task = self.tasks.spawn((self.sender)(&link).run());
             self.at_work.insert(link.url.clone(), task);
         }
+    }
+}
+
+/// One name's balancers, whenever they change.
+struct Found {
+    source: usize,
+    balancers: Vec<BalancerUrl>,
+}
+
+/// Looks `name` up for ever, and tells `found` of each change.
+async fn follow(source: usize, name: Name, resolver: Resolver, found: mpsc::Sender<Found>) {
+    let mut follower = Follower::new(name, resolver, MOST, fastrand::Rng::new());
+    loop {
+        let looked = follower.look_up().await;
+        if let Some(addresses) = looked.changed {
+            let balancers = addresses.into_iter().map(url_of).collect();
+            if found.send(Found { source, balancers }).await.is_err() {
+                return;
+            }
+        }
+        sleep(looked.pause).await;
     }
 }
 

@@ -1,4 +1,6 @@
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, str::FromStr};
+
+use sluice_process::discover::Name;
 
 use crate::config::{BalancerUrl, BalancerUrlError};
 
@@ -9,15 +11,6 @@ pub enum Source {
     One(BalancerUrl),
     /// `dns+http://NAME:PORT` or `srv+http://NAME`: every address is a balancer.
     Named(Name),
-}
-
-/// A name to be looked up again and again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Name {
-    /// A and AAAA.
-    Host { host: String, port: u16 },
-    /// SRV, which has the ports.
-    Service(String),
 }
 
 /// Why a value of `--balancer` was refused.
@@ -34,31 +27,6 @@ pub enum SourceError {
     Https(String),
     #[error("{0:?} names no service: give it as in srv+http://_sluice._tcp.example, without a port")]
     Service(String),
-}
-
-/// RFC 1035, 2.3.4, as text.
-const LONGEST_NAME: usize = 253;
-
-impl Name {
-    fn host(rest: &str) -> Option<Self> {
-        let (host, port) = rest.rsplit_once(':')?;
-        let port = port.parse().ok().filter(|port| *port != 0)?;
-        // An address needs no look-up.
-        (is_name(host) && host.parse::<IpAddr>().is_err())
-            .then(|| Self::Host { host: host.to_ascii_lowercase(), port })
-    }
-
-    fn service(rest: &str) -> Option<Self> {
-        let labels = rest.split('.').take_while(|label| label.starts_with('_')).count();
-        (is_name(rest) && labels == 2).then(|| Self::Service(rest.to_ascii_lowercase()))
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    let text = text.strip_suffix('.').unwrap_or(text);
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    text.len() <= LONGEST_NAME
-        && text.split('.').all(|label| (1..=63).contains(&label.len()) && label.bytes().all(good))
 }
 
 impl FromStr for Source {
@@ -91,20 +59,11 @@ impl From<BalancerUrl> for Source {
     }
 }
 
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host { host, port } => write!(f, "dns+http://{host}:{port}"),
-            Self::Service(name) => write!(f, "srv+http://{name}"),
-        }
-    }
-}
-
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One(url) => url.fmt(f),
-            Self::Named(name) => name.fmt(f),
+            Self::Named(name) => write!(f, "{}+http://{name}", name.scheme()),
         }
     }
 }

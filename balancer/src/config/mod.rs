@@ -8,6 +8,8 @@ mod observe;
 mod options;
 mod rule;
 mod service;
+mod source;
+mod terms;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -24,10 +26,12 @@ use sluice_relay::limits::{ClientLimits, Http2Limits, UpstreamLimits};
 use sluice_relay::listen::ListenSpec;
 use sluice_relay::tls::CertError;
 
-pub use instance::InstanceSpec;
+pub use instance::{InstanceSpec, Place};
 pub use options::Options;
 pub use rule::{HeaderOptions, RuleOptions, StickyOptions};
 pub use service::{ServiceOptions, ServiceSpec, routes};
+pub use source::{KubernetesService, KubernetesSpec, Port, Source};
+pub use terms::Terms;
 
 use crate::control::DecisionFile;
 use crate::data::Reveal;
@@ -50,7 +54,12 @@ pub struct Config {
     pub report_rate: NonZeroU32,
     /// Whether the file is read again when it changes.
     pub watch: WatchConfig,
+    /// Those without an agent, and where more of them are found.
     pub instances: Vec<InstanceSpec>,
+    /// Who is asked for names; `None`: the servers of the system.
+    pub dns_server: Option<SocketAddr>,
+    /// How the API server of Kubernetes is reached; `None`: as `kubectl` would, or as pods do.
+    pub kubeconfig: Option<PathBuf>,
     pub services: Vec<ServiceSpec>,
     /// Data threads.
     pub threads: usize,
@@ -85,6 +94,8 @@ impl TryFrom<Options> for Config {
         check_certificates(&options.listen)?;
         let services = service::check(&options.service, &options.rule, options.versions.as_ref())?;
         instance::check(&options.instance, &services)?;
+        source::check(&options.kubernetes_service, &services)?;
+        let found = options.kubernetes_service.into_iter().map(InstanceSpec::from);
         Ok(Self {
             listen: options.listen,
             admin: admin.addr,
@@ -92,7 +103,9 @@ impl TryFrom<Options> for Config {
             token_file: options.token_file,
             report_rate: options.report_rate.unwrap_or(NonZeroU32::MIN),
             watch: options.watch_config.unwrap_or_default(),
-            instances: options.instance,
+            instances: options.instance.into_iter().chain(found).collect(),
+            dns_server: options.dns_server,
+            kubeconfig: options.kubeconfig,
             services,
             threads: options.threads.map_or(1, NonZeroUsize::get),
             service_limits: ServiceLimits {
@@ -385,6 +398,13 @@ mod tests {
             (&["--instance", "127.0.0.1:80,workers=0"], "", &["workers", "0"]),
             (&["--instance", "127.0.0.1:80,service=x"], "", &["instance", "x", "default"]),
             (&["--instance", "a:80", "--instance", "a:80"], "", &["instance", "a:80", "once"]),
+            (
+                &["--instance", "dns:a", "--threads", "2"],
+                "",
+                &["--instance", "dns:a", "dns:zope.example:8080"],
+            ),
+            (&["--instance", "dns:a:1", "--instance", "dns:a:1"], "", &["instance", "dns:a:1", "once"]),
+            (&["--instance", "srv:_a._tcp.b,service=x"], "", &["instance", "srv:_a._tcp.b", "default"]),
             (&["--trusted-proxy", "10.0.0.0/40"], "", &["--trusted-proxy", "10.0.0.0/40"]),
             (&["--admin", "0.0.0.0:9900"], "", &["admin", "0.0.0.0:9900", "token"]),
             (&[], "[service.shop]\nhosts = [\"a b\"]\n", &["service.shop.hosts", "a b", "host name"]),

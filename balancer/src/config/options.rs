@@ -18,7 +18,7 @@ use sluice_process::{ByteSize, LogFormat, Span, descriptors, layered};
 use sluice_relay::limits::{ClientLimits, UpstreamLimits, connections_within};
 use sluice_relay::listen::ListenSpec;
 
-use crate::config::{InstanceSpec, RuleOptions, ServiceOptions};
+use crate::config::{InstanceSpec, KubernetesSpec, RuleOptions, ServiceOptions};
 use crate::decide::outlier::OutlierParams;
 use crate::decide::plan::PlanParams;
 use crate::decide::versions::VersionPolicy;
@@ -72,10 +72,27 @@ pub struct Options {
     /// An instance that has no agent: ADDR[,workers=N][,release=first-byte|end][,service=NAME][,name=NAME]
     ///
     /// workers: requests that it works on at the same time [default: 1]. release: when its worker
-    /// is free again [default: end]. Instances with an agent register by themselves.
+    /// is free again [default: end]. Instances with an agent register by themselves. dns:NAME:PORT and
+    /// srv:_SERVICE._PROTOCOL.NAME are as many as DNS has addresses; looked up again when their TTL ends, 1s to 5m.
     #[arg(long, value_name = "INSTANCE", env = "SLUICE_INSTANCE", value_delimiter = ' ')]
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub instance: Vec<InstanceSpec>,
+
+    /// DNS server for these names, such as 127.0.0.1:8600 [default: those of /etc/resolv.conf]
+    #[arg(long, value_name = "ADDR", env = "SLUICE_DNS_SERVER")]
+    pub dns_server: Option<SocketAddr>,
+
+    /// Pods of a Kubernetes service as instances without agents: NAMESPACE/NAME[:PORT][,workers=N][,release=first-byte|end][,service=NAME]
+    ///
+    /// PORT: the pods', by number or by its name in the service; needed if there are several. Only in programs built
+    /// with `--features kubernetes`.
+    #[arg(long, value_name = "SERVICE", env = "SLUICE_KUBERNETES_SERVICE", value_delimiter = ' ')]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub kubernetes_service: Vec<KubernetesSpec>,
+
+    /// How Kubernetes is reached [default: KUBECONFIG, ~/.kube/config, or the pod's service account]
+    #[arg(long, value_name = "FILE", env = "SLUICE_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
 
     /// Threads that carry requests [default: one per core]
     #[arg(long, value_name = "N", env = "SLUICE_THREADS")]
@@ -309,6 +326,9 @@ layered!(Options {
     config,
     watch_config,
     instance,
+    dns_server,
+    kubernetes_service,
+    kubeconfig,
     threads,
     queue_length,
     queue_timeout,

@@ -24,6 +24,7 @@ mod reconfigure;
 mod release;
 mod reloads;
 mod snapshot;
+pub mod sources;
 mod state;
 mod ticker;
 pub mod versions;

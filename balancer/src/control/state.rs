@@ -22,6 +22,7 @@ use crate::control::live::Live;
 use crate::control::planning::{Plan, unix_ms};
 use crate::control::pool_metrics::ControlMetrics;
 use crate::control::probe::Suspect;
+use crate::control::sources::{Book, SourceMetrics};
 use crate::control::versions::{self, VersionMetrics, VersionsView};
 use crate::decide::dispatch::{InstanceId, Workers};
 use crate::decide::lease::Knowledge;
@@ -51,6 +52,10 @@ pub struct ControlState {
     succeeded: AtomicBool,
     readiness: Arc<Readiness>,
     membership: Mutex<Membership>,
+    book: Mutex<Book>,
+    /// The configuration has sources that it had not, or the other way round.
+    pub(super) other_sources: Notify,
+    pub(super) source_metrics: SourceMetrics,
     plan: ArcSwap<Plan>,
     /// By service: what was told of.
     notices: Mutex<HashMap<ServiceName, Notices>>,
@@ -94,17 +99,16 @@ impl ControlState {
             succeeded: AtomicBool::new(false),
             readiness,
             membership: Mutex::default(),
+            book: Mutex::default(),
+            other_sources: Notify::new(),
+            source_metrics: SourceMetrics::register(registry),
             plan: ArcSwap::default(),
             notices: Mutex::default(),
         });
         words.into_iter().for_each(|(key, word)| state.membership().remember(key, word));
-        for spec in instances {
-            let key = (spec.service.clone(), spec.name.clone());
-            let workers = spec.workers.get();
-            let mut membership = state.membership();
-            membership.add_static(key.clone(), spec.target.clone(), workers, spec.release);
-            state.apply(&key, membership.get(&key).expect("just added"));
-        }
+        state.book().configure(instances);
+        // That the first ones are there is no news.
+        drop(state.reconcile());
         state.replan();
         state
     }
@@ -411,7 +415,7 @@ impl ControlState {
         instance.set_release_point(member.release.point);
         instance.set_releases(member.releases(now()));
         instance.set_behind_agent(member.is_behind_agent());
-        let workers = Workers::reported(member.workers, member.configured);
+        let workers = Workers::reported(member.workers, member.wanted.as_ref().map(|wanted| wanted.workers));
         service.set_instance(instance, workers, member.routing() == Routing::Routed);
     }
 
@@ -429,11 +433,7 @@ impl ControlState {
             Accepted::Updated(_) if before == Some(after) => return,
             Accepted::Updated(_) => "instance-state",
         };
-        let text = match after {
-            Routing::Routed => "gets requests".to_owned(),
-            Routing::Excluded(reason) => format!("gets no requests: {reason}"),
-        };
-        self.events.publish(Event::new(kind, key, text));
+        self.events.publish(Event::new(kind, key, says(after)));
     }
 
     fn reply(&self, key: &Key) -> PlanReply {
@@ -469,8 +469,20 @@ impl ControlState {
         self.directory.store(directory);
     }
 
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().expect("no code panics while holding it")
+    }
+
     pub(super) fn membership(&self) -> MutexGuard<'_, Membership> {
         self.membership.lock().expect("no code panics while holding it")
+    }
+}
+
+/// What there is to tell of it.
+pub(super) fn says(routing: &Routing) -> String {
+    match routing {
+        Routing::Routed => "gets requests".to_owned(),
+        Routing::Excluded(reason) => format!("gets no requests: {reason}"),
     }
 }
 

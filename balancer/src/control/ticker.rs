@@ -33,6 +33,8 @@ pub async fn run(state: Arc<ControlState>, stop: Watch) {
         state.directory().iter().for_each(|service| service.hand_out());
         if count.is_multiple_of(PLAN_EVERY) {
             state.expire();
+            // One whose agent is gone may still be wanted.
+            state.provide_instances();
             state.tend_classes();
             state.tick();
             state.pulse();

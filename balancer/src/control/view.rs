@@ -17,6 +17,7 @@ use crate::decide::plan::dedicate::Mode;
 use crate::decide::schedule::explain::LaneState;
 use crate::decide::schedule::figures as decide;
 use crate::decide::sender::Sender;
+use crate::decide::sources::Standing;
 use crate::decide::treatment::LanePin;
 use crate::pool::{ClassEntry, Service, now};
 
@@ -26,9 +27,9 @@ pub struct InstanceView {
     pub service: String,
     pub name: String,
     pub address: String,
-    /// `agent` or `configuration`.
+    /// `agent`, `configuration`, or who found it: `dns:NAME:PORT`, `srv:NAME`, `kubernetes:NAMESPACE/NAME`.
     pub source: String,
-    /// As its agent says; an instance without one counts as ready.
+    /// As its agent says, or who found it; an instance of the configuration counts as ready.
     pub state: State,
     /// Whether it gets requests.
     pub routed: bool,
@@ -189,8 +190,8 @@ fn instance(state: &ControlState, key: &Key, member: &Member, now: Instant) -> I
         service: key.0.to_string(),
         name: key.1.to_string(),
         address: member.target.to_string(),
-        source: if agent.is_some() { "agent" } else { "configuration" }.to_owned(),
-        state: agent.map_or(State::Ready, |agent| agent.state),
+        source: source(member),
+        state: agent.map_or_else(|| standing(member), |agent| agent.state),
         routed: entry.is_some_and(|entry| entry.routed),
         reason: entry.map_or_else(|| "not planned yet".to_owned(), |entry| entry.reason.clone()),
         role: entry.map_or_else(|| "general".to_owned(), |entry| word(&entry.role)),
@@ -218,6 +219,23 @@ fn instance(state: &ControlState, key: &Key, member: &Member, now: Instant) -> I
         agent: agent.and_then(|agent| agent.now.clone()),
         measured: agent.map(|agent| agent.measured.clone()),
         application: agent.and_then(|agent| agent.application.clone()),
+    }
+}
+
+/// Who says that it is there.
+fn source(member: &Member) -> String {
+    match &member.wanted {
+        Some(wanted) if member.agent.is_none() => wanted.origin.to_string(),
+        _ => "agent".to_owned(),
+    }
+}
+
+/// The state of an instance without an agent.
+fn standing(member: &Member) -> State {
+    match member.wanted.as_ref().map(|wanted| wanted.standing) {
+        None | Some(Standing::Serving) => State::Ready,
+        Some(Standing::NotReady) => State::Down,
+        Some(Standing::Terminating) => State::Draining,
     }
 }
 

@@ -2,12 +2,13 @@
 
 mod binding;
 mod last_report;
+mod wanted;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use sluice_proto::report::{Mode, Now, Release, ReleaseFound, ReleasePoint};
+use sluice_proto::report::{Mode, Now, Release};
 use sluice_proto::{
     ApplicationLoad, BootId, ClassRelease, InstanceName, Measured, Report, ServiceName, State, Target,
 };
@@ -16,6 +17,7 @@ use crate::decide::dispatch::InstanceId;
 use crate::decide::foreign::Foreign;
 use crate::decide::lease::{self, Knowledge};
 use crate::decide::sender::{Misplaced, Sender};
+use crate::decide::sources::{Standing, Wanted};
 
 /// Where an instance is found: names are unique within a service.
 pub type Key = (ServiceName, InstanceName);
@@ -26,11 +28,11 @@ pub struct Member {
     pub id: InstanceId,
     pub target: Target,
     pub workers: u32,
-    /// Workers by the configuration, if it knows the instance.
-    pub configured: Option<u32>,
+    /// As the configuration or one of its sources has it, if they do.
+    pub wanted: Option<Wanted>,
     pub release: Release,
     pub operator: Word,
-    /// What its agent says; `None` for an instance from the configuration.
+    /// What its agent says; `None` for an instance that has none.
     pub agent: Option<AgentWord>,
 }
 
@@ -127,48 +129,6 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Adds an instance that has no agent.
-    pub fn add_static(&mut self, key: Key, target: Target, workers: u32, point: ReleasePoint) -> InstanceId {
-        let id = self.fresh_id();
-        let release = Release { point, found: ReleaseFound::Configured };
-        let operator = self.remembered.remove(&key).unwrap_or_default();
-        let configured = Some(workers);
-        self.members.insert(key, Member { id, target, workers, configured, release, operator, agent: None });
-        id
-    }
-
-    /// Adds an instance that has no agent, or changes one: where an agent speaks for it, the configuration has a word
-    /// on its workers alone.
-    pub fn set_static(&mut self, key: Key, target: Target, workers: u32, point: ReleasePoint) {
-        match self.members.get_mut(&key) {
-            None => {
-                self.add_static(key, target, workers, point);
-            }
-            Some(member) => {
-                member.configured = Some(workers);
-                if member.agent.is_none() {
-                    (member.target, member.workers) = (target, workers);
-                    member.release = Release { point, found: ReleaseFound::Configured };
-                }
-            }
-        }
-    }
-
-    /// The configuration has an instance no more. Returns it if it is gone with that: if no agent speaks for it. The
-    /// operator's word on it is kept for its return.
-    pub fn forget_configured(&mut self, key: &Key) -> Option<Member> {
-        let member = self.members.get_mut(key)?;
-        member.configured = None;
-        if member.agent.is_some() {
-            return None;
-        }
-        let member = self.remove(key)?;
-        if member.operator != Word::Ready {
-            self.remembered.insert(key.clone(), member.operator);
-        }
-        Some(member)
-    }
-
     pub fn remove(&mut self, key: &Key) -> Option<Member> {
         self.members.remove(key)
     }
@@ -204,7 +164,7 @@ impl Membership {
             id,
             target: report.address.clone(),
             workers: report.workers,
-            configured: None,
+            wanted: None,
             release: report.release.clone(),
             operator: self.remembered.remove(&key).unwrap_or_default(),
             agent: Some(word),
@@ -394,7 +354,19 @@ impl Member {
                 State::Draining => because(agent, "draining"),
                 State::Down => because(agent, "down"),
             },
-            (Word::Ready, None) => Routing::Routed,
+            (Word::Ready, None) => self.standing(),
+        }
+    }
+
+    /// Whether it gets requests by the word of whoever found it.
+    fn standing(&self) -> Routing {
+        let Some(wanted) = &self.wanted else { return Routing::Routed };
+        match wanted.standing {
+            Standing::Serving => Routing::Routed,
+            Standing::NotReady => Routing::Excluded(format!("{} says that it is not ready", wanted.origin)),
+            Standing::Terminating => {
+                Routing::Excluded(format!("{} says that it is terminating", wanted.origin))
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod retry;
 pub mod route;
 pub mod schedule;
 pub mod sender;
+pub mod sources;
 pub mod sticky;
 pub mod throttle;
 pub mod treatment;

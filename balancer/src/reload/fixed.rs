@@ -25,6 +25,9 @@ pub(super) fn keep(running: &Options, read: Options) -> (Options, Vec<&'static s
         // Tables and series were made for as many.
         max_classes: "max-classes",
         metric_classes: "metric-classes",
+        // Whoever looks for instances was told.
+        dns_server: "dns-server",
+        kubeconfig: "kubeconfig",
         // Only ever read at the start.
         state_dir: "state-dir",
         startup_hold: "startup-hold",

@@ -7,6 +7,7 @@ use sluice_proto::{InstanceName, Report, State};
 use super::{AgentWord, Key, Member, Membership};
 use crate::decide::lease::{self, Knowledge};
 use crate::decide::sender::{Misplaced, Sender};
+use crate::decide::sources::Origin;
 
 impl Membership {
     /// Whether the name is the sender's, and the address nobody else's.
@@ -44,13 +45,15 @@ impl Membership {
 }
 
 impl Member {
-    /// Whether somebody answers for it: the configuration, or an agent that is neither silent nor gone.
+    /// Whether somebody answers for it: the configuration, or an agent that is neither silent nor gone. What a source
+    /// found may have an agent that is yet to report.
     ///
     /// Answered requests do not count here as they do for the lease: they do not tell who answers.
     pub(super) fn is_spoken_for(&self, now: Instant) -> bool {
         let speaks =
             |agent: &AgentWord| agent.state != State::Down && self.knowledge(now) != Knowledge::Unknown;
-        self.agent.as_ref().is_none_or(speaks)
+        let given = || self.wanted.as_ref().is_none_or(|wanted| wanted.origin == Origin::Configuration);
+        self.agent.as_ref().map_or_else(given, speaks)
     }
 
     /// Whether `sender` may speak for it.
@@ -80,6 +83,7 @@ mod tests {
 
     use super::*;
     use crate::decide::membership::{Accepted, Rejected};
+    use crate::decide::sources::{Standing, Wanted};
 
     /// Seconds into the test, who reports, as what, with which boot and state.
     struct Step(u64, Sender, &'static str, &'static str, State);
@@ -196,7 +200,9 @@ mod tests {
         let (start, mut members) = (Instant::now(), Membership::default());
         let at = |secs| start + Duration::from_secs(secs);
         let target = "10.0.0.9:80".parse().expect("a target");
-        members.add_static(key("static"), target, 1, ReleasePoint::End);
+        let (origin, standing) = (Origin::Configuration, Standing::Serving);
+        let wanted = Wanted { target, workers: 1, release: ReleasePoint::End, origin, standing };
+        members.set_wanted(&key("static"), wanted);
         for (secs, name, address, seq, expected) in [
             (0, "a", "10.0.0.1:80", 1, "registered"),
             (1, "b", "10.0.0.1:80", 2, "other instance"),

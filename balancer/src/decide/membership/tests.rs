@@ -1,4 +1,7 @@
+use sluice_proto::report::ReleasePoint;
+
 use super::*;
+use crate::decide::sources::Origin;
 
 fn report(boot: &str, seq: u64, state: &str) -> Report {
     let json = serde_json::json!({
@@ -94,7 +97,9 @@ fn the_lease_ends_after_ten_silent_intervals_and_static_ones_have_none() {
     let at = |ms| start + Duration::from_millis(ms);
     let mut members = Membership::default();
     let other = (ServiceName::default(), "static".parse().expect("a name"));
-    members.add_static(other.clone(), "127.0.0.1:1".parse().expect("a target"), 1, ReleasePoint::End);
+    let target = "127.0.0.1:1".parse().expect("a target");
+    let (origin, standing) = (Origin::Configuration, Standing::Serving);
+    members.set_wanted(&other, Wanted { target, workers: 1, release: ReleasePoint::End, origin, standing });
     let id = members.report(&report("a", 1, "ready"), &host(1), start).expect("first").id();
     assert!(members.expire(at(9_999), |_, _| None).is_empty());
     assert!(members.expire(at(12_000), |_, _| Some(at(5_000))).is_empty(), "it answered since");

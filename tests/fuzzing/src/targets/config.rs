@@ -54,6 +54,7 @@ fn texts(text: &str) {
         same_again::<Target>(line);
         same_again::<sluice_relay::listen::ListenSpec>(line);
         same_again::<sluice_balancer::config::InstanceSpec>(line);
+        same_again::<sluice_balancer::config::KubernetesSpec>(line);
         if let Ok(pattern) = HostPattern::from_str(line) {
             let below = format!("sub.{line}");
             pattern.matches(&below);

@@ -36,7 +36,7 @@ pub(super) struct Answer {
 
 /// Why a look-up found nothing.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ResolveError {
+pub enum ResolveError {
     #[error("{0}")]
     Dns(#[from] NetError),
     #[error("no answer within {PATIENCE:?}")]
@@ -98,7 +98,7 @@ async fn service_addresses(client: &TokioResolver, service: &str) -> Result<Answ
                 answer.addresses.extend(host.addresses);
                 answer.ttl = answer.ttl.min(host.ttl);
             }
-            // A name without addresses is a balancer that is not there; anything else says nothing about it.
+            // A name without addresses is a server that is not there; anything else says nothing about it.
             Err(ResolveError::Dns(error)) if error.is_no_records_found() => {}
             Err(error) => return Err(error),
         }
@@ -107,7 +107,7 @@ async fn service_addresses(client: &TokioResolver, service: &str) -> Result<Answ
 }
 
 /// Those with the lowest number, which are to be used first (RFC 2782). Weights say how to choose one of them, and
-/// reports go to all. A target of "." says that there is no such service.
+/// here all are wanted. A target of "." says that there is no such service.
 fn first_group<'a>(records: impl Iterator<Item = &'a SRV>) -> Vec<&'a SRV> {
     let offered: Vec<_> = records.filter(|record| !record.target.is_root() && record.port != 0).collect();
     let first = offered.iter().map(|record| record.priority).min();
