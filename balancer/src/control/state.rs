@@ -10,8 +10,8 @@ use arc_swap::ArcSwap;
 use prometheus::Registry;
 use sluice_process::Readiness;
 use sluice_process::reload::Reloads;
-use sluice_proto::{Classification, InstanceName, Mode, PlanReply, Report, Role, SCHEMA, ServiceName};
-use tokio::sync::Notify;
+use sluice_proto::{ClassReport, Classification, InstanceName, Mode, PlanReply, Report, Role, SCHEMA, ServiceName};
+use tokio::sync::{Notify, watch};
 
 use crate::config::InstanceSpec;
 use crate::control::admission::Admission;
@@ -23,11 +23,14 @@ use crate::control::planning::{Plan, unix_ms};
 use crate::control::pool_metrics::ControlMetrics;
 use crate::control::versions::{self, VersionMetrics, VersionsView};
 use crate::decide::dispatch::{InstanceId, Workers};
+use crate::decide::learn::moments::Batch;
+use crate::decide::learn::reported::ReportedClass;
 use crate::decide::lease::Knowledge;
 use crate::decide::membership::{Accepted, Key, Member, Membership, Rejected, Routing, Word};
 use crate::decide::notices::Notices;
 use crate::decide::schedule::Named;
 use crate::decide::sender::Sender;
+use crate::decide::treatment::LanePin;
 use crate::pool::{Directory, Instance, Service, now};
 
 /// Shared by the admin endpoints and the ticker.
@@ -51,6 +54,8 @@ pub struct ControlState {
     readiness: Arc<Readiness>,
     membership: Mutex<Membership>,
     plan: ArcSwap<Plan>,
+    /// A plan was published, changed or not: each second, and when an instance comes, goes or changes.
+    pub(crate) published: watch::Sender<()>,
     /// By service: what was told of.
     notices: Mutex<HashMap<ServiceName, Notices>>,
 }
@@ -94,6 +99,7 @@ impl ControlState {
             readiness,
             membership: Mutex::default(),
             plan: ArcSwap::default(),
+            published: watch::Sender::new(()),
             notices: Mutex::default(),
         });
         words.into_iter().for_each(|(key, word)| state.membership().remember(key, word));
@@ -130,7 +136,10 @@ impl ControlState {
         drop(membership);
         self.announce(&key, accepted, before.as_ref(), &after);
         self.heed_foreign(service, &key, accepted.id());
-        merge_classes(service, report);
+        let told = merge_classes(service, report);
+        if service.plans_from_reports() {
+            service.reported(accepted.id(), &told);
+        }
         if before.as_ref() != Some(&after) {
             self.reached(service, accepted.id());
             self.replan();
@@ -287,6 +296,7 @@ impl ControlState {
             }
         }
         self.plan.store(Arc::new(next));
+        self.published.send_replace(());
     }
 
     /// Tells what was learned and is worth a line.
@@ -450,16 +460,29 @@ impl ControlState {
     }
 }
 
-fn merge_classes(service: &Service, report: &Report) {
-    let (now, measured) = (now(), report.measured());
-    for class in &report.classes {
-        service.classes.report(class, &measured, now);
-    }
+/// Merges what is reported of each class. Also what of it is to be planned with.
+fn merge_classes(service: &Service, report: &Report) -> Vec<ReportedClass> {
+    let (now, measured, planned) = (now(), report.measured(), service.plans_from_reports());
+    let bypassed = service.look(|scheduler| scheduler.is_bypassed());
+    let merge = |class: &ClassReport| {
+        let entry = service.classes.report(class, &measured, now);
+        if bypassed {
+            entry.count(class.requests);
+        }
+        planned.then(|| ReportedClass {
+            class: entry.id,
+            pinned: entry.treatment.lane.map(LanePin::lane),
+            requests: class.requests,
+            held: Batch::of_sketch(&class.held_us),
+        })
+    };
+    report.classes.iter().filter_map(merge).collect()
 }
 
 /// How the service's requests are classified, if the agent does that itself and does not have it.
 fn missing_classification(service: &Service, report: &Report) -> Option<Arc<Classification>> {
     let wanted = service.classes.classification();
     let has_it = report.classifications.contains(&wanted.version);
-    (report.mode == Mode::Passive && !has_it).then_some(wanted)
+    let sorts_itself = report.mode == Mode::Passive || service.look(|scheduler| scheduler.is_bypassed());
+    (sorts_itself && !has_it).then_some(wanted)
 }
