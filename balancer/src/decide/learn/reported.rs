@@ -97,11 +97,13 @@ mod tests {
 
     #[test]
     fn a_rule_s_lane_is_kept_to_and_an_unmeasured_time_is_no_time() {
-        let mut learner = Learner::default();
-        learner.reported(&ReportedClass { pinned: Some(Lane::LARGE), ..told(0, 10, 0.001) }, 1.0);
-        learner.reported(&ReportedClass { held: None, ..told(1, 10, 0.001) }, 1.0);
-        learner.tick(Instant::now());
-        assert!(learner.lane_rate(Lane::LARGE) > 9.0);
+        let (mut learner, start) = (Learner::default(), Instant::now());
+        for second in 0..20 {
+            learner.reported(&ReportedClass { pinned: Some(Lane::LARGE), ..told(0, 10, 0.001) }, 1.0);
+            learner.reported(&ReportedClass { held: None, ..told(1, 10, 0.001) }, 1.0);
+            learner.tick(start + Duration::from_secs(second));
+        }
+        assert!(learner.lane_rate(Lane::LARGE) > 8.0);
         assert_eq!(learner.class_held(ClassId(1)), None);
     }
 
