@@ -11,6 +11,7 @@ certificates left out. Run by ./check real.
 import collections
 import contextlib
 import json
+import re
 import signal
 import sys
 import tempfile
@@ -228,15 +229,22 @@ def share(counted, names):
     return sum(counted[name] for name in names) / max(counted.total(), 1)
 
 
-def counted_apart(pages, exports, large):
-    """Waits, and asserts that exports went to the dedicated instances, and pages elsewhere."""
-    begin = time.monotonic()
-    time.sleep(COUNTED)
+def counted_apart(fleet, pages, exports):
+    """Waits, and asserts that exports went to the dedicated instances, and pages elsewhere.
+
+    How many are dedicated may change meanwhile: exports must be at one that was, pages at one that was not all along.
+    """
+    begin, large, always = time.monotonic(), set(), set(NAMES)
+    while time.monotonic() - begin < COUNTED:
+        now = {name for name, (serves, _) in fleet.told().items() if serves == "large"}
+        large, always = large | now, always & now
+        time.sleep(0.1)
+    assert always and large != set(NAMES), (large, always)
     of_exports, of_pages = exports.since(begin), pages.since(begin)
-    print(f"  exports at {'/'.join(sorted(large))}: {share(of_exports, large):.0%}, pages there: {share(of_pages, large):.0%}")
+    print(f"  exports at {'/'.join(sorted(large))}: {share(of_exports, large):.0%}, pages there: {share(of_pages, always):.0%}")
     assert of_exports.total() >= 3 and of_pages.total() >= 40, (of_exports, of_pages)
-    assert share(of_exports, large) == 1.0, of_exports
-    assert share(of_pages, large) == 0.0, of_pages
+    assert share(of_exports, large) >= 0.9, of_exports
+    assert share(of_pages, always) == 0.0, of_pages
 
 
 def test_whole(fleet):
@@ -247,13 +255,13 @@ def test_whole(fleet):
         assert fleet.follows(set()), fleet.told()
         with exports:
             large = fleet.until_followed("exports began", lambda plan: plan[0], LEARNED)
-            counted_apart(pages, exports, large)
+            counted_apart(fleet, pages, exports)
             one = min(large)
             asked = time.monotonic()
             fleet.operate(one, "drain")
             large = fleet.until_followed(f"{one} drained", lambda plan: one in plan[1] and plan[0])
             print(f"  {time.monotonic() - asked:.2f} s after the operator's word")
-            counted_apart(pages, exports, large)
+            counted_apart(fleet, pages, exports)
             fleet.operate(one, "ready")
             large = fleet.until_followed(f"{one} is back", lambda plan: not plan[1] and plan[0])
             assert exports.failed() == 0, "nobody is cut by a plan"
@@ -266,7 +274,13 @@ def test_whole(fleet):
             fleet.start_instance(one)
             large = fleet.until_followed(f"{one} lives again", lambda plan: not plan[1] and plan[0])
             test_restart(fleet)
-        fleet.until_followed("exports ended", lambda plan: not plan[0], LEARNED)
+            fleet.until_followed("exports go on", lambda plan: plan[0])
+        ended = time.monotonic()
+        while not all(told == ("mixed", "HEALTHY") for told in fleet.told().values()):
+            assert time.monotonic() - ended < LEARNED, fleet.told()
+            time.sleep(0.1)
+        eventually("pages are served by all", lambda: set(pages.since(time.monotonic() - 5)) >= set(NAMES))
+        print(f"exports ended: all instances serve pages {time.monotonic() - ended:.0f} s later")
     assert exports.failed() == 0, exports.failed()
     # Those that the killed instance worked on, or was asked for before its agent knew: it answers 502 then.
     print(f"pages: {len(pages.answers)}, failed by the death: {pages.failed()}")
@@ -321,7 +335,19 @@ def in_fleet(api_type, test):
                 fleet.stop_all()
 
 
+def check_documentation():
+    """Each line of Envoy's configuration in the book is one of what is tested here."""
+    page = (ROOT / "docs" / "src" / "operate" / "envoy.md").read_text()
+    lines = lambda text: [line.strip() for line in text.splitlines() if line.strip()]
+    tested = CONFIGURATION.format(api_type="GRPC", **collections.defaultdict(int, xds=18000, envoy_admin=1, site=1))
+    tested = set(lines(tested.replace("127.0.0.1", "10.0.0.5")))
+    for block in re.findall(r"^```yaml\n(.*?)^```$", page, re.S | re.M):
+        unknown = [line for line in lines(block) if line not in tested]
+        assert not unknown, unknown
+
+
 def main():
+    check_documentation()
     if not ENVOY.exists():
         print("no Envoy for this machine: left out")
         return 0

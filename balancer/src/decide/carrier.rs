@@ -15,6 +15,8 @@ pub struct Carrier {
     own: f64,
     reported: f64,
     bypassed: bool,
+    /// Seconds that large requests held workers.
+    large: f64,
 }
 
 impl Carrier {
@@ -28,6 +30,17 @@ impl Carrier {
         self.reported += requests as f64;
     }
 
+    /// Large requests that others sent held workers for so many seconds.
+    pub fn worked(&mut self, seconds: f64) {
+        self.large += seconds;
+    }
+
+    /// Workers that large requests of others kept busy of late, in Erlang. The learner's rates are for planning, and
+    /// take minutes to forget what is rare; this notices within half a minute that they have ended.
+    pub fn large_work(&self) -> f64 {
+        self.large * (1.0 - KEPT)
+    }
+
     /// Ends a second.
     pub fn tick(&mut self) {
         if self.reported >= LEAST || self.own >= LEAST {
@@ -36,6 +49,7 @@ impl Carrier {
         }
         self.own *= KEPT;
         self.reported *= KEPT;
+        self.large *= KEPT;
     }
 
     /// Whether somebody else sends the requests. Where there are none, whoever sent them last.
@@ -71,5 +85,19 @@ mod tests {
         assert!(!after(&mut carrier, 60, 10, 50), "nor is a little less");
         // Half each, as with another balancer beside this one.
         assert!(!after(&mut carrier, 60, 25, 50));
+    }
+
+    #[test]
+    fn large_work_is_seen_and_forgotten_within_half_a_minute() {
+        let mut carrier = Carrier::default();
+        let mut second = |seconds| {
+            carrier.worked(seconds);
+            carrier.tick();
+            carrier.large_work()
+        };
+        let busy = (0..40).map(|_| second(0.9)).last().expect("forty");
+        assert!((busy - 0.8).abs() < 0.05, "0.9 of a worker, less the second that passed: {busy}");
+        let idle = (0..36).map(|_| second(0.0)).last().expect("thirty-six");
+        assert!(idle < 0.02, "{idle}");
     }
 }

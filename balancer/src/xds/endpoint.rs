@@ -15,6 +15,11 @@ const WORKER: f64 = 100.0;
 const MOST: f64 = 400_000.0;
 /// Envoy rebuilds its tables for each other weight: it moves only by more than this share.
 const TOLERANCE: f64 = 0.05;
+/// Workers that large requests keep busy, in Erlang, from which on instances are for them alone, and below which no
+/// more. The balancer's own requests use what the others leave free; Envoy's subsets do not, and an instance is much for
+/// an export an hour.
+const APART: f64 = 0.1;
+const TOGETHER: f64 = 0.02;
 
 /// One instance, as the pool knows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,16 +76,19 @@ pub struct Told {
     pub weight: u32,
 }
 
-/// What Envoy is told of a service's instances, in the order of their names. `before`: what it was told last.
+/// What Envoy is told of a service's instances, in the order of their names. `large`: workers that large requests keep
+/// busy, in Erlang. `before`: what it was told last.
 ///
 /// All that went silent together are as good as before: if nobody is known any more, the last ones are kept, as the
 /// way between them and the balancer is what is more likely to be broken, and Envoy sees for itself who answers.
-pub fn tell(standings: &[Standing], before: &[Told]) -> Vec<Told> {
+pub fn tell(standings: &[Standing], large: f64, before: &[Told]) -> Vec<Told> {
     if standings.is_empty() {
         return before.to_vec();
     }
     let is_dedicated = |s: &Standing| s.role == Role::Large && is_served(health(s));
-    let dedicated = standings.iter().any(is_dedicated);
+    let were_apart = before.iter().any(|told| told.serves == Serves::Large);
+    let dedicated =
+        large >= if were_apart { TOGETHER } else { APART } && standings.iter().any(is_dedicated);
     let told = |standing: &Standing| {
         let last = before.iter().find(|told| told.name == standing.name);
         one(standing, dedicated, last)

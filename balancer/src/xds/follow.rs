@@ -11,12 +11,21 @@ use tokio::sync::watch;
 use crate::control::ControlState;
 use crate::control::planning::Plan;
 use crate::decide::breaker::Breaker;
+use crate::decide::dispatch::Occupancy;
 use crate::decide::membership::{Key, Member};
 use crate::pool::{Service, now};
 use crate::xds::endpoint::{Standing, Told, tell};
 use crate::xds::metrics::XdsMetrics;
 use crate::xds::resource::Assignment;
 use crate::xds::table::Table;
+
+/// One service, as the pool knows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct State {
+    /// Workers that large requests keep busy, in Erlang.
+    pub(super) large: f64,
+    pub(super) instances: Vec<Standing>,
+}
 
 /// What was told last, by service.
 #[derive(Debug)]
@@ -34,12 +43,12 @@ impl Teller {
     }
 
     /// What is to be served now, by service. One of which no instance is known yet is not told of.
-    pub(super) fn look(&mut self, standings: BTreeMap<String, Vec<Standing>>, now: Instant) -> Table {
+    pub(super) fn look(&mut self, services: BTreeMap<String, State>, now: Instant) -> Table {
         let before = std::mem::take(&mut self.told);
         let mut table = Table::default();
-        for (service, standings) in standings {
+        for (service, State { large, instances }) in services {
             let last = before.get(&service).map_or(&[][..], Vec::as_slice);
-            let told = if now < self.settles { Vec::new() } else { tell(&standings, last) };
+            let told = if now < self.settles { Vec::new() } else { tell(&instances, large, last) };
             let assignment = (!told.is_empty()).then(|| Arc::new(Assignment::new(told.clone())));
             self.told.insert(service.clone(), told);
             table.services.insert(service, assignment);
@@ -58,7 +67,7 @@ pub async fn follow(
 ) {
     let mut published = state.published.subscribe();
     loop {
-        let table = teller.look(standings(&state, &metrics), now());
+        let table = teller.look(states(&state, &metrics), now());
         metrics.tell(table.services.values().flatten().flat_map(|assignment| &assignment.told));
         tables.send_if_modified(|served| {
             let differs = **served != table;
@@ -76,15 +85,18 @@ pub async fn follow(
 }
 
 /// Every service with its instances; those whose address Envoy could not use are counted instead.
-fn standings(state: &ControlState, metrics: &XdsMetrics) -> BTreeMap<String, Vec<Standing>> {
+fn states(state: &ControlState, metrics: &XdsMetrics) -> BTreeMap<String, State> {
     let (directory, plan, now) = (state.directory(), state.plan(), now());
-    let mut all: BTreeMap<_, Vec<_>> =
-        directory.names().into_iter().map(|name| (name.to_string(), Vec::new())).collect();
+    let empty = |service: &Arc<Service>| {
+        let large = service.look(|scheduler| scheduler.large_load());
+        (service.name.to_string(), State { large, instances: Vec::new() })
+    };
+    let mut all: BTreeMap<_, _> = directory.iter().map(empty).collect();
     let mut nameless = 0;
     for (key, member) in state.members() {
         let Some(service) = directory.get(&key.0) else { continue };
         match standing(&key, &member, service, &plan, now) {
-            Some(standing) => all.entry(key.0.to_string()).or_default().push(standing),
+            Some(standing) => all.entry(key.0.to_string()).or_default().instances.push(standing),
             None => nameless += 1,
         }
     }
@@ -95,7 +107,7 @@ fn standings(state: &ControlState, metrics: &XdsMetrics) -> BTreeMap<String, Vec
 /// `None`: discovery has IP addresses only, and one that is none would make Envoy refuse all of them.
 fn standing(key: &Key, member: &Member, service: &Service, plan: &Plan, now: Instant) -> Option<Standing> {
     let occupancy = service.occupancy(member.id);
-    let is_tried = |o: crate::decide::dispatch::Occupancy| o.breaker == Breaker::Closed && o.ejection.is_none();
+    let is_tried = |o: Occupancy| o.breaker == Breaker::Closed && o.ejection.is_none();
     Some(Standing {
         name: key.1.to_string(),
         address: member.target.literal()?,

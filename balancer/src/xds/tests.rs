@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prost::Message;
-use sluice_proto::{Role, State};
+use sluice_proto::Role;
 
 use crate::decide::lease::Knowledge;
 use crate::decide::membership::Word;
 use crate::xds::conversation::{Conversation, Excess, Heard, MOST_NAMES};
 use crate::xds::delta::Delta;
 use crate::xds::endpoint::{Standing, tell};
-use crate::xds::follow::Teller;
+use crate::xds::follow::{State, Teller};
 use crate::xds::messages::{
     ASSIGNMENT, Any, ClusterLoadAssignment, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
     DiscoveryResponse, HealthStatus, RpcStatus,
@@ -31,14 +31,14 @@ fn standing(name: &str, workers: u32) -> Standing {
         workers,
         slowness: 1.0,
         operator: Word::Ready,
-        agent: Some((State::Ready, Knowledge::Fresh)),
+        agent: Some((sluice_proto::State::Ready, Knowledge::Fresh)),
         reachable: true,
         withheld: false,
     }
 }
 
 fn assignment(workers: u32) -> Option<Arc<Assignment>> {
-    Some(Arc::new(Assignment::new(tell(&[standing("zope-1", workers)], &[]))))
+    Some(Arc::new(Assignment::new(tell(&[standing("zope-1", workers)], 0.0, &[]))))
 }
 
 /// Services with that many workers on their one instance; 0: nothing is known yet.
@@ -245,7 +245,7 @@ fn the_wire_is_that_of_the_published_definitions() {
     assert_eq!(request.encode_to_vec(), b"\x0a\x011\x1a\x01c\x22\x01t\x2a\x01n\x32\x05\x08\x03\x12\x01m");
     let mut standing = standing("i", 1);
     (standing.version, standing.address) = (None, SocketAddr::from(([1, 2, 3, 4], 80)));
-    let any = Assignment::new(tell(&[standing], &[])).named("c");
+    let any = Assignment::new(tell(&[standing], 0.0, &[])).named("c");
     let instance = b"\x0a\x16\x0a\x0fsluice.instance\x12\x03\x1a\x01i";
     let role = b"\x0a\x16\x0a\x0bsluice.role\x12\x07\x1a\x05mixed";
     let lb = [&b"\x0a\x3c\x0a\x08envoy.lb\x12\x30"[..], instance, role].concat();
@@ -260,8 +260,8 @@ fn the_wire_is_that_of_the_published_definitions() {
 fn nothing_is_told_before_all_agents_may_have_reported() {
     let start = Instant::now();
     let mut teller = Teller::new(start + Duration::from_secs(3));
-    let one = || BTreeMap::from([("default".to_owned(), vec![standing("zope-1", 4)])]);
-    let none = || BTreeMap::from([("default".to_owned(), vec![])]);
+    let state = |instances| BTreeMap::from([("default".to_owned(), State { large: 0.0, instances })]);
+    let (one, none) = (|| state(vec![standing("zope-1", 4)]), || state(vec![]));
     assert_eq!(teller.look(one(), start).find("sluice"), Found::NotYet);
     let settled = start + Duration::from_secs(3);
     assert_eq!(teller.look(none(), settled).find("sluice"), Found::NotYet, "nobody is known");

@@ -21,6 +21,15 @@ pub struct ReportedClass {
     pub held: Option<Batch>,
 }
 
+/// What a report of a class says besides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Said {
+    /// Where requests of the class belong.
+    pub lane: Lane,
+    /// How the instance did; `None`: that says nothing of it.
+    pub comparison: Option<Comparison>,
+}
+
 /// How an instance did with a class, against the others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Comparison {
@@ -41,8 +50,8 @@ impl Batch {
 
 impl Learner {
     /// Takes in what an instance of that slowness did. Classes are the unit here: whoever sends the requests tells them
-    /// apart by what is known before they are sent. Returns how the instance did, if that says something of it.
-    pub fn reported(&mut self, told: &ReportedClass, slowness: f64) -> Option<Comparison> {
+    /// apart by what is known before they are sent.
+    pub fn reported(&mut self, told: &ReportedClass, slowness: f64) -> Said {
         let nominal = told.held.map(|held| held.scaled(1.0 / slowness.max(1.0)));
         let elsewhere = self.class_mut(told.class).held().mean();
         if let Some(nominal) = nominal {
@@ -56,9 +65,11 @@ impl Learner {
         if let Some(nominal) = nominal {
             self.lanes[lane.index()].held.add_all(nominal);
         }
-        let elsewhere = elsewhere.filter(|mean| *mean > 0.0 && !lane.is_large())?;
-        let ratio = told.held?.mean / elsewhere;
-        Some(Comparison { ratio, times: told.requests.min(MOST_JUDGED) })
+        let elsewhere = elsewhere.filter(|mean| *mean > 0.0 && !lane.is_large());
+        let compare = |(held, elsewhere): (Batch, f64)| {
+            Comparison { ratio: held.mean / elsewhere, times: told.requests.min(MOST_JUDGED) }
+        };
+        Said { lane, comparison: told.held.zip(elsewhere).map(compare) }
     }
 }
 
@@ -110,9 +121,9 @@ mod tests {
     #[test]
     fn an_instance_is_compared_with_what_is_known_of_small_classes() {
         let mut learner = learned(30, 100, 1);
-        let slow = learner.reported(&told(0, 100, 0.05), 1.0).expect("compared");
+        let slow = learner.reported(&told(0, 100, 0.05), 1.0).comparison.expect("compared");
         assert!((slow.ratio - 5.0).abs() < 0.2 && slow.times == MOST_JUDGED, "{slow:?}");
-        assert_eq!(learner.reported(&told(1, 5, 9.0), 1.0), None, "large ones differ by themselves");
-        assert_eq!(learner.reported(&told(7, 5, 0.01), 1.0), None, "nobody had such a request yet");
+        assert_eq!(learner.reported(&told(1, 5, 9.0), 1.0).comparison, None, "large ones differ by themselves");
+        assert_eq!(learner.reported(&told(7, 5, 0.01), 1.0).comparison, None, "nobody had such a request yet");
     }
 }

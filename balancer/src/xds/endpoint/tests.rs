@@ -20,7 +20,7 @@ fn general() -> Standing {
 }
 
 fn told(standing: Standing) -> (HealthStatus, Serves, u32) {
-    let told = tell(&[standing], &[]).remove(0);
+    let told = tell(&[standing], 1.0, &[]).remove(0);
     (told.health, told.serves, told.weight)
 }
 
@@ -70,7 +70,7 @@ fn health_is_what_the_pool_knows() {
 
 #[test]
 fn roles_are_apart_only_while_some_instance_is_dedicated_and_up() {
-    let serves = |all: &[Standing]| tell(all, &[]).iter().map(|told| told.serves).collect::<Vec<_>>();
+    let serves = |all: &[Standing]| tell(all, 1.0, &[]).iter().map(|told| told.serves).collect::<Vec<_>>();
     let large = standing("b", Role::Large);
     assert_eq!(serves(&[general()]), [Serves::Mixed]);
     assert_eq!(serves(&[large.clone(), general()]), [Serves::Small, Serves::Large], "by name");
@@ -79,12 +79,24 @@ fn roles_are_apart_only_while_some_instance_is_dedicated_and_up() {
 }
 
 #[test]
+fn few_large_requests_are_no_reason_to_set_an_instance_apart() {
+    let all = [general(), standing("b", Role::Large)];
+    let mut now = Vec::new();
+    let mut is_apart = |load| {
+        now = tell(&all, load, &now);
+        now[1].serves == Serves::Large
+    };
+    let apart = [0.0, 0.09, 0.1, 0.03, 0.02, 0.01, 0.05, 0.5].map(&mut is_apart);
+    assert_eq!(apart, [false, false, true, true, true, false, false, true]);
+}
+
+#[test]
 fn weights_are_workers_by_speed_and_move_only_by_more_than_a_twentieth() {
     let weight = |workers, slowness, last: Option<u32>| {
-        let mut before = tell(&[general()], &[]);
+        let mut before = tell(&[general()], 1.0, &[]);
         before[0].weight = last.unwrap_or(1);
         let standing = Standing { workers, slowness, ..general() };
-        tell(&[standing], if last.is_some() { &before } else { &[] })[0].weight
+        tell(&[standing], 1.0, if last.is_some() { &before } else { &[] })[0].weight
     };
     assert_eq!(weight(4, 1.0, None), 400);
     assert_eq!(weight(4, 2.0, None), 200);
@@ -97,8 +109,8 @@ fn weights_are_workers_by_speed_and_move_only_by_more_than_a_twentieth() {
 
 #[test]
 fn if_nobody_is_known_any_more_the_last_ones_are_kept() {
-    let all = tell(&[general(), standing("b", Role::Large)], &[]);
-    assert_eq!(tell(&[], &all), all);
-    assert_eq!(tell(&[general()], &all).len(), 1, "one that is gone is gone");
-    assert_eq!(tell(&[], &[]), []);
+    let all = tell(&[general(), standing("b", Role::Large)], 1.0, &[]);
+    assert_eq!(tell(&[], 1.0, &all), all);
+    assert_eq!(tell(&[general()], 1.0, &all).len(), 1, "one that is gone is gone");
+    assert_eq!(tell(&[], 1.0, &[]), []);
 }
