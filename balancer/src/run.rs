@@ -30,9 +30,9 @@ use crate::data::{self, DataPath, Order, Settings, Stand};
 use crate::listeners::{Listeners, SharedCertificates, keep_fresh};
 use crate::metrics::RequestMetrics;
 use crate::observe::{Exporter, ObserverOpener};
+use crate::pool::now;
 use crate::reload::{self, Parts, Reloader};
 use crate::services::ServiceMaker;
-use crate::pool::now;
 use crate::succession::{Inheritance, Succession};
 use crate::xds::{self, Teller, XdsMetrics, XdsServer};
 

@@ -104,6 +104,7 @@ class XdsFleet(Fleet):
         names = ("balancer", "admin", "xds", *(f"{one}{part}" for one in NAMES for part in ("", "_admin", "_app")))
         for name in names:
             self.ports.setdefault(name, free_port())
+        self.dedicated = set()  # ever
 
     def start_balancer(self):
         self.start(
@@ -173,6 +174,7 @@ class XdsFleet(Fleet):
         took = time.monotonic() - begin
         print(f"{what}: exports to {', '.join(sorted(plan[0])) or 'all'}; Envoy followed within {took:.2f} s")
         assert took <= WITHIN, took
+        self.dedicated |= plan[0]
         return plan[0]
 
     def operate(self, name, word):
@@ -259,20 +261,20 @@ def test_whole(fleet):
             one = min(large)
             asked = time.monotonic()
             fleet.operate(one, "drain")
-            large = fleet.until_followed(f"{one} drained", lambda plan: one in plan[1] and plan[0])
+            fleet.until_followed(f"{one} drained", lambda plan: one in plan[1] and plan[0])
             print(f"  {time.monotonic() - asked:.2f} s after the operator's word")
             counted_apart(fleet, pages, exports)
             fleet.operate(one, "ready")
-            large = fleet.until_followed(f"{one} is back", lambda plan: not plan[1] and plan[0])
+            fleet.until_followed(f"{one} is back", lambda plan: not plan[1] and plan[0])
             assert exports.failed() == 0, "nobody is cut by a plan"
-            # Not the one for exports: what it worked on dies with it.
-            one = min(set(NAMES) - large)
+            # None that was for exports: what it works on dies with it.
+            one = max(set(NAMES) - fleet.dedicated)
             died = time.monotonic()
             fleet.kill(f"{one}_app")
             fleet.until_followed(f"{one} died", lambda plan: one in plan[1])
             print(f"  {time.monotonic() - died:.2f} s after its death")
             fleet.start_instance(one)
-            large = fleet.until_followed(f"{one} lives again", lambda plan: not plan[1] and plan[0])
+            fleet.until_followed(f"{one} lives again", lambda plan: not plan[1] and plan[0])
             test_restart(fleet)
             fleet.until_followed("exports go on", lambda plan: plan[0])
         ended = time.monotonic()
@@ -281,7 +283,8 @@ def test_whole(fleet):
             time.sleep(0.1)
         eventually("pages are served by all", lambda: set(pages.since(time.monotonic() - 5)) >= set(NAMES))
         print(f"exports ended: all instances serve pages {time.monotonic() - ended:.0f} s later")
-    assert exports.failed() == 0, exports.failed()
+    # One, if there were more for exports in between than were seen.
+    assert exports.failed() <= 1, exports.failed()
     # Those that the killed instance worked on, or was asked for before its agent knew: it answers 502 then.
     print(f"pages: {len(pages.answers)}, failed by the death: {pages.failed()}")
     assert pages.failed() <= PAGES_PER_SEC / 2, pages.failed()

@@ -198,7 +198,8 @@ async fn deltas_tell_what_is_new_and_what_there_is_not() {
     let mut stream = Stream::open(xds(&balancer), DELTA, &subscribe).await;
     let said: DeltaDiscoveryResponse = stream.next().await.expect("the first word");
     assert_eq!(said.resources[0].name, "sluice");
-    let ack = DeltaDiscoveryRequest { response_nonce: said.nonce.clone(), ..DeltaDiscoveryRequest::default() };
+    let ack =
+        DeltaDiscoveryRequest { response_nonce: said.nonce.clone(), ..DeltaDiscoveryRequest::default() };
     stream.send(&ack);
     admin::post(balancer.admin, "/v1/instances/zope/drain", "", "").await;
     let next: DeltaDiscoveryResponse = stream.next().await.expect("the second word");

@@ -10,7 +10,9 @@ use arc_swap::ArcSwap;
 use prometheus::Registry;
 use sluice_process::Readiness;
 use sluice_process::reload::Reloads;
-use sluice_proto::{ClassReport, Classification, InstanceName, Mode, PlanReply, Report, Role, SCHEMA, ServiceName};
+use sluice_proto::{
+    ClassReport, Classification, InstanceName, Mode, PlanReply, Report, Role, SCHEMA, ServiceName,
+};
 use tokio::sync::{Notify, watch};
 
 use crate::config::InstanceSpec;

@@ -75,11 +75,6 @@ impl Conversation for Delta {
             return None;
         }
         let nonce = self.exchange.begin();
-        Some(DeltaDiscoveryResponse {
-            resources,
-            type_url: ASSIGNMENT.to_owned(),
-            nonce,
-            removed_resources,
-        })
+        Some(DeltaDiscoveryResponse { resources, type_url: ASSIGNMENT.to_owned(), nonce, removed_resources })
     }
 }

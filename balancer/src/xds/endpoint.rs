@@ -87,8 +87,7 @@ pub fn tell(standings: &[Standing], large: f64, before: &[Told]) -> Vec<Told> {
     }
     let is_dedicated = |s: &Standing| s.role == Role::Large && is_served(health(s));
     let were_apart = before.iter().any(|told| told.serves == Serves::Large);
-    let dedicated =
-        large >= if were_apart { TOGETHER } else { APART } && standings.iter().any(is_dedicated);
+    let dedicated = large >= if were_apart { TOGETHER } else { APART } && standings.iter().any(is_dedicated);
     let told = |standing: &Standing| {
         let last = before.iter().find(|told| told.name == standing.name);
         one(standing, dedicated, last)

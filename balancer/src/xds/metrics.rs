@@ -63,7 +63,9 @@ impl XdsMetrics {
     pub(super) fn tell<'a>(&self, all: impl Iterator<Item = &'a Told> + Clone) {
         for serves in [Serves::Mixed, Serves::Small, Serves::Large, Serves::Out] {
             let count = all.clone().filter(|told| told.serves == serves).count();
-            self.endpoints.with_label_values(&[serves.as_str()]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.endpoints
+                .with_label_values(&[serves.as_str()])
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 }

@@ -78,7 +78,8 @@ impl XdsServer {
         let duplicate: OwnedFd = listener.try_clone().map_err(failed)?.into();
         heritage.add(place, [duplicate]);
         let local_addr = listener.local_addr().map_err(failed)?;
-        let tls = spec.tls.as_ref().map(|files| ServerTls::speaking(&["h2", "http/1.1"], files)).transpose()?;
+        let tls =
+            spec.tls.as_ref().map(|files| ServerTls::speaking(&["h2", "http/1.1"], files)).transpose()?;
         Ok(Self { listener, local_addr, door: Door { tls, certificates: spec.asks_for_certificates() } })
     }
 

@@ -91,8 +91,7 @@ type Told<T> = Result<T, Status>;
 impl<C: Conversation> StreamingService<C::Request> for Talk<C> {
     type Response = C::Response;
     type ResponseStream = ReceiverStream<Told<C::Response>>;
-    type Future =
-        Pin<Box<dyn Future<Output = Result<tonic::Response<Self::ResponseStream>, Status>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<tonic::Response<Self::ResponseStream>, Status>> + Send>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<C::Request>>) -> Self::Future {
         let place = self.shared.places.clone().try_acquire_owned();

@@ -66,8 +66,9 @@ impl Learner {
             self.lanes[lane.index()].held.add_all(nominal);
         }
         let elsewhere = elsewhere.filter(|mean| *mean > 0.0 && !lane.is_large());
-        let compare = |(held, elsewhere): (Batch, f64)| {
-            Comparison { ratio: held.mean / elsewhere, times: told.requests.min(MOST_JUDGED) }
+        let compare = |(held, elsewhere): (Batch, f64)| Comparison {
+            ratio: held.mean / elsewhere,
+            times: told.requests.min(MOST_JUDGED),
         };
         Said { lane, comparison: told.held.zip(elsewhere).map(compare) }
     }
@@ -123,7 +124,15 @@ mod tests {
         let mut learner = learned(30, 100, 1);
         let slow = learner.reported(&told(0, 100, 0.05), 1.0).comparison.expect("compared");
         assert!((slow.ratio - 5.0).abs() < 0.2 && slow.times == MOST_JUDGED, "{slow:?}");
-        assert_eq!(learner.reported(&told(1, 5, 9.0), 1.0).comparison, None, "large ones differ by themselves");
-        assert_eq!(learner.reported(&told(7, 5, 0.01), 1.0).comparison, None, "nobody had such a request yet");
+        assert_eq!(
+            learner.reported(&told(1, 5, 9.0), 1.0).comparison,
+            None,
+            "large ones differ by themselves"
+        );
+        assert_eq!(
+            learner.reported(&told(7, 5, 0.01), 1.0).comparison,
+            None,
+            "nobody had such a request yet"
+        );
     }
 }

@@ -12,8 +12,8 @@ pub use discovery::{
     RpcStatus,
 };
 pub use endpoint::{
-    Address, ClusterLoadAssignment, Endpoint, Fields, HealthStatus, LbEndpoint, LocalityLbEndpoints, Metadata,
-    SocketAddress, TextValue, UInt32Value,
+    Address, ClusterLoadAssignment, Endpoint, Fields, HealthStatus, LbEndpoint, LocalityLbEndpoints,
+    Metadata, SocketAddress, TextValue, UInt32Value,
 };
 
 /// The type of the one resource that is served.
