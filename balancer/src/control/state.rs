@@ -465,7 +465,7 @@ impl ControlState {
 /// Merges what is reported of each class. Also what of it is to be planned with.
 fn merge_classes(service: &Service, report: &Report) -> Vec<ReportedClass> {
     let (now, measured, planned) = (now(), report.measured(), service.plans_from_reports());
-    let bypassed = service.look(|scheduler| scheduler.is_bypassed());
+    let bypassed = service.is_bypassed();
     let merge = |class: &ClassReport| {
         let entry = service.classes.report(class, &measured, now);
         if bypassed {
@@ -485,6 +485,6 @@ fn merge_classes(service: &Service, report: &Report) -> Vec<ReportedClass> {
 fn missing_classification(service: &Service, report: &Report) -> Option<Arc<Classification>> {
     let wanted = service.classes.classification();
     let has_it = report.classifications.contains(&wanted.version);
-    let sorts_itself = report.mode == Mode::Passive || service.look(|scheduler| scheduler.is_bypassed());
+    let sorts_itself = report.mode == Mode::Passive || service.is_bypassed();
     (sorts_itself && !has_it).then_some(wanted)
 }

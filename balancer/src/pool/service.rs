@@ -247,6 +247,11 @@ impl Service {
         self.limits.load().plan_from_reports
     }
 
+    /// Whether they are planned with, as the requests are sent by somebody else.
+    pub fn is_bypassed(&self) -> bool {
+        self.plans_from_reports() && self.live().scheduler.is_bypassed()
+    }
+
     /// What an agent measured of classes in one window, whoever sent the requests.
     pub fn reported(&self, id: InstanceId, told: &[ReportedClass]) {
         self.live().scheduler.reported(id, told, now());

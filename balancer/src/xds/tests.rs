@@ -1,6 +1,6 @@
 //! Conversations of both protocols, request by request, and what is on the wire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -180,6 +180,76 @@ fn a_delta_stream_goes_on_where_another_ended() {
     assert_eq!(told(&said), ["a"]);
     stream.hear(answer(&said)).expect("taken in");
     assert_eq!(told(&stream.say(&table(&[("default", 9)])).expect("changed")), ["a"], "b is unsubscribed");
+}
+
+/// A client of deltas that does as its definition says, but for asking at random.
+#[derive(Default)]
+struct Client {
+    subscribed: BTreeSet<String>,
+    has: BTreeMap<String, String>,
+    unanswered: Option<String>,
+}
+
+impl Client {
+    fn take(&mut self, said: DeltaDiscoveryResponse, seed: u64) {
+        assert_eq!(self.unanswered.replace(said.nonce), None, "seed {seed}: two responses under way");
+        for resource in said.resources {
+            self.has.insert(resource.name, resource.version);
+        }
+        said.removed_resources.iter().for_each(|name| drop(self.has.remove(name)));
+    }
+
+    fn ask(&mut self, name: &str) -> DeltaDiscoveryRequest {
+        if self.subscribed.remove(name) {
+            self.has.remove(name);
+            return delta(&[], &[name]);
+        }
+        self.subscribed.insert(name.to_owned());
+        delta(&[name], &[])
+    }
+
+    fn answer(&mut self) -> Option<DeltaDiscoveryRequest> {
+        let response_nonce = self.unanswered.take()?;
+        Some(DeltaDiscoveryRequest { response_nonce, ..delta(&[], &[]) })
+    }
+}
+
+#[test]
+fn whatever_is_asked_and_changed_a_client_ends_with_what_there_is() {
+    for seed in 0..300 {
+        let (mut rng, mut stream, mut client) =
+            (fastrand::Rng::with_seed(seed), Delta::default(), Client::default());
+        let mut now = Table::default();
+        for _ in 0..60 {
+            let request = match rng.u8(0..3) {
+                0 => Some(client.ask(["a", "b", "c"][rng.usize(0..3)])),
+                1 => client.answer(),
+                _ => {
+                    let some = [("a", rng.u32(1..3)), ("b", rng.u32(1..3)), ("c", 1)];
+                    now = table(&some[..rng.usize(2..4)]);
+                    None
+                }
+            };
+            request.map(|request| stream.hear(request).expect("few names"));
+            // Not always in time: what is said late says what is then.
+            if rng.bool()
+                && let Some(said) = stream.say(&now)
+            {
+                client.take(said, seed);
+            }
+        }
+        while let Some(request) = client.answer() {
+            stream.hear(request).expect("few names");
+            stream.say(&now).into_iter().for_each(|said| client.take(said, seed));
+        }
+        stream.say(&now).into_iter().for_each(|said| client.take(said, seed));
+        let there = |name: &String| match now.find(name) {
+            Found::Assignment(found) => Some((name.clone(), found.version.clone())),
+            Found::NotYet | Found::Nothing => None,
+        };
+        let wanted: BTreeMap<_, _> = client.subscribed.iter().filter_map(there).collect();
+        assert_eq!(client.has, wanted, "seed {seed}");
+    }
 }
 
 #[test]
