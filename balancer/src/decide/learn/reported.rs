@@ -35,7 +35,7 @@ pub struct Said {
 pub struct Comparison {
     /// Worker-held time there over that elsewhere.
     pub ratio: f64,
-    /// Requests that say so, at most [`MOST_JUDGED`].
+    /// Requests that say so, at most ten.
     pub times: u64,
 }
 
