@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use serde::Serialize;
 use sluice_proto::{Role, State};
 
 use crate::decide::lease::Knowledge;
@@ -42,8 +41,7 @@ pub struct Standing {
 }
 
 /// What an instance serves, for subset selectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serves {
     /// Everything: no instance is dedicated.
     Mixed,
@@ -77,7 +75,7 @@ pub struct Told {
 }
 
 /// What Envoy is told of a service's instances, in the order of their names. `large`: workers that large requests keep
-/// busy, in Erlang. `before`: what it was told last.
+/// busy, in Erlang. `before`: what this gave the last time.
 ///
 /// All that went silent together are as good as before: if nobody is known any more, the last ones are kept, as the
 /// way between them and the balancer is what is more likely to be broken, and Envoy sees for itself who answers.
@@ -89,8 +87,8 @@ pub fn tell(standings: &[Standing], large: f64, before: &[Told]) -> Vec<Told> {
     let were_apart = before.iter().any(|told| told.serves == Serves::Large);
     let dedicated = large >= if were_apart { TOGETHER } else { APART } && standings.iter().any(is_dedicated);
     let told = |standing: &Standing| {
-        let last = before.iter().find(|told| told.name == standing.name);
-        one(standing, dedicated, last)
+        let last = before.binary_search_by(|told| told.name.cmp(&standing.name)).ok();
+        one(standing, dedicated, last.map(|at| &before[at]))
     };
     let mut all: Vec<_> = standings.iter().map(told).collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
