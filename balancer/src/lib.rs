@@ -36,3 +36,4 @@ pub mod saved;
 pub mod services;
 pub mod succession;
 pub mod top;
+pub mod xds;

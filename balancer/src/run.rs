@@ -18,6 +18,7 @@ use sluice_relay::head::Position;
 use sluice_relay::metrics::RelayMetrics;
 use sluice_relay::threads::DataThreads;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::config::{Config, Options};
@@ -30,15 +31,19 @@ use crate::data::{self, DataPath, Order, Settings, Stand};
 use crate::listeners::{Listeners, SharedCertificates, keep_fresh};
 use crate::metrics::RequestMetrics;
 use crate::observe::{Exporter, ObserverOpener};
+use crate::pool::now;
 use crate::reload::{self, Parts, Reloader};
 use crate::services::ServiceMaker;
 use crate::succession::{Inheritance, Succession};
+use crate::xds::{self, Teller, XdsMetrics, XdsServer};
 
 /// A balancer at work.
 pub struct Running {
     /// IP addresses at which it serves clients, in the order of the configuration.
     pub listen: Vec<SocketAddr>,
     pub admin: SocketAddr,
+    /// Where Envoys ask, if they may.
+    pub xds: Option<SocketAddr>,
     pub state: Arc<ControlState>,
     reloader: Arc<Reloader>,
     keeper: Option<Keeper>,
@@ -121,6 +126,12 @@ pub fn start_after(
     let admin_server =
         AdminServer::inherit(config.admin, &registry, &former, &sockets).map_err(RunError::failed)?;
     let admin_server = admin_server.over_tls(config.admin_tls.as_ref()).map_err(RunError::failed)?;
+    let xds = config.xds.as_ref().map(|spec| XdsServer::inherit(spec, &former, &sockets));
+    let xds_server = xds.transpose().map_err(RunError::failed)?;
+    let xds = xds_server.as_ref().map(XdsServer::local_addr);
+    let xds_metrics = XdsMetrics::register(&registry);
+    // By then, requests were let wait for an instance as well.
+    let settles = now() + config.service_limits.startup_hold;
     let certificates_asked = config.admin_tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     let access = Access::register(&registry, token, certificates_asked);
     let admin_url = admin_server.url();
@@ -157,6 +168,7 @@ pub fn start_after(
         exporter,
         shutdown: shutdown.clone(),
         certificates,
+        xds: xds_server.map(|server| XdsPlane { server, teller: Teller::new(settles), metrics: xds_metrics }),
         stop: control_stop.watch(),
     };
     let control =
@@ -166,12 +178,15 @@ pub fn start_after(
     tracing::info!(
         "dashboard and metrics at {admin_url}/, in a terminal: sluice-balancer top --admin {admin_url}"
     );
+    if let Some(addr) = xds {
+        tracing::info!("endpoint discovery for Envoys at {addr}");
+    }
     if let Some(predecessor) = predecessor {
         predecessor.relieve().map_err(RunError::failed)?;
         state.save_soon();
     }
     let heritage = Heritage { sockets, generation, metrics, incumbent: Succession::new(state.clone()) };
-    Ok((Running { listen, admin, state, reloader, keeper, data, control, control_stop }, heritage))
+    Ok((Running { listen, admin, xds, state, reloader, keeper, data, control, control_stop }, heritage))
 }
 
 /// The way to a data thread, with what it is to serve from the start.
@@ -218,7 +233,29 @@ struct ControlPlane {
     exporter: Option<Exporter>,
     shutdown: Shutdown,
     certificates: SharedCertificates,
+    xds: Option<XdsPlane>,
     stop: Watch,
+}
+
+/// Endpoint discovery, if Envoys may ask for it.
+struct XdsPlane {
+    server: XdsServer,
+    teller: Teller,
+    metrics: XdsMetrics,
+}
+
+impl XdsPlane {
+    /// Until the stop is requested or a successor has taken over.
+    async fn run(self, state: Arc<ControlState>, stop: Watch) {
+        let (tables, served) = watch::channel(Arc::default());
+        let shared = xds::Shared::new(served, self.metrics.clone(), stop.clone());
+        let following =
+            tokio::task::spawn(xds::follow(state, self.teller, tables, self.metrics, stop.clone()));
+        if let Err(error) = self.server.serve(xds::router(shared), stop).await {
+            tracing::error!(%error, "Envoys are told nothing any more");
+        }
+        following.abort();
+    }
 }
 
 impl ControlPlane {
@@ -233,6 +270,8 @@ impl ControlPlane {
         tokio::task::spawn(supervisor::keep_informed(self.shutdown.watch()));
         tokio::task::spawn(keep_fresh(self.certificates));
         tokio::task::spawn(reload::run(self.reloader.clone(), self.shutdown.watch()));
+        let (state, ending) = (self.state.clone(), self.shutdown.watch());
+        let telling = self.xds.map(|xds| tokio::task::spawn(xds.run(state, ending)));
         let exporting = self.exporter.map(|exporter| tokio::task::spawn(exporter.run()));
         tokio::task::spawn(limit_drain(self.state.clone(), self.reloader, self.shutdown.clone()));
         let (stop, succession) = (self.stop, self.shutdown.watch());
@@ -242,6 +281,11 @@ impl ControlPlane {
         }
         if !self.state.is_succeeded() {
             supervisor::stopping();
+        }
+        if let Some(telling) = telling
+            && let Err(error) = telling.await
+        {
+            tracing::error!(%error, "endpoint discovery ended early");
         }
         if let Some(exporting) = exporting
             && let Err(error) = exporting.await

@@ -90,6 +90,13 @@ impl Sketch {
         (self.count > 0).then(|| self.sum as f64 / self.count as f64)
     }
 
+    /// Mean of the squares, within 3 %, as each value is known within [`RELATIVE_ERROR`]; `None` if nothing was recorded.
+    pub fn mean_square(&self) -> Option<f64> {
+        let square = |(offset, n): (usize, &u64)| *n as f64 * (midpoint(self.first + offset) as f64).powi(2);
+        let sum: f64 = self.bins.iter().enumerate().filter(|(_, n)| **n > 0).map(square).sum();
+        (self.count > 0).then(|| sum / self.count as f64)
+    }
+
     /// Exact largest value; `None` if nothing was recorded.
     pub fn max(&self) -> Option<u64> {
         (self.count > 0).then_some(self.max)
@@ -296,6 +303,16 @@ mod tests {
             let text = serde_json::to_string(&sketch).expect("a sketch is plain data");
             assert_eq!(serde_json::from_str::<Sketch>(&text).expect(&text), sketch);
         }
+    }
+
+    #[test]
+    fn the_mean_of_squares_is_close() {
+        let mut sketch = Sketch::new();
+        assert_eq!(sketch.mean_square(), None);
+        [(0, 2), (10, 1), (3_000_000, 1)].into_iter().for_each(|(value, n)| sketch.add_n(value, n));
+        let exact = (100.0 + 9e12) / 4.0;
+        let square = sketch.mean_square().expect("values");
+        assert!((square - exact).abs() <= 0.03 * exact, "{square}");
     }
 
     #[test]

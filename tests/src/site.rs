@@ -25,6 +25,8 @@ struct AgentLine {
 pub struct Balancer {
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    /// Where Envoys ask, with `--xds`.
+    pub xds: Option<SocketAddr>,
     running: Option<sluice_balancer::run::Running>,
     shutdown: Shutdown,
 }
@@ -59,7 +61,7 @@ impl Balancer {
         let running = sluice_balancer::run::start(source, options, &shutdown).map_err(|e| e.to_string())?;
         // A balancer on Unix sockets alone has none.
         let address = running.listen.first().copied().unwrap_or(running.admin);
-        Ok(Self { address, admin: running.admin, running: Some(running), shutdown })
+        Ok(Self { address, admin: running.admin, xds: running.xds, running: Some(running), shutdown })
     }
 
     /// The address of its listener of that number.

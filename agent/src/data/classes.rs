@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, request};
-use sluice_proto::{ClassName, Classifier, Kind, classify::Request, headers, report::MAX_CLASSES};
+use http::{HeaderMap, header::HOST, request};
+use sluice_proto::{ClassName, Kind, classify::Request, headers, report::MAX_CLASSES};
 
 use crate::{config::Buffered, metrics::ClassMetrics, shared::Shared};
 
@@ -38,28 +38,23 @@ impl Class {
 pub(super) struct ClassTable {
     known: RefCell<HashMap<ClassName, Rc<Class>>>,
     scratch: RefCell<String>,
-    /// For requests that came past the balancer: without what a balancer knows.
-    classifier: Classifier,
     shared: Arc<Shared>,
 }
 
 impl ClassTable {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            known: RefCell::default(),
-            scratch: RefCell::default(),
-            classifier: Classifier::default(),
-            shared,
-        }
+        Self { known: RefCell::default(), scratch: RefCell::default(), shared }
     }
 
-    /// The class that the balancer gave the request, else one by method and path.
+    /// The class that the balancer gave the request. One that came past it is sorted as the balancer would, if it has
+    /// said how, else by method and path.
     pub(super) fn of(&self, request: &request::Parts) -> Rc<Class> {
         match given(&request.headers) {
             Some(name) => self.named(name),
             None => {
                 let mut scratch = self.scratch.borrow_mut();
-                self.classifier.classify(&view(request), &mut scratch);
+                let field = |name: &str| text(&request.headers, name);
+                self.shared.classifier().classify(&view(request, &field), &mut scratch);
                 self.named(&scratch)
             }
         }
@@ -86,14 +81,18 @@ impl ClassTable {
     }
 }
 
-fn view(request: &request::Parts) -> Request<'_> {
+fn view<'a>(request: &'a request::Parts, field: &'a dyn Fn(&str) -> Option<&'a str>) -> Request<'a> {
     let method = request.method.as_str();
     let kind = Kind::of(method, |name| request.headers.contains_key(name));
-    // No rules, so neither host nor fields are looked at.
-    Request { method, host: "", path: request.uri.path(), kind, field: &|_| None }
+    let host = field(HOST.as_str()).unwrap_or_default();
+    Request { method, host, path: request.uri.path(), kind, field }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
 }
 
 fn given(headers: &HeaderMap) -> Option<&str> {
-    let name = headers.get(headers::CLASS).map(HeaderValue::to_str)?.ok()?;
+    let name = text(headers, headers::CLASS)?;
     ClassName::parse(name).is_some().then_some(name)
 }

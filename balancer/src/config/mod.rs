@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sluice_process::config::ConfigError;
+use sluice_process::config::{AdminSpec, ConfigError};
 use sluice_process::reload::WatchConfig;
 use sluice_process::tls::ServerTlsFiles;
 use sluice_process::{ByteSize, Span};
@@ -50,6 +50,8 @@ pub struct Config {
     /// `None`: the admin server speaks plain HTTP.
     pub admin_tls: Option<ServerTlsFiles>,
     pub token_file: Option<PathBuf>,
+    /// Where Envoys ask for endpoints.
+    pub xds: Option<AdminSpec>,
     /// Per second and address.
     pub report_rate: NonZeroU32,
     /// Whether the file is read again when it changes.
@@ -92,6 +94,7 @@ impl TryFrom<Options> for Config {
         let streams = streams(&options)?;
         admin.check(options.token_file.is_some())?;
         check_certificates(&options.listen)?;
+        check_xds(options.xds.as_ref())?;
         let services = service::check(&options.service, &options.rule, options.versions.as_ref())?;
         instance::check(&options.instance, &services)?;
         source::check(&options.kubernetes_service, &services)?;
@@ -101,6 +104,7 @@ impl TryFrom<Options> for Config {
             admin: admin.addr,
             admin_tls: admin.tls,
             token_file: options.token_file,
+            xds: options.xds.clone(),
             report_rate: options.report_rate.unwrap_or(NonZeroU32::MIN),
             watch: options.watch_config.unwrap_or_default(),
             instances: options.instance.into_iter().chain(found).collect(),
@@ -115,6 +119,7 @@ impl TryFrom<Options> for Config {
                 startup_hold: span(options.startup_hold),
                 outlier,
                 plan,
+                plan_from_reports: options.xds.is_some(),
             },
             observers,
             state_dir: options.state_dir.map(state_dir).transpose()?,
@@ -165,6 +170,13 @@ fn check_certificates(listen: &[ListenSpec]) -> Result<(), ConfigError> {
         spec.tls.iter().try_for_each(|files| files.check()).map_err(refused)?;
     }
     Ok(())
+}
+
+/// It only tells, so that it may be open to others.
+fn check_xds(xds: Option<&AdminSpec>) -> Result<(), ConfigError> {
+    let Some(spec) = xds else { return Ok(()) };
+    let refused = |error: CertError| ConfigError::value("--xds", spec, error.to_string());
+    spec.tls.as_ref().map_or(Ok(()), |files| files.check().map_err(refused))
 }
 
 fn outlier(options: &Options) -> Result<OutlierParams, ConfigError> {
@@ -407,6 +419,8 @@ mod tests {
             (&["--instance", "srv:_a._tcp.b,service=x"], "", &["instance", "srv:_a._tcp.b", "default"]),
             (&["--trusted-proxy", "10.0.0.0/40"], "", &["--trusted-proxy", "10.0.0.0/40"]),
             (&["--admin", "0.0.0.0:9900"], "", &["admin", "0.0.0.0:9900", "token"]),
+            (&["--xds", "18000"], "", &["--xds", "18000", "IP:PORT"]),
+            (&["--xds", "127.0.0.1:1,tls=/none/c:/none/k"], "", &["--xds", "/none/"]),
             (&[], "[service.shop]\nhosts = [\"a b\"]\n", &["service.shop.hosts", "a b", "host name"]),
             (&[], "[service.shop]\npath-prefixes = [\"x\"]\n", &["service.shop.path-prefixes", "x", "/"]),
             (&[], "[service.shop]\n", &["service.shop", "hosts"]),

@@ -52,6 +52,14 @@ pub struct Options {
     #[arg(long, value_name = "FILE", env = "SLUICE_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
 
+    /// Where Envoys ask for endpoints (xDS over gRPC): ADDR[,tls=CERT:KEY[,client-ca=FILE]] [default: nowhere]
+    ///
+    /// Read-only: weights, health and sluice.role of each instance, as GET /v1/instances shows them. With client-ca only
+    /// who has a certificate of such an authority may ask; without, bind it where only Envoys are. A service whose
+    /// requests go past this balancer is planned by what its agents report.
+    #[arg(long, value_name = "ADDR", env = "SLUICE_XDS")]
+    pub xds: Option<AdminSpec>,
+
     /// Reports per second that are taken from one address; further ones get 429 [default: 500]
     ///
     /// Twice as many at once. A report of 1 MiB counts as seventeen.
@@ -322,6 +330,7 @@ layered!(Options {
     listen,
     admin,
     token_file,
+    xds,
     report_rate,
     config,
     watch_config,

@@ -10,8 +10,10 @@ use arc_swap::ArcSwap;
 use prometheus::Registry;
 use sluice_process::Readiness;
 use sluice_process::reload::Reloads;
-use sluice_proto::{Classification, InstanceName, Mode, PlanReply, Report, Role, SCHEMA, ServiceName};
-use tokio::sync::Notify;
+use sluice_proto::{
+    ClassReport, Classification, InstanceName, Mode, PlanReply, Report, Role, SCHEMA, ServiceName,
+};
+use tokio::sync::{Notify, watch};
 
 use crate::config::InstanceSpec;
 use crate::control::admission::Admission;
@@ -25,11 +27,14 @@ use crate::control::probe::Suspect;
 use crate::control::sources::{Book, SourceMetrics};
 use crate::control::versions::{self, VersionMetrics, VersionsView};
 use crate::decide::dispatch::{InstanceId, Workers};
+use crate::decide::learn::moments::Batch;
+use crate::decide::learn::reported::ReportedClass;
 use crate::decide::lease::Knowledge;
 use crate::decide::membership::{Accepted, Key, Member, Membership, Rejected, Routing, Word};
 use crate::decide::notices::Notices;
 use crate::decide::schedule::Named;
 use crate::decide::sender::Sender;
+use crate::decide::treatment::LanePin;
 use crate::pool::{Directory, Instance, Service, now};
 
 /// Shared by the admin endpoints and the ticker.
@@ -57,6 +62,8 @@ pub struct ControlState {
     pub(super) other_sources: Notify,
     pub(super) source_metrics: SourceMetrics,
     plan: ArcSwap<Plan>,
+    /// A plan was published, changed or not: each second, and when an instance comes, goes or changes.
+    pub(crate) published: watch::Sender<()>,
     /// By service: what was told of.
     notices: Mutex<HashMap<ServiceName, Notices>>,
 }
@@ -103,6 +110,7 @@ impl ControlState {
             other_sources: Notify::new(),
             source_metrics: SourceMetrics::register(registry),
             plan: ArcSwap::default(),
+            published: watch::Sender::new(()),
             notices: Mutex::default(),
         });
         words.into_iter().for_each(|(key, word)| state.membership().remember(key, word));
@@ -135,7 +143,10 @@ impl ControlState {
         drop(membership);
         self.announce(&key, accepted, before.as_ref(), &after);
         self.heed_foreign(service, &key, accepted.id());
-        merge_classes(service, report);
+        let told = merge_classes(service, report);
+        if service.plans_from_reports() {
+            service.reported(accepted.id(), &told);
+        }
         if before.as_ref() != Some(&after) {
             self.reached(service, accepted.id());
             self.replan();
@@ -315,6 +326,7 @@ impl ControlState {
             }
         }
         self.plan.store(Arc::new(next));
+        self.published.send_replace(());
     }
 
     /// Tells what was learned and is worth a line.
@@ -486,16 +498,29 @@ pub(super) fn says(routing: &Routing) -> String {
     }
 }
 
-fn merge_classes(service: &Service, report: &Report) {
-    let (now, measured) = (now(), report.measured());
-    for class in &report.classes {
-        service.classes.report(class, &measured, now);
-    }
+/// Merges what is reported of each class. Also what of it is to be planned with.
+fn merge_classes(service: &Service, report: &Report) -> Vec<ReportedClass> {
+    let (now, measured, planned) = (now(), report.measured(), service.plans_from_reports());
+    let bypassed = service.is_bypassed();
+    let merge = |class: &ClassReport| {
+        let entry = service.classes.report(class, &measured, now);
+        if bypassed {
+            entry.count(class.requests);
+        }
+        planned.then(|| ReportedClass {
+            class: entry.id,
+            pinned: entry.treatment.lane.map(LanePin::lane),
+            requests: class.requests,
+            held: Batch::of_sketch(&class.held_us),
+        })
+    };
+    report.classes.iter().filter_map(merge).collect()
 }
 
 /// How the service's requests are classified, if the agent does that itself and does not have it.
 fn missing_classification(service: &Service, report: &Report) -> Option<Arc<Classification>> {
     let wanted = service.classes.classification();
     let has_it = report.classifications.contains(&wanted.version);
-    (report.mode == Mode::Passive && !has_it).then_some(wanted)
+    let sorts_itself = report.mode == Mode::Passive || service.is_bypassed();
+    (sorts_itself && !has_it).then_some(wanted)
 }

@@ -4,6 +4,7 @@
 //! simulation and the tests run this very code.
 
 pub mod breaker;
+pub mod carrier;
 pub mod classify;
 pub mod decision;
 pub mod dispatch;

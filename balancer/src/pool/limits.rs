@@ -22,6 +22,8 @@ pub struct ServiceLimits {
     pub outlier: OutlierParams,
     /// What its planner is tuned to.
     pub plan: PlanParams,
+    /// Whether it plans by what agents report, while somebody else sends the requests.
+    pub plan_from_reports: bool,
 }
 
 impl ServiceLimits {
@@ -32,6 +34,7 @@ impl ServiceLimits {
             large_wait: self.large_queue_timeout,
             startup_hold: self.startup_hold,
             plan: self.plan,
+            plan_from_reports: self.plan_from_reports,
             pick: PickParams { outlier: self.outlier, ..PickParams::default() },
             ..Settings::default()
         }

@@ -14,6 +14,7 @@ use crate::decide::breaker::Breaker;
 use crate::decide::dispatch::{
     Arrival, ClassId, Granted, InstanceId, Lane, Occupancy, Refusal, RunId, Ticket, Workers,
 };
+use crate::decide::learn::reported::ReportedClass;
 use crate::decide::plan::ServicePlan;
 use crate::decide::predict::UrlSeed;
 use crate::decide::retry::RetryBudget;
@@ -239,6 +240,21 @@ impl Service {
         live.scheduler.set_granted(id, granted);
         drop(live);
         self.hand_out();
+    }
+
+    /// Whether what agents report may be planned with: see [`Service::reported`].
+    pub fn plans_from_reports(&self) -> bool {
+        self.limits.load().plan_from_reports
+    }
+
+    /// Whether they are planned with, as the requests are sent by somebody else.
+    pub fn is_bypassed(&self) -> bool {
+        self.plans_from_reports() && self.live().scheduler.is_bypassed()
+    }
+
+    /// What an agent measured of classes in one window, whoever sent the requests.
+    pub fn reported(&self, id: InstanceId, told: &[ReportedClass]) {
+        self.live().scheduler.reported(id, told, now());
     }
 
     /// Workers of an instance that requests hold, and would hold if they could.

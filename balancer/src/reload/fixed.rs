@@ -19,6 +19,8 @@ pub(super) fn keep(running: &Options, read: Options) -> (Options, Vec<&'static s
         // Agents and scrapers know where it is.
         admin: "admin",
         token_file: "token-file",
+        // Envoys know where it is.
+        xds: "xds",
         report_rate: "report-rate",
         // Every listener has a socket for each.
         threads: "threads",

@@ -1,4 +1,4 @@
-//! `--admin ADDR[,tls=CERT:KEY[,client-ca=FILE]]`.
+//! `--admin ADDR[,tls=CERT:KEY[,client-ca=FILE]]`, and other addresses of the control plane.
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 
@@ -18,7 +18,7 @@ pub struct AdminSpec {
 pub enum AdminSpecError {
     #[error("{0:?} is not an address to listen on: give IP:PORT, such as 127.0.0.1:9900")]
     Address(String),
-    #[error("{0:?} is not an option of --admin: there are tls=CERT:KEY and, with it, client-ca=FILE")]
+    #[error("{0:?} is not an option of this address: there are tls=CERT:KEY and, with it, client-ca=FILE")]
     Option(String),
     #[error("{0:?}: give two files, the certificate and its key, once, as tls=CERT:KEY")]
     Tls(String),

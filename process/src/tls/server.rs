@@ -30,10 +30,11 @@ impl ServerTlsFiles {
     /// # Errors
     /// What is wrong with which file.
     pub fn check(&self) -> Result<(), CertError> {
-        self.config().map(drop)
+        self.config(&[]).map(drop)
     }
 
-    fn config(&self) -> Result<ServerConfig, CertError> {
+    /// `protocols`: what is spoken over it, the most wanted first (ALPN).
+    fn config(&self, protocols: &[&str]) -> Result<ServerConfig, CertError> {
         let key = self.cert.load()?.key;
         let clients = self.client_ca.as_ref().map(|file| Ok((file, authorities(file)?))).transpose()?;
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -49,7 +50,7 @@ impl ServerTlsFiles {
         };
         let resolver: Arc<dyn ResolvesServerCert> = Arc::new(SingleCertAndKey::from(key));
         let mut config = builder.with_cert_resolver(resolver);
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         // Connections are few and last: nothing is resumed, so that a certificate that no longer counts does not count.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -67,16 +68,27 @@ fn optional(roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, Verifie
 pub struct ServerTls(Watched<ServerConfig, CertError>);
 
 impl ServerTls {
+    /// For HTTP/1.1.
+    ///
     /// # Errors
     /// What is wrong with which file.
     pub fn open(files: &ServerTlsFiles) -> Result<Self, CertError> {
+        Self::speaking(&["http/1.1"], files)
+    }
+
+    /// For other protocols, by their names in ALPN, the most wanted first.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub fn speaking(protocols: &'static [&str], files: &ServerTlsFiles) -> Result<Self, CertError> {
         let paths =
             [&files.cert.cert, &files.cert.key].into_iter().chain(&files.client_ca).cloned().collect();
         let files = files.clone();
-        Watched::new(paths, move || files.config()).map(Self)
+        Watched::new(paths, move || files.config(protocols)).map(Self)
     }
 
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+    /// With the files as they are now.
+    pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.0.current())
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::decide::learn::bounds::ClassWork;
-use crate::decide::learn::moments::Moments;
+use crate::decide::learn::moments::{Batch, Moments};
 use crate::decide::learn::rate::Rate;
 
 /// Samples of one class that are remembered.
@@ -61,6 +61,10 @@ impl ClassStats {
 
     pub(super) fn add(&mut self, held: f64) {
         self.held.add(held);
+    }
+
+    pub(super) fn add_all(&mut self, held: Batch) {
+        self.held.add_all(held);
     }
 
     pub(super) fn add_small(&mut self, held: f64, at_home: bool) {

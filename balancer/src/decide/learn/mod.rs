@@ -1,7 +1,8 @@
 //! What the balancer learns from the requests that it sees itself: rates and worker-held times by
 //! class and lane, the speed of instances, interference, the worth of homes.
 //!
-//! Nothing here comes from reports, so that losing them changes nothing (algorithms.md 3.8).
+//! While requests pass this balancer, nothing here comes from reports, so that losing them changes nothing
+//! (algorithms.md 3.8). Where somebody else sends them, there is nothing else to learn from: [`reported`].
 
 pub mod affinity;
 pub mod bounds;
@@ -10,6 +11,7 @@ pub mod interference;
 pub mod moments;
 pub mod rate;
 pub mod ratio;
+pub mod reported;
 mod saved;
 pub mod speed;
 

@@ -17,6 +17,23 @@ pub struct Moments {
     square: f64,
 }
 
+/// Several samples in figures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Batch {
+    /// Above zero.
+    pub samples: f64,
+    pub mean: f64,
+    /// Mean of the squares.
+    pub square: f64,
+}
+
+impl Batch {
+    /// The same samples, each `factor` times as large.
+    pub fn scaled(self, factor: f64) -> Self {
+        Self { mean: self.mean * factor, square: self.square * factor * factor, ..self }
+    }
+}
+
 impl Moments {
     /// `memory`: how many samples are remembered, at least 1.
     pub fn new(memory: f64) -> Self {
@@ -33,6 +50,15 @@ impl Moments {
         let weight = (1.0 / self.samples).max(self.floor);
         self.mean += weight * (value - self.mean);
         self.square += weight * (value * value - self.square);
+    }
+
+    /// Adds several samples at once: with the weight that they would have one by one.
+    pub fn add_all(&mut self, batch: Batch) {
+        self.samples += batch.samples;
+        let remembered = 1.0 - (1.0 - self.floor).powf(batch.samples);
+        let weight = (batch.samples / self.samples).max(remembered);
+        self.mean += weight * (batch.mean - self.mean);
+        self.square += weight * (batch.square - self.square);
     }
 
     /// What may be believed of moments that were read from a file: as at most `kept` samples, in a
@@ -82,5 +108,17 @@ mod tests {
         (0..40).for_each(|_| moments.add(10.0));
         assert!((moments.mean().expect("samples") - 10.0).abs() < 0.01);
         assert!(moments.scv() < 0.01);
+    }
+
+    #[test]
+    fn samples_together_count_as_one_by_one() {
+        let (mut together, mut single) = (Moments::new(50.0), Moments::new(50.0));
+        for (n, value) in [(10, 1.0), (3, 2.0), (200, 3.0), (20, 1.0)] {
+            (0..n).for_each(|_| single.add(value));
+            together.add_all(Batch { samples: f64::from(n), mean: value, square: value * value });
+            let means = (together.mean().expect("samples"), single.mean().expect("samples"));
+            assert!((means.0 - means.1).abs() < 0.03 * means.1, "{means:?}");
+            assert!((together.square() - single.square()).abs() < 0.05 * single.square());
+        }
     }
 }

@@ -64,6 +64,11 @@ impl<W> Scheduler<W> {
         // No URL has this key but by chance, and what is said of it would be true of that one.
         let key = RequestKey { class, url: UrlKey(0), extension: ExtensionKey::Other };
         let held = self.predictor.predict(key).held;
+        let held = match self.learner.class_held(class) {
+            // Predictions are learned from requests that come here.
+            Some(mean) if self.is_bypassed() => Estimate { mean, from: Source::Class, ..held },
+            _ => held,
+        };
         ClassFigures {
             lane: pinned.unwrap_or_else(|| self.learner.bounds().lane(held.mean)),
             held,

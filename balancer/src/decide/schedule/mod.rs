@@ -13,6 +13,7 @@ mod ask;
 pub mod explain;
 pub mod figures;
 mod observe;
+mod reported;
 mod saved;
 #[cfg(test)]
 mod saved_tests;
@@ -29,6 +30,7 @@ pub use observe::Outcome;
 pub use saved::{Knowledge, SchedulerState};
 pub use tick::{Named, Planned};
 
+use crate::decide::carrier::Carrier;
 use crate::decide::dispatch::{
     Arrival, Backlog, ClassId, Dispatcher, Grant, InstanceId, Lane, Occupancy, PickParams, Rules, RunId,
     Ticket, Workers,
@@ -54,6 +56,8 @@ pub struct Settings {
     pub urls: usize,
     pub pick: PickParams,
     pub plan: PlanParams,
+    /// Whether plans are made of what agents report while somebody else sends the requests.
+    pub plan_from_reports: bool,
 }
 
 impl Default for Settings {
@@ -66,6 +70,7 @@ impl Default for Settings {
             urls: Predictor::URLS,
             pick: PickParams::default(),
             plan: PlanParams::default(),
+            plan_from_reports: false,
         }
     }
 }
@@ -83,6 +88,7 @@ pub struct Scheduler<W> {
     /// What an earlier process knew, for instances that have not come yet.
     awaited: Option<Awaited>,
     pauses: Pauses,
+    carrier: Carrier,
 }
 
 impl<W> Scheduler<W> {
@@ -101,6 +107,7 @@ impl<W> Scheduler<W> {
             counts: figures::Reclassified::default(),
             awaited: None,
             pauses: Pauses::default(),
+            carrier: Carrier::default(),
         }
     }
 
@@ -126,6 +133,7 @@ impl<W> Scheduler<W> {
     ) -> (Arrival, Judgement) {
         let judgement = self.judge(ask);
         if avoid.is_empty() {
+            self.carrier.arrived();
             self.learner.arrived(ask.key.class, judgement.lane);
         }
         let demand = self.demand(now, ask, &judgement);

@@ -39,6 +39,7 @@ impl<W> Scheduler<W> {
     pub fn tick(&mut self, now: Instant, at_ms: u64, named: Named) -> Planned {
         self.look_at_late_ones(now);
         self.learner.tick(now);
+        self.carrier.tick();
         self.house(&named);
         self.dispatcher.tick(now);
         self.replan(now, at_ms, named)
@@ -104,7 +105,8 @@ impl<W> Scheduler<W> {
         let lanes = Lane::all().take(self.learner.bounds().lanes());
         let instance = |(id, name, excluded): (_, _, Option<String>)| {
             let occupancy = self.dispatcher.occupancy(id);
-            let workers = occupancy.map_or(1, |o| o.limit);
+            // What others hold is what is planned for, where others send all.
+            let workers = occupancy.map_or(1, |o| if self.is_bypassed() { o.load.workers } else { o.limit });
             let slowness = occupancy.map_or(1.0, |o| o.slowness);
             let ejected = occupancy.and_then(|o| o.ejection).map(|ejection| ejection.cause.to_string());
             InstanceLoad { id, name, workers, slowness, excluded: excluded.or(ejected) }

@@ -130,6 +130,11 @@ impl ClassEntry {
         }
     }
 
+    /// Requests of it that others sent count as sorted into it: names are learned from them as well.
+    pub fn count(&self, requests: u64) {
+        self.sorted.fetch_add(requests, Relaxed);
+    }
+
     /// Merges what an agent reported, whose figures are as good as `measured` says.
     pub fn merge(&self, report: &ClassReport, measured: &Measured, now: Instant) {
         self.reported_on.store(true, Relaxed);

@@ -111,12 +111,13 @@ impl ClassTable {
     /// word on its figures.
     ///
     /// Names that only agents know get no more than half the table: one that makes them up must not
-    /// take the place of classes that requests really have.
-    pub fn report(&self, report: &ClassReport, measured: &Measured, now: Instant) {
+    /// take the place of classes that requests really have. Returns the class that it counts for.
+    pub fn report(&self, report: &ClassReport, measured: &Measured, now: Instant) -> Arc<ClassEntry> {
         let name = renamed(&report.class, &self.templates()).unwrap_or_else(|| report.class.clone());
         let known = self.get(name.as_str());
         let entry = known.unwrap_or_else(|| self.entry_within(&name, self.capacity / 2, now));
         entry.merge(report, measured, now);
+        entry
     }
 
     fn entry_within(&self, name: &ClassName, capacity: usize, now: Instant) -> Arc<ClassEntry> {

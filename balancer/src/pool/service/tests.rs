@@ -13,6 +13,7 @@ fn limits(queue_length: usize) -> ServiceLimits {
         startup_hold: Duration::ZERO,
         outlier: OutlierParams::default(),
         plan: PlanParams::default(),
+        plan_from_reports: false,
     }
 }
 
