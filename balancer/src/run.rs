@@ -119,6 +119,7 @@ pub fn start_after(
     let admin_server =
         AdminServer::inherit(config.admin, &registry, &former, &sockets).map_err(RunError::failed)?;
     let admin_server = admin_server.over_tls(config.admin_tls.as_ref()).map_err(RunError::failed)?;
+    let admin_server = admin_server.with_connections(config.admin_connections);
     let certificates_asked = config.admin_tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     let access = Access::register(&registry, token, certificates_asked);
     let admin_url = admin_server.url();

@@ -192,11 +192,16 @@ impl TryFrom<Wire> for Sketch {
 
     fn try_from(wire: Wire) -> Result<Self, SketchError> {
         let mut sketch = Self { zeros: wire.zeros, count: wire.zeros, ..Self::default() };
-        for &(bin, n) in &wire.bins {
-            if bin as usize >= BINS {
-                return Err(SketchError::Bin(bin));
+        let numbers = || wire.bins.iter().map(|(bin, _)| *bin);
+        if let Some((first, last)) = numbers().min().zip(numbers().max()) {
+            if last as usize >= BINS {
+                return Err(SketchError::Bin(last));
             }
-            let cell = sketch.bin_mut(bin as usize);
+            sketch.first = first as usize;
+            sketch.bins = vec![0; (last - first) as usize + 1];
+        }
+        for &(bin, n) in &wire.bins {
+            let cell = &mut sketch.bins[bin as usize - sketch.first];
             *cell = cell.checked_add(n).ok_or(SketchError::Overflow)?;
             sketch.count = sketch.count.checked_add(n).ok_or(SketchError::Overflow)?;
         }

@@ -48,6 +48,8 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// Per second and address.
     pub report_rate: NonZeroU32,
+    /// Connections to the admin address at once.
+    pub admin_connections: usize,
     /// Whether the file is read again when it changes.
     pub watch: WatchConfig,
     pub instances: Vec<InstanceSpec>,
@@ -91,6 +93,7 @@ impl TryFrom<Options> for Config {
             admin_tls: admin.tls,
             token_file: options.token_file,
             report_rate: options.report_rate.unwrap_or(NonZeroU32::MIN),
+            admin_connections: options.admin_connections.map_or(1, NonZeroUsize::get),
             watch: options.watch_config.unwrap_or_default(),
             instances: options.instance,
             services,

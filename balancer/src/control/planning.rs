@@ -18,7 +18,7 @@ use crate::decide::schedule::figures::Figures;
 pub struct Plan {
     /// Grows with each change of what is decided.
     pub version: u64,
-    /// By service and name.
+    /// By service and name: in the order of both.
     pub entries: Vec<Entry>,
     /// By name.
     pub services: Vec<ServiceView>,
@@ -30,6 +30,12 @@ pub struct Entry {
     pub service: ServiceName,
     #[serde(flatten)]
     pub entry: PlanEntry,
+}
+
+impl Entry {
+    fn key(&self) -> (&ServiceName, &InstanceName) {
+        (&self.service, &self.entry.instance)
+    }
 }
 
 /// The plan for one service's lanes.
@@ -109,6 +115,7 @@ impl Plan {
                 versions: VersionsView::default(),
             });
         }
+        plan.entries.sort_by(|a, b| a.key().cmp(&b.key()));
         plan
     }
 
@@ -119,8 +126,8 @@ impl Plan {
     }
 
     pub fn entry(&self, service: &ServiceName, instance: &InstanceName) -> Option<&PlanEntry> {
-        let found = self.entries.iter().find(|e| e.service == *service && e.entry.instance == *instance);
-        found.map(|found| &found.entry)
+        let found = self.entries.binary_search_by(|entry| entry.key().cmp(&(service, instance)));
+        found.ok().map(|place| &self.entries[place].entry)
     }
 
     /// Since when a service's instances are shared as they are, in milliseconds of Unix time.

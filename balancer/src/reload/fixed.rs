@@ -20,6 +20,7 @@ pub(super) fn keep(running: &Options, read: Options) -> (Options, Vec<&'static s
         admin: "admin",
         token_file: "token-file",
         report_rate: "report-rate",
+        admin_connections: "admin-connections",
         // Every listener has a socket for each.
         threads: "threads",
         // Tables and series were made for as many.
