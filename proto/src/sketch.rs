@@ -144,8 +144,8 @@ fn midpoint(bin: usize) -> u64 {
 /// On the wire: only the bins that hold something, as `[bin, count]` pairs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Wire {
-    /// Values that are 0.
-    #[serde(default)]
+    /// Values that are 0. Missing: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
     zeros: u64,
     /// Of all values.
     #[serde(default)]
@@ -159,6 +159,11 @@ struct Wire {
     /// Bin `n` has the values up to 1.0202^n that are above those of the bin before.
     #[serde(default)]
     bins: Vec<(u32, u64)>,
+}
+
+/// Most sketches have no zeros, and a report has many sketches.
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl From<Sketch> for Wire {

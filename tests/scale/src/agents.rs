@@ -9,7 +9,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::task::LocalSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::connect;
 use crate::reports::{Mix, Reports};
@@ -44,6 +44,7 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 pub(crate) struct Outcome {
     agents: usize,
+    secs: u64,
     /// Of one report's request, in the mean.
     bytes: usize,
     accepted: u64,
@@ -108,14 +109,18 @@ pub(crate) async fn run(args: Args) -> io::Result<Outcome> {
         sleep_until(begin).await;
         let (before, failed) = (watched.cpu_time()?, tally.borrow().failed);
         *tally.borrow_mut() = Tally { failed, ..Tally::new()? };
+        // They leave at the end.
+        sleep_until(end - Duration::from_millis(100)).await;
+        let held = watched.held()?;
         sleep_until(end).await;
-        io::Result::Ok((before, watched.cpu_time()?, watched.held()?))
+        io::Result::Ok((before, watched.cpu_time()?, held))
     };
     let (before, after, held) = agents.run_until(measure).await?;
     let tally = tally.borrow();
     let ms = |us: u64| us as f64 / 1e3;
     Ok(Outcome {
         agents: args.agents,
+        secs: args.secs,
         bytes: usize::try_from(tally.bytes / (tally.accepted + tally.refused).max(1)).unwrap_or(0),
         accepted: tally.accepted,
         refused: tally.refused,
@@ -151,6 +156,5 @@ async fn report(
         }
         (due, seq) = (due + interval, seq + 1);
     }
-    sleep(Duration::ZERO).await;
     Ok(())
 }

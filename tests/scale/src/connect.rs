@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Senders that share an address: well below what the balancer takes from one.
-const BEHIND_ONE: usize = 200;
+const BEHIND_ONE: usize = 20;
 
 /// Connects to `target` from the address that the `index`-th sender has.
 pub(crate) async fn from(index: usize, target: SocketAddr) -> io::Result<TcpStream> {
