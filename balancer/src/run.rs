@@ -126,6 +126,7 @@ pub fn start_after(
     let admin_server =
         AdminServer::inherit(config.admin, &registry, &former, &sockets).map_err(RunError::failed)?;
     let admin_server = admin_server.over_tls(config.admin_tls.as_ref()).map_err(RunError::failed)?;
+    let admin_server = admin_server.with_connections(config.admin_connections);
     let xds = config.xds.as_ref().map(|spec| XdsServer::inherit(spec, &former, &sockets));
     let xds_server = xds.transpose().map_err(RunError::failed)?;
     let xds = xds_server.as_ref().map(XdsServer::local_addr);

@@ -1,9 +1,10 @@
 //! Request classes: requests that cost alike, under a name that a person recognises.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use crate::text::text_on_the_wire;
 
 /// The longest class name, in bytes.
 pub const MAX_LEN: usize = 200;
@@ -13,8 +14,7 @@ pub const MAX_LEN: usize = 200;
 ///
 /// Printable ASCII without quotes or backslashes, so that it goes unescaped into a header, a
 /// metric label and a log line.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClassName(Arc<str>);
 
 impl ClassName {
@@ -71,19 +71,15 @@ pub(crate) fn is_name_byte(b: u8) -> bool {
     matches!(b, b' '..=b'~') && b != b'"' && b != b'\\'
 }
 
-impl TryFrom<String> for ClassName {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text)
+impl FromStr for ClassName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text)
             .ok_or_else(|| format!("class name must be 1 to {MAX_LEN} printable ASCII characters"))
     }
 }
 
-impl From<ClassName> for String {
-    fn from(name: ClassName) -> Self {
-        name.0.as_ref().to_owned()
-    }
-}
+text_on_the_wire!(ClassName, "a class name");
 
 impl fmt::Display for ClassName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -30,6 +30,7 @@ pub mod sketch;
 pub mod sums;
 mod template;
 mod templates;
+mod text;
 
 pub use application::ApplicationLoad;
 pub use class::ClassName;

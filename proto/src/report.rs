@@ -211,6 +211,13 @@ impl Report {
     /// [`ReportError::Malformed`] if the bytes are not JSON, [`ReportError::Field`] for a field
     /// that is missing, of the wrong type, impossible or absurd.
     pub fn parse(bytes: &[u8]) -> Result<Self, ReportError> {
+        let report: Self = serde_json::from_slice(bytes).or_else(|_| Self::parse_with_path(bytes))?;
+        report.check()?;
+        Ok(report)
+    }
+
+    /// Names the field at fault, at twice the time: for what was found not to be a report.
+    fn parse_with_path(bytes: &[u8]) -> Result<Self, ReportError> {
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         let report: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let field = error.path().to_string();
@@ -221,7 +228,6 @@ impl Report {
             }
         })?;
         reader.end().map_err(ReportError::Malformed)?;
-        report.check()?;
         Ok(report)
     }
 
@@ -235,6 +241,7 @@ impl Report {
     }
 
     fn check(&self) -> Result<(), ReportError> {
+        let within = |field: &str, value, least, most| within(|| field.to_owned(), value, least, most);
         within("schema", self.schema.into(), SCHEMA.into(), SCHEMA.into())?;
         within("interval_ms", self.interval_ms.into(), 100, 60_000)?;
         within("window_ms", self.window_ms.into(), 1, 3_600_000)?;
@@ -269,36 +276,40 @@ impl Report {
 
 impl ClassReport {
     fn check(&self, index: usize) -> Result<(), ReportError> {
-        let field = |name: &str| format!("classes[{index}].{name}");
-        within(field("requests"), self.requests, 0, MAX_REQUESTS)?;
-        within(field("errors"), self.errors, 0, self.requests)?;
-        for (name, sketch, most) in [
-            ("held_us", &self.held_us, DAY_US),
-            ("ttfb_us", &self.ttfb_us, DAY_US),
-            ("response_bytes", &self.response_bytes, PEBIBYTE),
-        ] {
-            within(field(&format!("{name}.count")), sketch.count(), 0, self.requests)?;
-            within(field(&format!("{name}.max")), sketch.max().unwrap_or(0), 0, most)?;
-        }
-        Ok(())
+        let within = |name: &str, value, most| {
+            let field = || format!("classes[{index}].{name}");
+            within(field, value, 0, most)
+        };
+        within("requests", self.requests, MAX_REQUESTS)?;
+        within("errors", self.errors, self.requests)?;
+        within("held_us.count", self.held_us.count(), self.requests)?;
+        within("held_us.max", self.held_us.max().unwrap_or(0), DAY_US)?;
+        within("ttfb_us.count", self.ttfb_us.count(), self.requests)?;
+        within("ttfb_us.max", self.ttfb_us.max().unwrap_or(0), DAY_US)?;
+        within("response_bytes.count", self.response_bytes.count(), self.requests)?;
+        within("response_bytes.max", self.response_bytes.max().unwrap_or(0), PEBIBYTE)
     }
 }
 
 impl HeavyUrl {
     fn check(&self, index: usize) -> Result<(), ReportError> {
-        let field = |name: &str| format!("heavy_urls[{index}].{name}");
-        within(field("url.len"), self.url.len() as u64, 1, MAX_URL_LEN as u64)?;
-        within(field("requests"), self.requests, 0, MAX_REQUESTS)?;
-        within(field("total_bytes"), self.total_bytes, 0, PEBIBYTE)?;
-        within(field("largest_bytes"), self.largest_bytes, 0, self.total_bytes)
+        let within = |name: &str, value, least, most| {
+            let field = || format!("heavy_urls[{index}].{name}");
+            within(field, value, least, most)
+        };
+        within("url.len", self.url.len() as u64, 1, MAX_URL_LEN as u64)?;
+        within("requests", self.requests, 0, MAX_REQUESTS)?;
+        within("total_bytes", self.total_bytes, 0, PEBIBYTE)?;
+        within("largest_bytes", self.largest_bytes, 0, self.total_bytes)
     }
 }
 
-fn within(field: impl Into<String>, value: u64, least: u64, most: u64) -> Result<(), ReportError> {
+/// `field` is asked for its name only if it is at fault: there are hundreds of them in a report.
+fn within(field: impl FnOnce() -> String, value: u64, least: u64, most: u64) -> Result<(), ReportError> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
-    Err(ReportError::Field { field: field.into(), problem: format!("{value} is outside {least} to {most}") })
+    Err(ReportError::Field { field: field(), problem: format!("{value} is outside {least} to {most}") })
 }
 
 /// Free text is shown to people: short, and without control characters.

@@ -151,8 +151,8 @@ fn midpoint(bin: usize) -> u64 {
 /// On the wire: only the bins that hold something, as `[bin, count]` pairs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Wire {
-    /// Values that are 0.
-    #[serde(default)]
+    /// Values that are 0. Missing: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
     zeros: u64,
     /// Of all values.
     #[serde(default)]
@@ -166,6 +166,11 @@ struct Wire {
     /// Bin `n` has the values up to 1.0202^n that are above those of the bin before.
     #[serde(default)]
     bins: Vec<(u32, u64)>,
+}
+
+/// Most sketches have no zeros, and a report has many sketches.
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl From<Sketch> for Wire {
@@ -199,11 +204,16 @@ impl TryFrom<Wire> for Sketch {
 
     fn try_from(wire: Wire) -> Result<Self, SketchError> {
         let mut sketch = Self { zeros: wire.zeros, count: wire.zeros, ..Self::default() };
-        for &(bin, n) in &wire.bins {
-            if bin as usize >= BINS {
-                return Err(SketchError::Bin(bin));
+        let numbers = || wire.bins.iter().map(|(bin, _)| *bin);
+        if let Some((first, last)) = numbers().min().zip(numbers().max()) {
+            if last as usize >= BINS {
+                return Err(SketchError::Bin(last));
             }
-            let cell = sketch.bin_mut(bin as usize);
+            sketch.first = first as usize;
+            sketch.bins = vec![0; (last - first) as usize + 1];
+        }
+        for &(bin, n) in &wire.bins {
+            let cell = &mut sketch.bins[bin as usize - sketch.first];
             *cell = cell.checked_add(n).ok_or(SketchError::Overflow)?;
             sketch.count = sketch.count.checked_add(n).ok_or(SketchError::Overflow)?;
         }

@@ -48,15 +48,22 @@ impl ClassSums {
 impl ClassSums {
     /// What a report says of a class, where `measured` is the report's word on its figures.
     pub fn reported(report: &ClassReport, measured: &Measured) -> Self {
-        let known = measured.errors.is_known();
-        Self {
-            requests: report.requests,
-            errors: if known { report.errors } else { 0 },
-            unjudged: if known { 0 } else { report.requests },
-            held_us: report.held_us.clone(),
-            ttfb_us: report.ttfb_us.clone(),
-            response_bytes: report.response_bytes.clone(),
+        let mut sums = Self::default();
+        sums.add_report(report, measured);
+        sums
+    }
+
+    /// Adds what a report says of a class. `measured` is the report's word on its figures.
+    pub fn add_report(&mut self, report: &ClassReport, measured: &Measured) {
+        self.requests += report.requests;
+        if measured.errors.is_known() {
+            self.errors += report.errors;
+        } else {
+            self.unjudged += report.requests;
         }
+        self.held_us.merge(&report.held_us);
+        self.ttfb_us.merge(&report.ttfb_us);
+        self.response_bytes.merge(&report.response_bytes);
     }
 
     /// Requests that failed; `None` if nobody knows that of any.

@@ -54,6 +54,8 @@ pub struct Config {
     pub xds: Option<AdminSpec>,
     /// Per second and address.
     pub report_rate: NonZeroU32,
+    /// Connections to the admin address at once.
+    pub admin_connections: usize,
     /// Whether the file is read again when it changes.
     pub watch: WatchConfig,
     /// Those without an agent, and where more of them are found.
@@ -106,6 +108,7 @@ impl TryFrom<Options> for Config {
             token_file: options.token_file,
             xds: options.xds.clone(),
             report_rate: options.report_rate.unwrap_or(NonZeroU32::MIN),
+            admin_connections: options.admin_connections.map_or(1, NonZeroUsize::get),
             watch: options.watch_config.unwrap_or_default(),
             instances: options.instance.into_iter().chain(found).collect(),
             dns_server: options.dns_server,

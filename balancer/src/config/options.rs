@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sluice_process::config::{AdminSpec, one_or_many};
 use sluice_process::reload::WatchConfig;
-use sluice_process::{ByteSize, LogFormat, Span, descriptors, layered};
+use sluice_process::{ByteSize, LogFormat, Span, admin, descriptors, layered};
 use sluice_relay::limits::{ClientLimits, UpstreamLimits, connections_within};
 use sluice_relay::listen::ListenSpec;
 
@@ -65,6 +65,12 @@ pub struct Options {
     /// Twice as many at once. A report of 1 MiB counts as seventeen.
     #[arg(long, value_name = "N", env = "SLUICE_REPORT_RATE")]
     pub report_rate: Option<NonZeroU32>,
+
+    /// Connections of agents, dashboards and scrapers; further ones wait [default: by the limit of open files]
+    ///
+    /// One address gets half of them. By default an eighth of what the process may open: at least 1024, at most 16384.
+    #[arg(long, value_name = "N", env = "SLUICE_ADMIN_CONNECTIONS")]
+    pub admin_connections: Option<NonZeroUsize>,
 
     /// A TOML file with the same keys as these flags, and [[rule]] and [service.NAME] tables
     #[arg(long, value_name = "FILE", env = "SLUICE_CONFIG")]
@@ -332,6 +338,7 @@ layered!(Options {
     token_file,
     xds,
     report_rate,
+    admin_connections,
     config,
     watch_config,
     instance,
@@ -404,6 +411,7 @@ impl Options {
             admin: self.admin.or_else(|| Some(SocketAddr::from(([127, 0, 0, 1], 9900)).into())),
             // As many agents behind one address as report once a second.
             report_rate: self.report_rate.or(NonZeroU32::new(500)),
+            admin_connections: count(self.admin_connections, admin::connections_within(descriptors::most())),
             watch_config: self.watch_config.or(Some(WatchConfig::default())),
             threads: self.threads.or_else(|| Some(cores())),
             // A queue longer than what a few hundred workers serve within the timeout only delays

@@ -22,13 +22,14 @@ const BYTES_PER_TOKEN: f64 = 65_536.0;
 const BURST: f64 = 2.0;
 
 /// Of one name. An agent reports at most ten times a second, and at once when something changes.
-const BY_NAME: ThrottleParams = ThrottleParams { rate: 20.0, burst: 40.0, most: 16_384 };
+const BY_NAME: ThrottleParams = ThrottleParams { rate: 20.0, burst: 40.0, most: 32_768 };
 
 /// Lines in the log about reports that are not their sender's, for each name.
 const COMPLAINTS: ThrottleParams = ThrottleParams { rate: 1.0 / 60.0, burst: 1.0, most: 64 };
 
 /// Addresses that are told apart.
-const MOST_ADDRESSES: usize = 4096;
+/// Containers have one each, so there may be as many as agents.
+const MOST_ADDRESSES: usize = 32_768;
 
 /// Decides which reports are looked at.
 pub(super) struct Admission {

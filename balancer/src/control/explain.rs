@@ -273,7 +273,7 @@ impl Names {
                 };
                 let releases = member.releases(now()).to_vec();
                 let name = key.1.to_string();
-                (member.id, Named { name, excluded, release: member.release, releases })
+                (member.id, Named { name, excluded, release: member.release.clone(), releases })
             })
             .collect(),
         )

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use sluice_proto::InstanceName;
+
 use crate::control::ControlState;
 use crate::control::view::ServiceFacts;
-use crate::decide::membership::{Key, Member};
+use crate::decide::membership::Member;
 use crate::decide::notices::overload::LanePressure;
 use crate::decide::notices::{Learned, LearnedClass};
 use crate::decide::schedule::explain::LaneState;
@@ -18,12 +20,12 @@ const AT_A_TIME: usize = 64;
 impl ControlState {
     pub(super) fn learned(&self, service: &Service) -> Learned {
         let facts = ServiceFacts::of(self, service);
-        let members = self.members();
-        let own = members.iter().filter(|(key, _)| key.0 == service.name);
+        let mut members = self.members_of(&service.name);
+        members.sort_by(|a, b| a.0.cmp(&b.0));
         let occupied: Vec<_> = service.look(|scheduler| {
             let known =
-                |(key, member): &(Key, Member)| Some((key.1.clone(), scheduler.occupancy(member.id)?));
-            own.filter_map(known).collect()
+                |(name, member): (InstanceName, Arc<Member>)| Some((name, scheduler.occupancy(member.id)?));
+            members.into_iter().filter_map(known).collect()
         });
         let slowness = occupied.iter().map(|(name, occupancy)| (name.clone(), occupancy.slowness)).collect();
         let ejected =

@@ -18,7 +18,7 @@ use crate::decide::schedule::figures::Figures;
 pub struct Plan {
     /// Grows with each change of what is decided.
     pub version: u64,
-    /// By service and name.
+    /// By service and name: in the order of both.
     pub entries: Vec<Entry>,
     /// By name.
     pub services: Vec<ServiceView>,
@@ -30,6 +30,12 @@ pub struct Entry {
     pub service: ServiceName,
     #[serde(flatten)]
     pub entry: PlanEntry,
+}
+
+impl Entry {
+    fn key(&self) -> (&ServiceName, &InstanceName) {
+        (&self.service, &self.entry.instance)
+    }
 }
 
 /// The plan for one service's lanes.
@@ -109,6 +115,7 @@ impl Plan {
                 versions: VersionsView::default(),
             });
         }
+        plan.entries.sort_by(|a, b| a.key().cmp(&b.key()));
         plan
     }
 
@@ -119,8 +126,8 @@ impl Plan {
     }
 
     pub fn entry(&self, service: &ServiceName, instance: &InstanceName) -> Option<&PlanEntry> {
-        let found = self.entries.iter().find(|e| e.service == *service && e.entry.instance == *instance);
-        found.map(|found| &found.entry)
+        let found = self.entries.binary_search_by(|entry| entry.key().cmp(&(service, instance)));
+        found.ok().map(|place| &self.entries[place].entry)
     }
 
     /// Since when a service's instances are shared as they are, in milliseconds of Unix time.
@@ -169,4 +176,45 @@ pub struct Change {
 pub fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     u64::try_from(since).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_proto::Role;
+
+    use super::*;
+    use crate::decide::ids::InstanceId;
+    use crate::decide::schedule::{Scheduler, Settings};
+
+    #[test]
+    fn every_instance_is_found_among_those_of_all_services() {
+        let now = std::time::Instant::now();
+        let scheduler = Scheduler::<()>::new(now, Settings::default(), fastrand::Rng::with_seed(1));
+        let entry = |name: &str| PlanEntry {
+            id: InstanceId(0),
+            instance: name.parse().expect("a name"),
+            role: Role::General,
+            routed: true,
+            reason: name.to_owned(),
+        };
+        let of = |service: &str, names: &[&str]| {
+            let instances = names.iter().map(|name| entry(name)).collect();
+            let plan = ServicePlan { instances, ..ServicePlan::default() };
+            (service.parse().expect("a name"), plan, scheduler.figures(now))
+        };
+        let plan = Plan::of(vec![of("shop", &["b", "a", "c-10", "c-9"]), of("default", &["a", "z"])]);
+        for (service, name, found) in [
+            ("shop", "a", true),
+            ("shop", "b", true),
+            ("shop", "c-10", true),
+            ("shop", "c-9", true),
+            ("shop", "z", false),
+            ("default", "z", true),
+            ("other", "a", false),
+        ] {
+            let (service, name) = (service.parse().expect("a name"), name.parse().expect("a name"));
+            let entry = plan.entry(&service, &name);
+            assert_eq!(entry.map(|entry| entry.reason.as_str()), found.then_some(name.as_str()), "{service}");
+        }
+    }
 }

@@ -63,10 +63,7 @@ impl ControlState {
     fn levels(&self, service: &Service, plan: &Plan) -> Levels {
         let view = plan.services.iter().find(|own| own.service == service.name);
         let (small, large) = view.and_then(|own| own.lanes.split_at_checked(1)).unwrap_or_default();
-        let members = self.members();
-        let own = members.iter().filter(|(key, _)| key.0 == service.name);
-        let occupancies = own.filter_map(|(_, member)| service.occupancy(member.id));
-        let workers = occupancies.filter(|o| o.routable).map(|o| o.limit).sum();
+        let workers = service.look(|scheduler| scheduler.routable_workers());
         Levels { small: level(small), large: level(large), workers }
     }
 

@@ -32,6 +32,7 @@ use crate::decide::learn::reported::ReportedClass;
 use crate::decide::lease::Knowledge;
 use crate::decide::membership::{Accepted, Key, Member, Membership, Rejected, Routing, Word};
 use crate::decide::notices::Notices;
+use crate::decide::pace::Pace;
 use crate::decide::schedule::Named;
 use crate::decide::sender::Sender;
 use crate::decide::treatment::LanePin;
@@ -64,6 +65,10 @@ pub struct ControlState {
     plan: ArcSwap<Plan>,
     /// A plan was published, changed or not: each second, and when an instance comes, goes or changes.
     pub(crate) published: watch::Sender<()>,
+    /// Of plans between the seconds.
+    pace: Mutex<Pace>,
+    /// There is something new to plan with, and it was not the time.
+    plan_is_due: AtomicBool,
     /// By service: what was told of.
     notices: Mutex<HashMap<ServiceName, Notices>>,
 }
@@ -111,6 +116,8 @@ impl ControlState {
             source_metrics: SourceMetrics::register(registry),
             plan: ArcSwap::default(),
             published: watch::Sender::new(()),
+            pace: Mutex::new(Pace::new(now())),
+            plan_is_due: AtomicBool::new(false),
             notices: Mutex::default(),
         });
         words.into_iter().for_each(|(key, word)| state.membership().remember(key, word));
@@ -133,13 +140,14 @@ impl ControlState {
         };
         let key = (report.service.clone(), report.name.clone());
         let mut membership = self.membership();
-        let before = membership.get(&key).map(Member::routing);
-        let version = membership.get(&key).map(|member| member.version().to_owned());
+        let label = report.version_label.as_deref().unwrap_or_default();
+        let known = membership.get(&key);
+        let (before, same_version) =
+            (known.map(Member::routing), known.is_some_and(|member| member.version() == label));
         let accepted = membership.report(report, sender, now())?;
         let member = membership.get(&key).expect("it was just taken in");
         self.apply(&key, member);
         let after = member.routing();
-        let same_version = version.as_deref() == Some(member.version());
         drop(membership);
         self.announce(&key, accepted, before.as_ref(), &after);
         self.heed_foreign(service, &key, accepted.id());
@@ -147,11 +155,12 @@ impl ControlState {
         if service.plans_from_reports() {
             service.reported(accepted.id(), &told);
         }
-        if before.as_ref() != Some(&after) {
+        let same_routing = before.as_ref() == Some(&after);
+        if !same_routing {
             self.reached(service, accepted.id());
-            self.replan();
-        } else if !same_version {
-            self.replan();
+        }
+        if !(same_routing && same_version) {
+            self.replan_soon();
         }
         let classification = missing_classification(service, report);
         let (used, wanted) = service.demand(accepted.id()).unzip();
@@ -286,6 +295,7 @@ impl ControlState {
 
     /// Ends a second: what was learned in it is planned with.
     pub fn tick(&self) {
+        self.plan_is_due.store(false, Relaxed);
         self.forget_what_is_old();
         self.decide_versions();
         self.count_versions();
@@ -296,8 +306,29 @@ impl ControlState {
         self.tell();
     }
 
+    /// Makes new plans because an instance came or changed: at once, unless that takes too much of the time, as when
+    /// thousands come together. Who gets requests does not wait for it.
+    fn replan_soon(&self) {
+        let began = now();
+        if self.pace().allows(began) {
+            self.replan();
+            let ended = now();
+            self.pace().spent(ended.saturating_duration_since(began), ended);
+        } else {
+            self.plan_is_due.store(true, Relaxed);
+        }
+    }
+
+    /// Makes the plans that were put off, if it is time.
+    pub fn catch_up(&self) {
+        if self.plan_is_due.load(Relaxed) {
+            self.replan_soon();
+        }
+    }
+
     /// Makes new plans at once, because an instance came, went or changed.
     pub fn replan(&self) {
+        self.plan_is_due.store(false, Relaxed);
         self.decide_versions();
         for (service, named) in self.named_by_service() {
             self.decisions.record(&service.name, service.replan(unix_ms(), named));
@@ -361,10 +392,17 @@ impl ControlState {
     }
 
     /// All instances as they are now, by service and name.
-    pub fn members(&self) -> Vec<(Key, Member)> {
+    pub fn members(&self) -> Vec<(Key, Arc<Member>)> {
         let mut all: Vec<_> = self.membership().iter().map(|(k, m)| (k.clone(), m.clone())).collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
+    }
+
+    /// A service's instances as they are now, in no order.
+    pub(super) fn members_of(&self, service: &ServiceName) -> Vec<(InstanceName, Arc<Member>)> {
+        let membership = self.membership();
+        let own = membership.iter().filter(|(key, _)| key.0 == *service);
+        own.map(|(key, member)| (key.1.clone(), member.clone())).collect()
     }
 
     /// The instances of a name, in whatever service.
@@ -374,17 +412,16 @@ impl ControlState {
 
     /// What the services' planners are told of names.
     fn named_by_service(&self) -> Vec<(Arc<Service>, Named)> {
-        let members = self.members();
         let named = |service: &Arc<Service>| {
-            let own = members.iter().filter(|(key, _)| key.0 == service.name);
-            let instance = |(key, member): &(Key, Member)| {
-                let withheld = service.occupancy(member.id).is_some_and(|occupancy| occupancy.withheld);
+            let withheld = service.look(|scheduler| scheduler.withheld());
+            let instance = |(name, member): (InstanceName, Arc<Member>)| {
                 let excluded = match member.routing() {
-                    Routing::Routed => withheld.then(|| versions::withheld(member)),
+                    Routing::Routed => withheld.contains(&member.id).then(|| versions::withheld(&member)),
                     Routing::Excluded(reason) => Some(reason),
                 };
-                (member.id, key.1.clone(), excluded)
+                (member.id, name, excluded)
             };
+            let own = self.members_of(&service.name).into_iter();
             Named { instances: own.map(instance).collect(), classes: service.classes.ids() }
         };
         self.directory().iter().map(|service| (service.clone(), named(service))).collect()
@@ -403,16 +440,22 @@ impl ControlState {
     /// Where reports have stopped, nothing is known of others, nor of when workers are free.
     fn forget_what_is_old(&self) {
         let (now, directory) = (now(), self.directory());
-        for (key, member) in self.members() {
-            if member.knowledge(now) != Knowledge::Fresh
-                && let Some(service) = directory.get(&key.0)
-            {
-                service.set_shares(member.id, 0, None);
-                if let Some(instance) = service.instance(member.id) {
-                    instance.set_releases(&[]);
-                }
+        let is_old = |member: &Member| member.knowledge(now) != Knowledge::Fresh;
+        let membership = self.membership();
+        let old = membership.iter().filter(|(_, member)| is_old(member));
+        let old: Vec<_> = old.map(|(key, member)| (key.0.clone(), member.id)).collect();
+        drop(membership);
+        for (name, id) in old {
+            let Some(service) = directory.get(&name) else { continue };
+            service.set_shares(id, 0, None);
+            if let Some(instance) = service.instance(id) {
+                instance.set_releases(&[]);
             }
         }
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().expect("no code panics while holding it")
     }
 
     /// Brings the pool to what membership says.

@@ -38,6 +38,8 @@ pub async fn run(state: Arc<ControlState>, stop: Watch) {
             state.tend_classes();
             state.tick();
             state.pulse();
+        } else {
+            state.catch_up();
         }
         count = count.wrapping_add(1);
     }

@@ -11,7 +11,7 @@ use sluice_proto::ServiceName;
 use crate::control::ControlState;
 use crate::control::events::Event;
 use crate::decide::dispatch::InstanceId;
-use crate::decide::membership::{Key, Member, Routing};
+use crate::decide::membership::{Member, Routing};
 use crate::decide::versions::{Assignment, Candidate, Label, VersionPolicy};
 use crate::pool::{Service, now};
 
@@ -53,6 +53,13 @@ pub(super) struct VersionMetrics {
     counted: Mutex<Counted>,
 }
 
+/// One instance, and the requests that it was sent until now.
+struct Seen {
+    service: ServiceName,
+    member: Arc<Member>,
+    sent: u64,
+}
+
 #[derive(Default)]
 struct Counted {
     /// Requests of each instance that are in the counters.
@@ -83,49 +90,54 @@ impl VersionMetrics {
     }
 
     /// Brings the counts up to date.
-    fn count(&self, seen: &[(Key, Label, InstanceId, u64)]) {
+    fn count(&self, seen: &[Seen]) {
         let mut counted = self.counted.lock().expect("no code panics while holding it");
-        let mut instances: HashMap<(ServiceName, Label), i64> = HashMap::new();
-        for (key, label, id, sent) in seen {
-            let label = counted.label(label);
-            *instances.entry((key.0.clone(), label.clone())).or_default() += 1;
-            let names = [key.0.as_str(), &*label];
-            let before = counted.sent.insert(*id, *sent).unwrap_or(0);
-            self.requests.with_label_values(&names).inc_by(sent.saturating_sub(before));
+        // Instances, and requests sent since the last time.
+        let mut sums: HashMap<(ServiceName, Label), (i64, u64)> = HashMap::new();
+        for Seen { service, member, sent } in seen {
+            let label = counted.label(member.version());
+            let sum = sums.entry((service.clone(), label)).or_default();
+            let before = counted.sent.insert(member.id, *sent).unwrap_or(0);
+            *sum = (sum.0 + 1, sum.1 + sent.saturating_sub(before));
         }
         if counted.sent.len() > seen.len() {
-            let present: HashSet<_> = seen.iter().map(|(_, _, id, _)| *id).collect();
+            let present: HashSet<_> = seen.iter().map(|seen| seen.member.id).collect();
             counted.sent.retain(|id, _| present.contains(id));
         }
-        for ((service, label), count) in &instances {
-            self.instances.with_label_values(&[service.as_str(), &**label]).set(*count);
+        for ((service, label), (instances, sent)) in &sums {
+            let names = [service.as_str(), &**label];
+            self.instances.with_label_values(&names).set(*instances);
+            self.requests.with_label_values(&names).inc_by(*sent);
         }
-        for (service, label) in counted.shown.extract_if(|gone| !instances.contains_key(gone)) {
+        for (service, label) in counted.shown.extract_if(|gone| !sums.contains_key(gone)) {
             drop(self.instances.remove_label_values(&[service.as_str(), &*label]));
         }
-        counted.shown = instances.into_keys().collect();
+        counted.shown = sums.into_keys().collect();
     }
 }
 
 impl Counted {
-    fn label(&mut self, label: &Label) -> Label {
-        if !self.labels.contains(label) {
-            if self.labels.len() >= MOST_LABELS {
-                return OTHER.into();
-            }
-            self.labels.insert(label.clone());
+    fn label(&mut self, label: &str) -> Label {
+        if let Some(known) = self.labels.get(label) {
+            return known.clone();
         }
-        label.clone()
+        if self.labels.len() >= MOST_LABELS {
+            return OTHER.into();
+        }
+        let label = Label::from(label);
+        self.labels.insert(label.clone());
+        label
     }
 }
 
 impl ControlState {
     /// Decides which versions get requests, by the instances as they are now.
     pub(super) fn decide_versions(&self) {
-        let members = self.members();
         for service in self.directory().iter() {
-            let own = members.iter().filter(|(key, _)| key.0 == service.name);
-            let candidates: Vec<_> = own.map(|(_, member)| candidate(service, member)).collect();
+            // If it does not matter who there is, nobody is asked.
+            let members =
+                if service.tells_versions_apart() { self.members_of(&service.name) } else { Vec::new() };
+            let candidates: Vec<_> = members.iter().map(|(_, member)| candidate(service, member)).collect();
             if let Some(moved) = service.decide_versions(&candidates, now()) {
                 self.events.publish(Event::of_service("version-moved", &service.name, moved.text));
             }
@@ -134,13 +146,18 @@ impl ControlState {
 
     /// Counts by version what was sent since the last time.
     pub(super) fn count_versions(&self) {
-        let directory = self.directory();
-        let seen = |(key, member): (Key, Member)| {
-            let sent = directory.get(&key.0)?.occupancy(member.id)?.sent;
-            Some((key, label(&member), member.id, sent))
-        };
-        let seen: Vec<_> = self.members().into_iter().filter_map(seen).collect();
-        self.versions.count(&seen);
+        let mut all = Vec::new();
+        for service in self.directory().iter() {
+            let name = &service.name;
+            let members = self.members_of(name);
+            service.look(|scheduler| {
+                all.extend(members.into_iter().filter_map(|(_, member)| {
+                    let sent = scheduler.occupancy(member.id)?.sent;
+                    Some(Seen { service: name.clone(), member, sent })
+                }));
+            });
+        }
+        self.versions.count(&all);
     }
 }
 

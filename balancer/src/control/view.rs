@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sluice_proto::report::Release;
-use sluice_proto::{ApplicationLoad, ClassName, ClassRelease, ClassSums, Measured, Sketch, State, classify};
+use sluice_proto::{
+    ApplicationLoad, ClassName, ClassRelease, ClassSums, InstanceName, Measured, Sketch, State, classify,
+};
 
 use crate::control::ControlState;
 use crate::control::release;
@@ -242,7 +244,7 @@ fn standing(member: &Member) -> State {
 /// What the views of a service's classes have in common.
 pub(super) struct ServiceFacts {
     pub(super) figures: decide::Figures,
-    names: HashMap<InstanceId, String>,
+    names: HashMap<InstanceId, InstanceName>,
     dedicated: Vec<String>,
     /// By class: who frees its workers when.
     releases: HashMap<ClassName, Vec<String>>,
@@ -252,24 +254,24 @@ impl ServiceFacts {
     pub(super) fn of(state: &ControlState, service: &Service) -> Self {
         let now = now();
         let figures = service.look(|scheduler| scheduler.figures(now));
-        let members = state.members();
-        let own = || members.iter().filter(|(key, _)| key.0 == service.name);
+        let mut members = state.members_of(&service.name);
+        members.sort_by(|a, b| a.0.cmp(&b.0));
         let mut releases = HashMap::<_, Vec<_>>::new();
-        for (key, member) in own() {
+        for (name, member) in &members {
             for claim in member.releases(now) {
-                let words = format!("{}: {}", key.1, release::words(claim));
+                let words = format!("{name}: {}", release::words(claim));
                 releases.entry(claim.class.clone()).or_default().push(words);
             }
         }
-        let names: HashMap<_, _> = own().map(|(key, member)| (member.id, key.1.to_string())).collect();
+        let names: HashMap<_, _> = members.into_iter().map(|(name, member)| (member.id, name)).collect();
         let mut dedicated: Vec<_> =
-            figures.dedicated.iter().filter_map(|id| names.get(id).cloned()).collect();
+            figures.dedicated.iter().filter_map(|id| names.get(id)).map(InstanceName::to_string).collect();
         dedicated.sort();
         Self { figures, names, dedicated, releases }
     }
 
     pub(super) fn name(&self, id: &InstanceId) -> String {
-        self.names.get(id).cloned().unwrap_or_else(|| "gone".to_owned())
+        self.names.get(id).map_or_else(|| "gone".to_owned(), InstanceName::to_string)
     }
 
     /// Why a class is in its lane, and where its requests go.

@@ -5,6 +5,7 @@ mod last_report;
 mod wanted;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -122,14 +123,15 @@ const EARLIER_BOOTS: usize = 4;
 /// All instances of all services.
 #[derive(Debug, Default)]
 pub struct Membership {
-    members: HashMap<Key, Member>,
+    /// Shared with those who look at all of them, so that none is copied for that.
+    members: HashMap<Key, Arc<Member>>,
     /// Words that were given to an earlier process, on instances that have not come yet.
     remembered: HashMap<Key, Word>,
     next_id: u64,
 }
 
 impl Membership {
-    pub fn remove(&mut self, key: &Key) -> Option<Member> {
+    pub fn remove(&mut self, key: &Key) -> Option<Arc<Member>> {
         self.members.remove(key)
     }
 
@@ -141,7 +143,7 @@ impl Membership {
         let key = (report.service.clone(), report.name.clone());
         self.admit(&key, report, sender, now)?;
         let word = |earlier_boots, foreign| AgentWord::new(report, sender, earlier_boots, foreign, now);
-        let Some(member) = self.members.get_mut(&key) else {
+        let Some(member) = self.members.get_mut(&key).map(Arc::make_mut) else {
             let word = word(Vec::new(), Foreign::default());
             return Ok(Accepted::Registered(self.register(key, report, word)));
         };
@@ -169,13 +171,13 @@ impl Membership {
             operator: self.remembered.remove(&key).unwrap_or_default(),
             agent: Some(word),
         };
-        self.members.insert(key, member);
+        self.members.insert(key, Arc::new(member));
         id
     }
 
     /// Nobody could be heard for so long: no agent was silent in that time.
     pub fn forgive(&mut self, silence: Duration, now: Instant) {
-        for agent in self.members.values_mut().filter_map(|member| member.agent.as_mut()) {
+        for agent in self.members.values_mut().filter_map(|member| Arc::make_mut(member).agent.as_mut()) {
             agent.received = (agent.received + silence).min(now);
         }
     }
@@ -186,15 +188,18 @@ impl Membership {
         &mut self,
         now: Instant,
         last_success: impl Fn(&Key, InstanceId) -> Option<Instant>,
-    ) -> Vec<(Key, Member)> {
-        let spoken_for = self.members.values().filter(|member| member.is_spoken_for(now));
-        let addresses: HashSet<_> = spoken_for.map(|member| &member.target).collect();
+    ) -> Vec<(Key, Arc<Member>)> {
+        let (spoken_for, silent): (Vec<_>, Vec<_>) =
+            self.members.values().partition(|member| member.is_spoken_for(now));
+        let silent: HashSet<_> = silent.iter().map(|member| &member.target).collect();
+        let taken_over: HashSet<_> =
+            spoken_for.iter().map(|member| &member.target).filter(|target| silent.contains(target)).collect();
         let ended = |key: &Key, member: &Member| {
             member.agent.as_ref().is_some_and(|agent| {
                 // What answers there now is another instance.
-                let succeeded = !member.is_spoken_for(now) && addresses.contains(&member.target);
-                succeeded
-                    || !lease::is_alive(agent.received, last_success(key, member.id), agent.interval, now)
+                let succeeded = !member.is_spoken_for(now) && taken_over.contains(&member.target);
+                let alive = |success| lease::is_alive(agent.received, success, agent.interval, now);
+                succeeded || (!alive(None) && !alive(last_success(key, member.id)))
             })
         };
         let gone: Vec<_> = self.members.iter().filter(|(k, m)| ended(k, m)).map(|(k, _)| k.clone()).collect();
@@ -207,7 +212,7 @@ impl Membership {
     }
 
     /// Instances that get requests, and whose agents missed two reports: nothing bad in itself.
-    pub fn silent(&self, now: Instant) -> impl Iterator<Item = (&Key, &Member)> {
+    pub fn silent(&self, now: Instant) -> impl Iterator<Item = (&Key, &Arc<Member>)> {
         self.members.iter().filter(move |(_, member)| {
             member.routing() == Routing::Routed
                 && member.agent.as_ref().is_some_and(|agent| agent.is_silent(now))
@@ -216,7 +221,7 @@ impl Membership {
 
     /// Sets the operator's word; `None` if there is no such instance.
     pub fn operate(&mut self, key: &Key, word: Word) -> Option<&Member> {
-        let member = self.members.get_mut(key)?;
+        let member = self.get_mut(key)?;
         member.operator = word;
         Some(member)
     }
@@ -236,7 +241,7 @@ impl Membership {
     /// An instance's last report is held against `own`, the workers that this balancer's requests
     /// hold there. Returns those that others hold.
     pub fn compare(&mut self, key: &Key, own: u32) -> u32 {
-        let Some(agent) = self.members.get_mut(key).and_then(|m| m.agent.as_mut()) else { return 0 };
+        let Some(agent) = self.get_mut(key).and_then(|m| m.agent.as_mut()) else { return 0 };
         match &agent.now {
             Some(now) => agent.foreign.report(now.in_flight, own),
             None => agent.foreign.unknown(),
@@ -244,10 +249,15 @@ impl Membership {
     }
 
     pub fn get(&self, key: &Key) -> Option<&Member> {
-        self.members.get(key)
+        self.members.get(key).map(Arc::as_ref)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Member)> {
+    fn get_mut(&mut self, key: &Key) -> Option<&mut Member> {
+        self.members.get_mut(key).map(Arc::make_mut)
+    }
+
+    /// In no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Arc<Member>)> {
         self.members.iter()
     }
 

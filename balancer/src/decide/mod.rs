@@ -17,6 +17,7 @@ pub mod lease;
 pub mod membership;
 pub mod notices;
 pub mod outlier;
+pub mod pace;
 pub mod pauses;
 pub mod plan;
 pub mod predict;

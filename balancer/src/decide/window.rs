@@ -40,14 +40,12 @@ impl<T: Sums> Recent<T> {
 
     /// The sums to add to, after moving on to the window of `now`.
     pub fn at(&mut self, now: Instant) -> &mut T {
-        let windows = now.saturating_duration_since(self.began).as_nanos() / self.window.as_nanos();
-        match windows {
-            0 => {}
-            1 => {
-                self.previous = Some(std::mem::take(&mut self.current));
-                self.began += self.window;
-            }
-            _ => *self = Self::new(self.window, now),
+        let age = now.saturating_duration_since(self.began);
+        if age >= 2 * self.window {
+            *self = Self::new(self.window, now);
+        } else if age >= self.window {
+            self.previous = Some(std::mem::take(&mut self.current));
+            self.began += self.window;
         }
         &mut self.current
     }

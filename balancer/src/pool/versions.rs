@@ -20,6 +20,11 @@ impl Service {
         self.version_control().policy = policy.clone();
     }
 
+    /// Whether it matters which versions instances are of.
+    pub fn tells_versions_apart(&self) -> bool {
+        self.version_control().policy != VersionPolicy::Any
+    }
+
     /// Decides which versions get requests, and puts it in force. Returns what is worth telling of it.
     pub fn decide_versions(self: &Arc<Self>, candidates: &[Candidate], now: Instant) -> Option<Moved> {
         let mut control = self.version_control();

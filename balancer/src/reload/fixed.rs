@@ -22,6 +22,7 @@ pub(super) fn keep(running: &Options, read: Options) -> (Options, Vec<&'static s
         // Envoys know where it is.
         xds: "xds",
         report_rate: "report-rate",
+        admin_connections: "admin-connections",
         // Every listener has a socket for each.
         threads: "threads",
         // Tables and series were made for as many.

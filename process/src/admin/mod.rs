@@ -35,5 +35,5 @@ pub use body::{DEFAULT_BODY_LIMIT, limit_body};
 pub use caller::Caller;
 pub use protect::protect;
 pub use routes::{common_routes, list_paths};
-pub use server::{AdminError, AdminServer, Ending};
+pub use server::{AdminError, AdminServer, Ending, connections_within};
 pub use shares::Shares;

@@ -35,12 +35,15 @@ use crate::{
 /// interval of scrapers and reports: a connection closed just as it is used again costs its client an error.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(65);
 
-/// Connections at once. Hundreds of agents and a few dashboards fit; a flood of idle ones must not eat the
-/// descriptors that the data path needs.
+/// Connections at once, unless somebody says otherwise. Hundreds of agents and a few dashboards fit; a flood of idle
+/// ones must not eat the descriptors that the data path needs.
 const MOST_CONNECTIONS: usize = 1024;
 
-/// Of these, for one sender: hundreds of agents may be behind one address, but it must leave places for others.
-const MOST_OF_ONE: usize = 512;
+/// What is left of a process's descriptors for connections of the data path is seven times that of the admin server's, ...
+const PART_OF_DESCRIPTORS: u64 = 8;
+
+/// ... of which more than these are for somebody to ask for: so many idle ones take some 300 MB.
+const MOST_BY_DEFAULT: u64 = 16_384;
 
 /// Time for a TLS handshake, which takes two round trips.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,7 +71,14 @@ pub struct AdminServer {
     listener: std::net::TcpListener,
     local_addr: SocketAddr,
     tls: Option<Arc<ServerTls>>,
+    most: usize,
     failed: IntCounterVec,
+}
+
+/// Admin connections that a process may take that may open `descriptors`.
+pub fn connections_within(descriptors: u64) -> usize {
+    let part = (descriptors / PART_OF_DESCRIPTORS).min(MOST_BY_DEFAULT);
+    usize::try_from(part).unwrap_or(usize::MAX).max(MOST_CONNECTIONS)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +144,13 @@ impl AdminServer {
     fn of(listener: std::net::TcpListener, registry: &Registry) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let local_addr = listener.local_addr()?;
-        Ok(Self { listener, local_addr, tls: None, failed: connections_failed(registry) })
+        Ok(Self {
+            listener,
+            local_addr,
+            tls: None,
+            most: MOST_CONNECTIONS,
+            failed: connections_failed(registry),
+        })
     }
 
     /// Speaks TLS, if there are files for it.
@@ -144,6 +160,14 @@ impl AdminServer {
     pub fn over_tls(mut self, files: Option<&ServerTlsFiles>) -> Result<Self, AdminError> {
         self.tls = files.map(ServerTls::open).transpose()?.map(Arc::new);
         Ok(self)
+    }
+
+    /// Takes so many connections at once instead of 1024. One sender gets half of them: many agents may be behind one
+    /// address, but it must leave places for others.
+    #[must_use]
+    pub fn with_connections(mut self, most: usize) -> Self {
+        self.most = most;
+        self
     }
 
     pub fn local_addr(&self) -> SocketAddr {
@@ -184,10 +208,11 @@ impl AdminServer {
         let closing = watch::Sender::new(None);
         let door =
             Arc::new(Door { tls: self.tls, failed: self.failed, router, closing: closing.subscribe() });
+        let most = self.most;
         let mut connections = JoinSet::new();
         let ending = tokio::select! {
             ending = end => ending,
-            never = accept(&listener, &door, &mut connections) => match never {},
+            never = accept(&listener, most, &door, &mut connections) => match never {},
         };
         drop(listener);
         closing.send_replace(Some(ending));
@@ -203,7 +228,7 @@ fn connections_failed(registry: &Registry) -> IntCounterVec {
     let failed = counters(
         registry,
         "sluice_admin_connections_failed_total",
-        "Admin connections that came to nothing. too_many: one address has 512 of them. handshake: no TLS, or a certificate that the other does not accept.",
+        "Admin connections that came to nothing. too_many: one address has half of all that there may be. handshake: no TLS, or a certificate that the other does not accept.",
         &["reason"],
     );
     for reason in ["too_many", "handshake"] {
@@ -221,12 +246,18 @@ struct Door {
 }
 
 /// Never returns.
-async fn accept(listener: &TcpListener, door: &Arc<Door>, connections: &mut JoinSet<()>) -> Infallible {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    let shares = Shares::new(MOST_CONNECTIONS, MOST_OF_ONE);
+async fn accept(
+    listener: &TcpListener,
+    most: usize,
+    door: &Arc<Door>,
+    connections: &mut JoinSet<()>,
+) -> Infallible {
+    let places = Arc::new(Semaphore::new(most));
+    let most_of_one = most.div_ceil(2);
+    let shares = Shares::new(most, most_of_one);
     loop {
         if places.available_permits() == 0 {
-            tracing::warn!(MOST_CONNECTIONS, "no more admin connections: new ones wait");
+            tracing::warn!(most, "no more admin connections: new ones wait");
         }
         let place = Arc::clone(&places).acquire_owned().await.expect("never closed");
         let (stream, peer) = match listener.accept().await {
@@ -239,7 +270,7 @@ async fn accept(listener: &TcpListener, door: &Arc<Door>, connections: &mut Join
         };
         while connections.try_join_next().is_some() {} // or finished tasks would pile up
         let Some(share) = shares.take(source(peer.ip()), 1) else {
-            tracing::debug!(%peer, MOST_OF_ONE, "one more admin connection than an address may have");
+            tracing::debug!(%peer, most_of_one, "one more admin connection than an address may have");
             door.failed.with_label_values(&["too_many"]).inc();
             continue;
         };

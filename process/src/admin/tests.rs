@@ -265,3 +265,31 @@ async fn half_a_body_is_not_waited_for_for_ever() {
     assert!(ended.is_ok(), "still open after 40 s");
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
 }
+
+#[tokio::test]
+async fn one_sender_gets_half_of_the_connections_that_there_may_be() {
+    let registry = metrics::registry("test", "0");
+    let server = AdminServer::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &registry).expect("a free port");
+    let server = server.with_connections(5);
+    let addr = server.local_addr();
+    let router = common_routes(registry, Arc::new(Readiness::new()));
+    let _serving = tokio::spawn(server.serve(router, std::future::pending()));
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(addr).await.expect("connects");
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("asks");
+        stream.read_exact(&mut [0; 12]).await.expect("is answered");
+        kept.push(stream);
+    }
+    let mut one_more = TcpStream::connect(addr).await.expect("connects");
+    assert_eq!(one_more.read(&mut [0; 1]).await.expect("closed in order"), 0, "and not answered");
+}
+
+#[test]
+fn connections_are_bounded_by_what_a_process_may_open() {
+    for (descriptors, connections) in
+        [(256, 1024), (8192, 1024), (20_000, 2500), (524_288, 16_384), (u64::MAX, 16_384)]
+    {
+        assert_eq!(connections_within(descriptors), connections, "of {descriptors}");
+    }
+}

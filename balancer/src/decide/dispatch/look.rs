@@ -1,5 +1,6 @@
 //! What the dispatcher shows of itself.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use super::index::Zone;
@@ -22,6 +23,19 @@ impl<W> Dispatcher<W> {
             dedicated: entry.zone == Zone::Dedicated,
             homes: entry.homes,
         })
+    }
+
+    /// Instances whose version of the application gets no requests.
+    pub fn withheld(&self) -> HashSet<InstanceId> {
+        if !self.versioned {
+            return HashSet::new();
+        }
+        self.table.iter().filter(|(_, entry)| entry.withheld).map(|(_, entry)| entry.id).collect()
+    }
+
+    /// Workers that requests may be sent to, of all instances that are to get some.
+    pub fn routable_workers(&self) -> u32 {
+        self.table.iter().filter(|(_, entry)| entry.routable).map(|(_, entry)| entry.load.limit()).sum()
     }
 
     pub fn counts(&self) -> Counts {

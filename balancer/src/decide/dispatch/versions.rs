@@ -9,6 +9,9 @@ use crate::decide::versions::Assignment;
 impl<W> Dispatcher<W> {
     /// Sends requests to these versions from now on. What is under way elsewhere is finished there.
     pub fn set_versions(&mut self, assignment: &Assignment) {
+        if assignment.shares.is_empty() && !self.versioned {
+            return; // as it was: no need to look at every instance
+        }
         let shares: Vec<_> = assignment.shares.iter().map(|(_, share)| *share).collect();
         let same = self.versions.len() == shares.len().max(1)
             && shares.iter().enumerate().all(|(cohort, share)| self.versions.share(cohort) == *share);

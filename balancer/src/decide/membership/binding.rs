@@ -19,7 +19,7 @@ impl Membership {
         now: Instant,
     ) -> Result<(), Misplaced> {
         sender.may_be(&report.name)?;
-        let member = self.members.get(key);
+        let member = self.get(key);
         if let Some(member) = member {
             member.admit(sender, &report.name, now)?;
         }
@@ -39,7 +39,7 @@ impl Membership {
 
     /// Lets go of a name: who reports under it next has it. Whether there is an agent of that name.
     pub fn unbind(&mut self, key: &Key) -> bool {
-        let agent = self.members.get_mut(key).and_then(|member| member.agent.as_mut());
+        let agent = self.get_mut(key).and_then(|member| member.agent.as_mut());
         agent.map(|agent| agent.sender = None).is_some()
     }
 }

@@ -1,6 +1,7 @@
 //! Instances that have no agent: as the configuration and its sources want them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use sluice_proto::report::{Release, ReleaseFound};
 
@@ -29,7 +30,7 @@ impl Membership {
     pub fn set_wanted(&mut self, key: &Key, wanted: Wanted) -> bool {
         let (target, workers) = (wanted.target.clone(), wanted.workers);
         let release = Release { point: wanted.release, found: ReleaseFound::Configured };
-        if let Some(member) = self.members.get_mut(key) {
+        if let Some(member) = self.get_mut(key) {
             member.wanted = Some(wanted);
             if member.agent.is_none() {
                 (member.target, member.workers, member.release) = (target, workers, release);
@@ -39,14 +40,14 @@ impl Membership {
         let id = self.fresh_id();
         let operator = self.remembered.remove(key).unwrap_or_default();
         let member = Member { id, target, workers, wanted: Some(wanted), release, operator, agent: None };
-        self.members.insert(key.clone(), member);
+        self.members.insert(key.clone(), Arc::new(member));
         true
     }
 
     /// An instance is wanted no more. Returns it if it is gone with that: if no agent speaks for it. The operator's
     /// word on it is kept for its return.
-    pub fn forget_wanted(&mut self, key: &Key) -> Option<Member> {
-        let member = self.members.get_mut(key)?;
+    pub fn forget_wanted(&mut self, key: &Key) -> Option<Arc<Member>> {
+        let member = self.get_mut(key)?;
         member.wanted = None;
         if member.agent.is_some() {
             return None;

@@ -21,7 +21,7 @@ mod saved_tests;
 mod tests;
 mod tick;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 pub use ask::{Ask, Judgement};
@@ -218,6 +218,16 @@ impl<W> Scheduler<W> {
 
     pub fn occupancy(&self, id: InstanceId) -> Option<Occupancy> {
         self.dispatcher.occupancy(id)
+    }
+
+    /// Instances whose version of the application gets no requests.
+    pub fn withheld(&self) -> HashSet<InstanceId> {
+        self.dispatcher.withheld()
+    }
+
+    /// Workers that requests may be sent to, of all instances that are to get some.
+    pub fn routable_workers(&self) -> u32 {
+        self.dispatcher.routable_workers()
     }
 
     pub fn queued(&self) -> usize {

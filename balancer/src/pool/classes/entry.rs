@@ -139,7 +139,7 @@ impl ClassEntry {
     pub fn merge(&self, report: &ClassReport, measured: &Measured, now: Instant) {
         self.reported_on.store(true, Relaxed);
         let mut recent = self.reported.lock().expect("no code panics while holding it");
-        recent.at(now).merge(&ClassSums::reported(report, measured));
+        recent.at(now).add_report(report, measured);
     }
 
     /// What the balancer saw lately, and the time that covers.

@@ -113,11 +113,16 @@ impl ClassTable {
     /// Names that only agents know get no more than half the table: one that makes them up must not
     /// take the place of classes that requests really have. Returns the class that it counts for.
     pub fn report(&self, report: &ClassReport, measured: &Measured, now: Instant) -> Arc<ClassEntry> {
-        let name = renamed(&report.class, &self.templates()).unwrap_or_else(|| report.class.clone());
-        let known = self.get(name.as_str());
-        let entry = known.unwrap_or_else(|| self.entry_within(&name, self.capacity / 2, now));
+        // Names in the table are as the templates have them: see `merge_renamed`.
+        let known = self.get(report.class.as_str());
+        let entry = known.unwrap_or_else(|| self.reported_anew(&report.class, now));
         entry.merge(report, measured, now);
         entry
+    }
+
+    fn reported_anew(&self, name: &ClassName, now: Instant) -> Arc<ClassEntry> {
+        let name = renamed(name, &self.templates()).unwrap_or_else(|| name.clone());
+        self.get(name.as_str()).unwrap_or_else(|| self.entry_within(&name, self.capacity / 2, now))
     }
 
     fn entry_within(&self, name: &ClassName, capacity: usize, now: Instant) -> Arc<ClassEntry> {
