@@ -20,7 +20,6 @@ mod saved_tests;
 mod tests;
 mod tick;
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 pub use ask::{Ask, Judgement};
@@ -33,6 +32,7 @@ use crate::decide::dispatch::{
     Arrival, Backlog, ClassId, Dispatcher, Grant, InstanceId, Lane, Occupancy, PickParams, Rules, RunId,
     Ticket, Workers,
 };
+use crate::decide::hash::IdMap;
 use crate::decide::learn::Learner;
 use crate::decide::pauses::Pauses;
 use crate::decide::plan::{PlanParams, ServicePlan};
@@ -78,7 +78,7 @@ pub struct Scheduler<W> {
     dispatcher: Dispatcher<W>,
     plan: ServicePlan,
     /// Running requests from which something was learned already, as they took so long.
-    counted: HashMap<RunId, Counted>,
+    counted: IdMap<RunId, Counted>,
     counts: figures::Reclassified,
     /// What an earlier process knew, for instances that have not come yet.
     awaited: Option<Awaited>,
@@ -97,7 +97,7 @@ impl<W> Scheduler<W> {
             learner: Learner::default(),
             dispatcher,
             plan: ServicePlan::default(),
-            counted: HashMap::new(),
+            counted: IdMap::default(),
             counts: figures::Reclassified::default(),
             awaited: None,
             pauses: Pauses::default(),
