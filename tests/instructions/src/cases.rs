@@ -39,8 +39,13 @@ fn classified(times: u64) {
     let field = |_: &str| None;
     for _ in 0..times {
         let path = black_box(PATH);
-        let request =
-            classify::Request { method: "GET", host: "www.example.org", path, kind: Kind::Whole, field: &field };
+        let request = classify::Request {
+            method: "GET",
+            host: "www.example.org",
+            path,
+            kind: Kind::Whole,
+            field: &field,
+        };
         black_box(classify::classify(&request, &rules, &templates, &mut name));
     }
 }
