@@ -14,7 +14,9 @@ use crate::fleet::{self, Fleet, Target, busy, dispatcher, named, scheduler};
 use crate::sample;
 
 /// Name, and what does it so many times.
-pub(crate) const CASES: [(&str, fn(u64)); 7] = [
+type Case = (&'static str, fn(u64));
+
+pub(crate) const CASES: [Case; 7] = [
     ("scheduler-4", |times| turns(scheduler(&named(4, 0)), 4, times)),
     ("scheduler-1000", |times| turns(scheduler(&named(1000, 0)), 1000, times)),
     ("dispatcher-1000", |times| turns(dispatcher(1000), 1000, times)),
