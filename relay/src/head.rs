@@ -10,6 +10,7 @@ use sluice_proto::headers as internal;
 
 use crate::police;
 use crate::screen::Refusal;
+use crate::text;
 use crate::trace::{self, TRACEPARENT};
 
 /// Fields that concern one connection only (RFC 9110, 7.6.1), and their relatives of old.
@@ -46,6 +47,17 @@ static VOUCHED: [HeaderName; 7] = [
 
 /// What Sluice itself puts into a request, besides what it vouches for.
 static OWN: [HeaderName; 3] = [REQUEST_ID, TRACEPARENT, header::VIA];
+
+/// What balancer and agent say to each other.
+static INTERNAL: [HeaderName; internal::ALL.len()] = [
+    HeaderName::from_static(internal::CLASS),
+    HeaderName::from_static(internal::REFUSED),
+    HeaderName::from_static(internal::FAILED),
+    HeaderName::from_static(internal::RELEASE),
+];
+
+/// Fields that a request gets here: the table has room for them at once.
+const ADDED: usize = 8;
 
 /// Fields that say how a request is to be handled, and so must come before it (RFC 9110, 6.5.1).
 static OF_HEADS: [HeaderName; 9] = [
@@ -101,6 +113,7 @@ pub fn prepare_request(
     adopt_absolute_target(parts).map_err(Refusal::malformed)?;
     let upgrade = wanted_upgrade(parts);
     let trailers = accepts_trailers(&parts.headers);
+    parts.headers.reserve(ADDED);
     strip_hop_by_hop(&mut parts.headers);
     parts.headers.remove(header::EXPECT);
     if upgrade {
@@ -161,9 +174,7 @@ pub fn prepare_response(parts: &mut response::Parts) -> Result<(), &'static str>
     } else {
         parts.headers.remove(header::UPGRADE);
     }
-    for name in internal::ALL {
-        parts.headers.remove(name);
-    }
+    remove_all(&mut parts.headers, &INTERNAL);
     parts.version = Version::HTTP_11;
     Ok(())
 }
@@ -203,9 +214,7 @@ pub(crate) fn strip_from_trailers(trailers: &mut HeaderMap) {
     of_heads.for_each(|name| {
         trailers.remove(name);
     });
-    internal::ALL.iter().for_each(|name| {
-        trailers.remove(*name);
-    });
+    remove_all(trailers, &INTERNAL);
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
@@ -227,7 +236,12 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         });
     }
-    for name in &HOP_BY_HOP {
+    remove_all(headers, &HOP_BY_HOP);
+}
+
+/// Takes out those of `names` that are there. Mostly none is: to compare names is cheaper than to hash each.
+fn remove_all(headers: &mut HeaderMap, names: &[HeaderName]) {
+    for name in names.iter().filter(|name| headers.keys().any(|there| there == *name)).collect::<Vec<_>>() {
         headers.remove(name);
     }
 }
@@ -253,13 +267,9 @@ fn vouch(headers: &mut HeaderMap, position: &Position, origin: Origin) {
     strip_lookalikes(headers);
     match position {
         Position::Edge { trusted } => {
-            for name in internal::ALL {
-                headers.remove(name);
-            }
+            remove_all(headers, &INTERNAL);
             if !trusted.iter().any(|net| net.contains(&origin.peer.to_canonical())) {
-                VOUCHED.iter().for_each(|name| {
-                    headers.remove(name);
-                });
+                remove_all(headers, &VOUCHED);
             }
             append_forwarded_for(headers, origin.peer);
         }
@@ -275,12 +285,17 @@ fn vouch(headers: &mut HeaderMap, position: &Position, origin: Origin) {
 
 /// One field, however many the request had: readers differ on which of several they believe.
 fn append_forwarded_for(headers: &mut HeaderMap, peer: IpAddr) {
+    let peer = text::address(peer.to_canonical());
+    if !headers.contains_key(FORWARDED_FOR) {
+        headers.insert(FORWARDED_FOR, peer.header());
+        return;
+    }
     let earlier = headers.get_all(FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok());
     let mut chain = earlier.collect::<Vec<_>>().join(", ");
     if !chain.is_empty() {
         chain.push_str(", ");
     }
-    chain.push_str(&peer.to_canonical().to_string());
+    let chain = [chain.as_bytes(), peer.as_bytes()].concat();
     headers.insert(FORWARDED_FOR, HeaderValue::try_from(chain).expect("joined from values and an address"));
 }
 

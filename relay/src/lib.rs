@@ -55,6 +55,7 @@ pub mod server;
 mod sockets;
 mod splice;
 pub mod spool;
+mod text;
 pub mod threads;
 pub mod tls;
 pub mod trace;

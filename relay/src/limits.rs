@@ -107,6 +107,10 @@ impl Default for Http2Limits {
 }
 
 impl ClientLimits {
+    /// After so much idling the HTTP library's state and buffers of a connection (HTTP/1.1) are given back until the
+    /// next request, which makes them anew: some 20 KB. 1 s: making them is a few allocations, once per pause.
+    pub(crate) const REST: Duration = Duration::from_secs(1);
+
     pub(crate) fn upload(&self) -> Required {
         Required { rate: self.min_upload_rate, patience: self.body_stall }
     }

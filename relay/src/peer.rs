@@ -8,6 +8,7 @@ mod paced;
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -238,14 +239,48 @@ impl Peer {
     /// Resolves when the client let a deadline pass.
     pub(crate) async fn overdue(&self, limits: &ClientLimits) -> Overdue {
         loop {
-            let now = Instant::now();
-            // What comes to be pending during this sleep is not due before its end.
-            let look_again = now + self.shortest(limits);
-            match self.next_deadline(limits) {
-                Some((deadline, overdue)) if now >= deadline => return overdue,
-                Some((deadline, _)) => sleep_until(deadline.min(look_again)).await,
-                None => sleep_until(look_again).await,
+            match self.look(limits) {
+                ControlFlow::Break(overdue) => return overdue,
+                ControlFlow::Continue(look_again) => sleep_until(look_again).await,
             }
+        }
+    }
+
+    /// The same, and `None` once nothing has been asked for, and nothing was left to be sent, for as long as `rest`.
+    pub(crate) async fn overdue_or_resting(&self, limits: &ClientLimits, rest: Duration) -> Option<Overdue> {
+        loop {
+            if self.rests_for(rest) {
+                return None;
+            }
+            match self.look(limits) {
+                ControlFlow::Break(overdue) => return Some(overdue),
+                ControlFlow::Continue(look_again) => sleep_until(look_again.min(Instant::now() + rest)).await,
+            }
+        }
+    }
+
+    fn rests_for(&self, rest: Duration) -> bool {
+        let since = self.idle_from();
+        let is_idle = since != NEVER && !self.is_handed_over();
+        let is_sent = self.write_blocked_since.load(Relaxed) == NEVER;
+        is_idle && is_sent && Duration::from_millis(self.now().saturating_sub(since)) >= rest
+    }
+
+    /// Something came, or the connection has ended.
+    pub(crate) async fn readable(&self) {
+        // An error is found again by whoever reads.
+        let _ = self.tcp.readable().await;
+    }
+
+    /// What is overdue now, or when to look again.
+    fn look(&self, limits: &ClientLimits) -> ControlFlow<Overdue, Instant> {
+        let now = Instant::now();
+        // What comes to be pending until then is not due before.
+        let look_again = now + self.shortest(limits);
+        match self.next_deadline(limits) {
+            Some((deadline, overdue)) if now >= deadline => ControlFlow::Break(overdue),
+            Some((deadline, _)) => ControlFlow::Continue(deadline.min(look_again)),
+            None => ControlFlow::Continue(look_again),
         }
     }
 
@@ -392,6 +427,27 @@ const CLOSE_LOOK: Duration = Duration::from_millis(100);
 mod tests {
     use super::*;
     use tokio::net::TcpListener;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_rests_once_it_is_idle_and_nothing_is_left_to_be_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+        let limits = ClientLimits::default();
+        let peer = Peer::new(client, Transport::Clear, &limits);
+        let rest = ClientLimits::REST;
+        let rests_at_last = || timeout(limits.head / 2, peer.overdue_or_resting(&limits, rest));
+        peer.request_began();
+        assert!(rests_at_last().await.is_err(), "a request is under way");
+        peer.response_ended();
+        peer.write_blocked_since.store(peer.now(), Relaxed);
+        assert!(rests_at_last().await.is_err(), "the client has yet to take its response");
+        peer.write_blocked_since.store(NEVER, Relaxed);
+        peer.rest();
+        assert!(!peer.rests_for(rest), "not yet");
+        assert_eq!(rests_at_last().await, Ok(None));
+        let idle = peer.overdue(&limits).await;
+        assert_eq!(idle, Overdue::Idle, "resting or not, it is closed some day");
+    }
 
     #[tokio::test]
     async fn a_multiplexed_connection_is_idle_without_streams_unless_it_takes_the_end_of_something() {

@@ -281,14 +281,46 @@ impl<H: Handler> Server<H> {
         self.metrics.cut(cutoff);
     }
 
-    /// Drives an HTTP/1.1 connection until it ends by itself or is cut off.
+    /// Drives an HTTP/1.1 connection until it ends by itself or is cut off. While it rests there is nothing of the
+    /// library's: most connections of a busy site are idle, and its buffers are most of what they would cost.
     async fn drive<I>(&self, peer: &Arc<Peer>, io: I, client: Client)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let screened = Screened::new(io, peer.clone(), HeadLimits::from(&self.limits));
+        let mut screened = Screened::new(io, peer.clone(), HeadLimits::from(&self.limits));
+        while let Some(resting) = self.drive_until_it_rests(peer, screened, client).await {
+            if !self.wakes(peer).await {
+                return;
+            }
+            screened = resting;
+        }
+    }
+
+    /// Waits for what a resting client asks next. `false`: it is not to be waited for any longer.
+    async fn wakes(&self, peer: &Peer) -> bool {
+        tokio::select! {
+            biased;
+            () = peer.readable() => true,
+            what = peer.overdue(&self.limits) => {
+                self.overdue(peer, what);
+                false
+            }
+            () = self.stop.requested() => false,
+        }
+    }
+
+    /// Drives it until it ends, or is idle for a while: then what was read from is given back.
+    async fn drive_until_it_rests<I>(
+        &self,
+        peer: &Arc<Peer>,
+        screened: Screened<I>,
+        client: Client,
+    ) -> Option<Screened<I>>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = service_fn(|request| self.exchange(peer, client, request));
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             // The end of a client's sending side is told from its going away by `Peer::gone`.
             .half_close(true)
             .max_headers(self.limits.fields)
@@ -298,29 +330,40 @@ impl<H: Handler> Server<H> {
             .header_read_timeout(None)
             .serve_connection(TokioIo::new(screened), service)
             .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        let mut overdue = std::pin::pin!(peer.overdue(&self.limits));
+        let mut due = std::pin::pin!(peer.overdue_or_resting(&self.limits, ClientLimits::REST));
         let mut gone = std::pin::pin!(peer.gone(self.limits.half_close_grace));
         let mut closing = false;
         let cutoff = loop {
             tokio::select! {
                 biased;
-                result = connection.as_mut() => {
+                result = &mut connection => {
                     if let Err(error) = result {
                         tracing::debug!(client = %client.address, %error, "connection ended");
                     }
-                    return;
+                    return None;
                 }
                 () = gone.as_mut() => break Cutoff::Gone,
-                what = overdue.as_mut() => return self.overdue(peer, what),
+                due = due.as_mut() => match due {
+                    Some(what) => {
+                        self.overdue(peer, what);
+                        return None;
+                    }
+                    None => {
+                        let parts = connection.into_parts()?;
+                        let mut screened = parts.io.into_inner();
+                        screened.unread(&parts.read_buf);
+                        return Some(screened);
+                    }
+                },
                 () = self.stop.requested(), if !closing => {
-                    connection.as_mut().graceful_shutdown();
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
                     closing = true;
                 }
                 () = self.stop.now() => break Cutoff::Stop,
             }
         };
         self.cut(peer, cutoff);
+        None
     }
 
     async fn exchange(

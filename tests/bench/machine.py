@@ -36,6 +36,10 @@ def processor() -> str:
     return models[0] if models else "unknown processor"
 
 
+def kernel() -> str:
+    return os.uname().release
+
+
 def revision() -> str:
     """The commit that is checked out; `+` if there are changes."""
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+"]

@@ -156,6 +156,8 @@ class Templates(unittest.TestCase):
     def test_every_template_can_be_filled_in(self) -> None:
         member = {"name": "i", "address": "127.0.0.1:1", "port": 1, "workers": 1}
         values = {"front": "127.0.0.1:2", "front_port": 2, "directory": "/d", "user": "", "large_paths": "/export/"}
+        values |= {"origin": "127.0.0.1:3", "origin_port": 3, "front_tls": "127.0.0.1:4", "front_tls_port": 4}
+        values |= {"page": "x", "option": "", "certificate": "/d/c.pem"}
         for template in TEMPLATES.iterdir():
             text = render(template.read_text(), values, {name: [member] for name in ("all", "small", "large")})
             self.assertNotIn("@{", text, template.name)

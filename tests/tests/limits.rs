@@ -66,6 +66,49 @@ async fn the_connection_that_idles_for_longest_makes_room_for_another() {
     until_cut(&site, "made_room").await;
 }
 
+/// For longer than a connection idles before its buffers are given back.
+const RESTED: Duration = Duration::from_millis(2500);
+
+#[tokio::test]
+async fn who_comes_back_after_a_rest_is_served_as_before() {
+    let instance = Answering::named("x").await;
+    let site = site(instance.address(), "").await;
+    let mut silent = Conn::open(site.address()).await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(served(site.address()).await);
+    }
+    let [whole, in_pieces, pipelining, wrong] = &mut clients[..] else { unreachable!("four were made") };
+    in_pieces.send("GET / HTTP/1.1\r\nho").await;
+    sleep(RESTED).await;
+    for client in [&mut silent, whole] {
+        assert_eq!(again(client).await.text(), "x");
+    }
+    in_pieces.send("st: x\r\n\r\n").await;
+    assert_eq!(in_pieces.response().await.text(), "x", "what came before is not forgotten");
+    pipelining.send([get("/"), get("/")].concat()).await;
+    for _ in 0..2 {
+        assert_eq!(pipelining.response().await.text(), "x");
+    }
+    wrong.send("GET / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(wrong.response().await.status(), 400);
+    assert_eq!(wrong.ended().await, Ending::Closed);
+}
+
+#[tokio::test]
+async fn a_resting_connection_is_closed_when_it_has_idled_for_long_enough_and_at_a_stop() {
+    let instance = Answering::named("x").await;
+    for (flags, stopped) in [("--client-keep-alive 3s", false), ("", true)] {
+        let site = site(instance.address(), flags).await;
+        let mut client = served(site.address()).await;
+        if stopped {
+            sleep(RESTED).await;
+            site.balancer.stop();
+        }
+        assert_eq!(client.ended().await, Ending::Closed, "stopped: {stopped}");
+    }
+}
+
 #[tokio::test]
 async fn connections_at_work_stay_and_further_ones_wait() {
     let mut instance = RawInstance::start().await;

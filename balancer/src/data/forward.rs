@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -23,6 +23,12 @@ use crate::decide::retry::{MAX_ATTEMPTS, Trace, may_repeat};
 use crate::decide::schedule::{Ask, Judgement};
 use crate::metrics::Outcome;
 use crate::pool::{Instance, Service, Slot, now};
+
+// Ready to be looked up: a text would have to be read as a name each time.
+const CLASS: HeaderName = HeaderName::from_static(headers::CLASS);
+const REFUSED: HeaderName = HeaderName::from_static(headers::REFUSED);
+const FAILED: HeaderName = HeaderName::from_static(headers::FAILED);
+const RELEASE: HeaderName = HeaderName::from_static(headers::RELEASE);
 
 /// What forwarding needs besides the request.
 pub(super) struct Forwarding<'a> {
@@ -127,9 +133,9 @@ async fn attempt_once(
     let instance = slot.instance().clone();
     // An application has no use for it.
     if instance.is_behind_agent() {
-        request.headers_mut().insert(headers::CLASS, forwarding.class.clone());
+        request.headers_mut().insert(CLASS, forwarding.class.clone());
     } else {
-        request.headers_mut().remove(headers::CLASS);
+        request.headers_mut().remove(CLASS);
     }
     let spare = spare(&request);
     let repeatable = request.method().is_idempotent() && spare.is_some();
@@ -173,8 +179,8 @@ fn agents_word(fields: &HeaderMap) -> Option<(Failure, Trace)> {
         // An agent of another release may have reasons that are not known here.
         value.to_str().ok().and_then(Failure::from_label).unwrap_or(Failure::QueueFull(RetryAfter::SOON))
     };
-    let refused = fields.get(headers::REFUSED).map(|value| (reason(value), Trace::None));
-    refused.or_else(|| fields.get(headers::FAILED).map(|value| (reason(value), Trace::MaybeExecuted)))
+    let refused = fields.get(REFUSED).map(|value| (reason(value), Trace::None));
+    refused.or_else(|| fields.get(FAILED).map(|value| (reason(value), Trace::MaybeExecuted)))
 }
 
 /// Notes what is the instance's own fault. That it can not be connected to is the breaker's business.
@@ -186,7 +192,7 @@ fn blame(slot: &mut Slot, failure: Failure) {
 
 /// The agent reads the rest at once, however slow the client.
 fn frees_at_first_byte(fields: &HeaderMap) -> bool {
-    fields.get(headers::RELEASE).is_some_and(|point| point == headers::FIRST_BYTE)
+    fields.get(RELEASE).is_some_and(|point| point == headers::FIRST_BYTE)
 }
 
 fn note_failure(service: &Service, instance: &Instance, lost: &Lost) {

@@ -73,10 +73,11 @@ impl Handler {
     /// The service and class of a request, and what it asks for, but for its session.
     fn sort(&self, directory: &Directory, parts: &request::Parts) -> (Arc<Service>, Arc<ClassEntry>, Ask) {
         let field = |name: &str| text(&parts.headers, name);
-        let host = field(header::HOST.as_str()).unwrap_or_default();
+        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let (method, path) = (parts.method.as_str(), parts.uri.path());
         let service = directory.route(host, path);
-        let kind = Kind::of(method, |name| parts.headers.contains_key(name));
+        // Cheaper than to make a name of the text and hash it, for the few fields of a request.
+        let kind = Kind::of(method, |name| parts.headers.keys().any(|there| there.as_str() == name));
         let request = classify::Request { method, host, path, kind, field: &field };
         let class = service.classes.sort(&request, &mut self.scratch.borrow_mut().class_name, now());
         let target = parts.uri.path_and_query().map_or(path, |target| target.as_str());

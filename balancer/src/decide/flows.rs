@@ -1,8 +1,8 @@
 //! Which instances served a class, for the picture of it.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use super::hash::IdMap;
 use super::ids::InstanceId;
 use super::window::Sums;
 
@@ -12,7 +12,7 @@ const MOST: usize = 256;
 /// A class's requests by the instance that served them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Flows {
-    by_instance: HashMap<InstanceId, Flow>,
+    by_instance: IdMap<InstanceId, Flow>,
 }
 
 /// What one instance served of one class.

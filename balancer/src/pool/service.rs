@@ -1,6 +1,5 @@
 //! One service's slots and queue, shared by all data threads.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use crate::decide::breaker::Breaker;
 use crate::decide::dispatch::{
     Arrival, ClassId, Granted, InstanceId, Lane, Occupancy, Refusal, RunId, Ticket, Workers,
 };
+use crate::decide::hash::IdMap;
 use crate::decide::learn::reported::ReportedClass;
 use crate::decide::plan::ServicePlan;
 use crate::decide::predict::UrlSeed;
@@ -44,7 +44,7 @@ pub struct Service {
 /// Behind the one lock of the data path: held for a decision, never across an await.
 struct Live {
     scheduler: Scheduler<oneshot::Sender<Slot>>,
-    instances: HashMap<InstanceId, Arc<Instance>>,
+    instances: IdMap<InstanceId, Arc<Instance>>,
     retries: RetryBudget,
 }
 
@@ -66,7 +66,7 @@ impl Service {
             }
         };
         let url_seed = scheduler.url_seed();
-        let live = Live { scheduler, instances: HashMap::new(), retries: RetryBudget::new(start) };
+        let live = Live { scheduler, instances: IdMap::default(), retries: RetryBudget::new(start) };
         let limits = ArcSwap::from_pointee(limits);
         let versions = Mutex::default();
         Arc::new(Self { name, classes, limits, url_seed, versions, live: Mutex::new(live) })

@@ -49,6 +49,14 @@ impl<I> Screened<I> {
         Self { io, peer, messages: Messages::new(limits), held, passed, end: None }
     }
 
+    /// Takes back what was read and not made use of; it is the next to be read.
+    pub(crate) fn unread(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            let later = std::mem::replace(&mut self.passed, BytesMut::from(bytes));
+            self.passed.unsplit(later);
+        }
+    }
+
     fn refuse(&mut self, refusal: Refusal, within: Within) {
         self.held = BytesMut::new();
         self.peer.refuse(refusal);

@@ -2,6 +2,8 @@
 
 use http::HeaderValue;
 
+use crate::text::{self, Text};
+
 /// Who asked, and in which trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent {
@@ -56,8 +58,10 @@ impl TraceParent {
     /// In version 00: "vendors MUST set unknown flags to zero".
     pub fn header(self) -> HeaderValue {
         let flags = self.flags & (SAMPLED | RANDOM);
-        let text = format!("00-{:032x}-{:016x}-{flags:02x}", self.trace, self.span);
-        HeaderValue::try_from(text).expect("digits, letters and '-' only")
+        let mut text = Text::<55>::new();
+        text.push(b"00-").push(&text::hex::<32>(self.trace));
+        text.push(b"-").push(&text::hex::<16>(self.span.into()));
+        text.push(b"-").push(&text::hex::<2>(flags.into())).header()
     }
 }
 

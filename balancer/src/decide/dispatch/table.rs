@@ -1,6 +1,6 @@
 //! The instances: what each holds, and the index by which they are picked.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -9,6 +9,7 @@ use super::demand::{Order, RunId};
 use super::index::{Index, Place, Shelf, Zone};
 use super::trust::{Trust, Workers};
 use crate::decide::breaker::Breaker;
+use crate::decide::hash::IdMap;
 use crate::decide::ids::InstanceId;
 use crate::decide::learn::speed::Speed;
 use crate::decide::outlier::Outlier;
@@ -164,7 +165,7 @@ impl Totals {
 /// All instances of a service. Positions are stable while an instance is known.
 pub(super) struct Table {
     entries: Vec<Option<Entry>>,
-    by_id: HashMap<InstanceId, usize>,
+    by_id: IdMap<InstanceId, usize>,
     vacant: Vec<usize>,
     /// One per cohort.
     indexes: Vec<Index>,
@@ -175,7 +176,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new() -> Self {
-        let (entries, by_id, vacant) = (Vec::new(), HashMap::new(), Vec::new());
+        let (entries, by_id, vacant) = (Vec::new(), IdMap::default(), Vec::new());
         Self { entries, by_id, vacant, indexes: vec![Index::new()], open: vec![0], totals: Totals::default() }
     }
 

@@ -21,7 +21,7 @@ mod saved_tests;
 mod tests;
 mod tick;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 pub use ask::{Ask, Judgement};
@@ -35,6 +35,7 @@ use crate::decide::dispatch::{
     Arrival, Backlog, ClassId, Dispatcher, Grant, InstanceId, Lane, Occupancy, PickParams, Rules, RunId,
     Ticket, Workers,
 };
+use crate::decide::hash::IdMap;
 use crate::decide::learn::Learner;
 use crate::decide::pauses::Pauses;
 use crate::decide::plan::{PlanParams, ServicePlan};
@@ -83,7 +84,7 @@ pub struct Scheduler<W> {
     dispatcher: Dispatcher<W>,
     plan: ServicePlan,
     /// Running requests from which something was learned already, as they took so long.
-    counted: HashMap<RunId, Counted>,
+    counted: IdMap<RunId, Counted>,
     counts: figures::Reclassified,
     /// What an earlier process knew, for instances that have not come yet.
     awaited: Option<Awaited>,
@@ -103,7 +104,7 @@ impl<W> Scheduler<W> {
             learner: Learner::default(),
             dispatcher,
             plan: ServicePlan::default(),
-            counted: HashMap::new(),
+            counted: IdMap::default(),
             counts: figures::Reclassified::default(),
             awaited: None,
             pauses: Pauses::default(),
