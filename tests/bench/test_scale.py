@@ -7,8 +7,8 @@ import plot
 import scale
 
 
-def data(cores=0.4, refused=0, many_us=110.0, lost=0):
-    agents = {"agents": 10_000, "secs": 10, "accepted": 100_000, "refused": refused, "failed": 0, "bytes": 9_000,
+def data(cores=0.4, accepted=100_000, refused=0, many_us=110.0, lost=0):
+    agents = {"agents": 10_000, "secs": 10, "accepted": accepted, "refused": refused, "failed": 0, "bytes": 9_000,
               "cores": {"all": cores}, "registering_s": 9.0, "p99_ms": 3.0, "held": {"rss_kib": 300_000}}
 
     def asked(instances, classes, us):
@@ -29,6 +29,7 @@ class Bars(unittest.TestCase):
         for case, measured, named in [
             ("all is well", data(), None),
             ("too dear", data(cores=0.51), "0.51 cores"),
+            ("too few came to say", data(accepted=94_000), "94% of the reports came"),
             ("refused", data(refused=1), "1 reports refused"),
             ("grows with instances", data(many_us=126.0), "instances: 126 us with 1000"),
             ("lost", data(lost=2), "2 idle connections lost"),
