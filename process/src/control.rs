@@ -4,9 +4,14 @@ use std::{
     any::Any,
     io,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use tokio::{runtime, sync::oneshot};
+
+/// How long a thread that waited for the disk is kept for the next such wait. The allocator gives back what it keeps for
+/// a thread when that ends: after a save of what was learned that is some MB, for a thread that has a minute to idle.
+const IDLE: Duration = Duration::from_millis(100);
 
 /// A future at work on a thread of its own. Dropping the handle lets it run on unwatched.
 #[must_use = "a control plane that dies unseen leaves a balancer that routes by an old plan"]
@@ -39,7 +44,8 @@ where
     T: Send + 'static,
 {
     let failed = |source| ThreadError::Start { name: name.to_owned(), source };
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().thread_keep_alive(IDLE).build();
+    let runtime = runtime.map_err(failed)?;
     let (alive, ended) = oneshot::channel::<()>();
     let body = move || {
         let _alive = alive;
@@ -77,9 +83,14 @@ fn message(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
+    use std::{cell::RefCell, rc::Rc};
 
     use super::*;
+
+    thread_local! {
+        /// Dropped when the thread ends.
+        static UNTIL_THE_END: RefCell<Option<oneshot::Sender<()>>> = const { RefCell::new(None) };
+    }
 
     #[test]
     fn the_future_runs_under_its_name_and_its_result_comes_back() {
@@ -96,6 +107,18 @@ mod tests {
     fn an_error_of_the_future_is_its_result() {
         let thread = run_on_own_thread("control", || async { Err::<(), _>("no port") });
         assert_eq!(thread.expect("a thread").join().expect("no panic"), Err("no port"));
+    }
+
+    #[test]
+    fn a_thread_that_waited_for_the_disk_ends_soon() {
+        let (held, ended) = oneshot::channel::<()>();
+        let thread = run_on_own_thread("control", || async move {
+            let wait = tokio::task::spawn_blocking(move || UNTIL_THE_END.set(Some(held)));
+            wait.await.expect("no panic");
+            // The runtime goes on meanwhile: its end would be that of the thread.
+            tokio::time::timeout(Duration::from_secs(5), ended).await.is_ok()
+        });
+        assert!(thread.expect("a thread").join().expect("no panic"), "it is still there");
     }
 
     #[tokio::test]

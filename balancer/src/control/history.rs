@@ -136,6 +136,8 @@ impl History {
         if self.steps.len() == STEPS {
             self.steps.pop_front();
         }
+        // Of its final size from the start: doubling would end at 1024, and leave its smaller places behind.
+        self.steps.reserve_exact(STEPS - self.steps.len());
         let side = |open: OpenSide, taken| StepSide {
             taken,
             waiting: open.most_waiting,
@@ -236,7 +238,7 @@ mod tests {
             history.add(second * 1000, levels(0, 1), Taken::default);
         }
         let at = history.all().at_ms;
-        assert_eq!(at.len(), STEPS);
+        assert_eq!((at.len(), history.steps.capacity()), (STEPS, STEPS));
         assert!(at.windows(2).any(|two| two[1] - two[0] > 3_600_000), "nothing is made up");
         assert_eq!(history.last(2).at_ms, [8_990_000, 8_995_000]);
         assert_eq!(history.ended(12), (0, 0));

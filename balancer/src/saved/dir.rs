@@ -1,7 +1,7 @@
 //! The directory: one file per service, replaced whole or not at all.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,9 @@ use super::{SavedService, Unusable};
 
 /// Longer than what 65,535 classes and 16,384 URLs come to.
 const MOST: u64 = 256 << 20;
+/// A file is made and written in pieces of this many bytes. As a whole it would be a few MB of memory more, for as long
+/// as the disk takes.
+const PIECE: usize = 64 << 10;
 
 /// A directory that was found to be writable.
 #[derive(Clone, Debug)]
@@ -65,10 +68,9 @@ impl StateDir {
     /// # Errors
     /// If it can not be written; then the file is as it was.
     pub fn save(&self, saved: &SavedService) -> io::Result<()> {
-        let text = serde_json::to_vec(saved)?;
         let file = self.file(&saved.service);
         let temporary = file.with_extension("json.new");
-        if let Err(error) = write(&temporary, &text) {
+        if let Err(error) = write(&temporary, saved) {
             // What is half written takes the room that is missing.
             fs::remove_file(&temporary).ok();
             return Err(error);
@@ -90,10 +92,16 @@ fn read(file: &Path) -> Result<Vec<u8>, Unusable> {
     Ok(text)
 }
 
-fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+fn write(path: &Path, saved: &SavedService) -> io::Result<()> {
     let mut file = create(path)?;
-    file.write_all(text)?;
+    write_in_pieces(&mut file, saved)?;
     file.sync_all()
+}
+
+fn write_in_pieces(to: impl Write, saved: &SavedService) -> io::Result<()> {
+    let mut pieces = BufWriter::with_capacity(PIECE, to);
+    serde_json::to_writer(&mut pieces, saved)?;
+    pieces.flush()
 }
 
 /// A new file for its owner only, whatever was there.
@@ -108,6 +116,7 @@ fn create(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::membership::Word;
     use crate::decide::schedule::{Scheduler, Settings};
     use crate::saved::SCHEMA;
     use std::collections::HashMap;
@@ -143,6 +152,45 @@ mod tests {
         assert_eq!((read.service, read.saved_at_ms), (saved.service.clone(), 7));
         let mode = fs::metadata(state.file(&saved.service)).expect("there").permissions().mode();
         assert_eq!((mode & 0o777, temporary.exists()), (0o600, false));
+    }
+
+    /// Remembers how long the longest piece was.
+    #[derive(Default)]
+    struct Pieces {
+        text: Vec<u8>,
+        longest: usize,
+    }
+
+    impl Write for Pieces {
+        fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+            self.longest = self.longest.max(piece.len());
+            self.text.extend_from_slice(piece);
+            Ok(piece.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_long_file_is_never_in_memory_as_a_whole() {
+        let mut saved = saved("shop");
+        let name = |n: u32| format!("instance-{n}").parse().expect("a name");
+        saved.operator = (0..20_000).map(|n| (name(n), Word::Drain)).collect();
+        let mut pieces = Pieces::default();
+        write_in_pieces(&mut pieces, &saved).expect("there is room");
+        assert!(pieces.text.len() > 4 * PIECE, "{} bytes are too few to tell", pieces.text.len());
+        assert!(pieces.longest <= PIECE, "{}", pieces.longest);
+        let read = SavedService::parse(&pieces.text, &saved.service).expect("just written");
+        assert_eq!(read.operator, saved.operator);
+    }
+
+    #[test]
+    fn a_file_that_there_is_no_room_for_is_an_error() {
+        let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+        let error = write_in_pieces(full, &saved("shop")).expect_err("it is full");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! file if there is one, and `GET /v1/decisions`.
 
 mod file;
+mod packed;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -22,11 +23,12 @@ use crate::decide::decision::{Decision, Head, Line, SCHEMA};
 use crate::decide::plan::PlanParams;
 use crate::decide::schedule::Planned;
 use file::Writer;
+use packed::Packed;
 
 /// Decisions that are kept in memory, ...
 const KEPT: usize = 600;
-/// ... unless they are longer than this together, in bytes: a plan of thousands of instances is.
-const KEPT_BYTES: usize = 32 << 20;
+/// ... unless they take more than this together, packed, in bytes: plans of thousands of instances do.
+const KEPT_BYTES: usize = 8 << 20;
 /// Decisions that change nothing are written down this often, in milliseconds, so that a replay has
 /// the inputs in between.
 const EVERY_MS: u64 = 10_000;
@@ -42,7 +44,8 @@ struct Inner {
     /// Precedes what follows wherever it is read: it has the parameters.
     head: Arc<str>,
     told: HashMap<ServiceName, Told>,
-    kept: VecDeque<(ServiceName, Arc<str>)>,
+    kept: VecDeque<(ServiceName, Packed)>,
+    /// What they take.
     bytes: usize,
 }
 
@@ -86,7 +89,7 @@ impl DecisionLog {
         let Some(number) = self.number(service, at_ms, changed) else { return };
         let decision = Decision { at_ms, service: service.clone(), number, previous, snapshot, plan };
         let line: Arc<str> = line(&Line::Decision(Box::new(decision))).into();
-        self.keep(service.clone(), line.clone());
+        self.keep(service.clone(), Packed::of(&line));
         if let Some(file) = &self.file {
             file.append(line);
         }
@@ -104,13 +107,13 @@ impl DecisionLog {
         due.then_some(told.plans)
     }
 
-    fn keep(&self, service: ServiceName, line: Arc<str>) {
+    fn keep(&self, service: ServiceName, line: Packed) {
         let mut inner = self.inner();
-        inner.bytes += line.len();
+        inner.bytes += line.size();
         inner.kept.push_back((service, line));
         while inner.kept.len() > KEPT || inner.bytes > KEPT_BYTES {
             let Some((_, oldest)) = inner.kept.pop_front() else { return };
-            inner.bytes -= oldest.len();
+            inner.bytes -= oldest.size();
         }
     }
 
@@ -121,7 +124,10 @@ impl DecisionLog {
             let own = inner.kept.iter().filter(|(of, _)| service.is_none_or(|service| service == of));
             (inner.head.clone(), own.rev().take(most).map(|(_, line)| line.clone()).collect())
         };
-        std::iter::once(&head).chain(wanted.iter().rev()).map(|line| &**line).collect()
+        // Unpacked without the lock, which the planner waits for.
+        let mut text = head.to_string();
+        wanted.iter().rev().for_each(|line| line.unpack_to(&mut text));
+        text
     }
 
     /// Waits until everything is in the file.
@@ -163,8 +169,9 @@ async fn decisions(State(state): State<Arc<ControlState>>, Query(which): Query<W
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::plan::ServicePlan;
-    use crate::decide::plan::snapshot::Snapshot;
+    use crate::decide::ids::InstanceId;
+    use crate::decide::plan::snapshot::{InstanceLoad, LaneLoad, Snapshot};
+    use crate::decide::plan::{ServicePlan, plan};
 
     fn log() -> DecisionLog {
         let failures = IntCounter::new("failures", "of the test").expect("a valid name");
@@ -205,5 +212,40 @@ mod tests {
         let (log, service) = (log(), ServiceName::default());
         (0..1000).for_each(|n| log.record(&service, planned(n, 2)));
         assert_eq!(log.last(None, 5000).lines().count(), KEPT + 1);
+    }
+
+    /// A plan for a site at work.
+    fn at_work(instances: u64, second: u32) -> Planned {
+        let instance = |id| InstanceLoad {
+            id: InstanceId(id),
+            name: format!("zope-{id}").parse().expect("a name"),
+            workers: 1,
+            slowness: 1.0,
+            excluded: None,
+        };
+        let lane = |rate, held_s| LaneLoad { rate, held_s, scv: 0.9, ..LaneLoad::default() };
+        let at = |second: u32| Snapshot {
+            at_ms: u64::from(second) * EVERY_MS,
+            lanes: vec![lane(f64::from(second).sqrt(), 0.019), lane(0.01, f64::from(second).ln())],
+            instances: (0..instances).map(instance).collect(),
+            ..Snapshot::default()
+        };
+        let params = PlanParams::default();
+        let previous = plan(&at(second), &ServicePlan::default(), &params);
+        let snapshot = at(second + 1);
+        let plan = plan(&snapshot, &previous, &params);
+        Planned { previous, snapshot, plan }
+    }
+
+    #[test]
+    fn what_is_kept_takes_less_than_its_text() {
+        for (instances, share) in [(4, 0.3), (100, 0.1)] {
+            let (log, service) = (log(), ServiceName::default());
+            (100..120).for_each(|second| log.record(&service, at_work(instances, second)));
+            let text = log.last(None, KEPT);
+            assert_eq!(text.lines().count(), 21);
+            let taken = log.inner().bytes as f64 / text.len() as f64;
+            assert!(taken < share, "{instances} instances: {taken}");
+        }
     }
 }

@@ -48,7 +48,7 @@ impl Predictor {
     }
 
     fn class_rows<'a>(&self, name: impl Fn(ClassId) -> Option<&'a str>) -> Vec<ClassRow> {
-        let mut urls: HashMap<u32, Vec<_>> = HashMap::new();
+        let mut urls = self.room_for_urls();
         for (url, entry) in self.urls.iter() {
             let evidence = Both { held: entry.held.moments, bytes: entry.bytes.moments };
             urls.entry(entry.stamp).or_default().push((url, evidence));
@@ -61,6 +61,14 @@ impl Predictor {
                 Some(ClassRow { name, evidence, urls: urls.remove(&cell.stamp).unwrap_or_default() })
             })
             .collect()
+    }
+
+    /// For each class as much as its URLs take, and no more: they are most of what is saved, and lists that grow would
+    /// take up to twice that.
+    fn room_for_urls(&self) -> HashMap<u32, Vec<(UrlKey, Both<Moments>)>> {
+        let mut counts: HashMap<u32, usize> = HashMap::new();
+        self.urls.iter().for_each(|(_, entry)| *counts.entry(entry.stamp).or_default() += 1);
+        counts.into_iter().map(|(stamp, count)| (stamp, Vec::with_capacity(count))).collect()
     }
 
     /// A predictor that knows what `state` says, with the same seed. `class` says which class has a
@@ -113,4 +121,29 @@ fn restored_bulks(fresh: &Both<Bulk>, saved: &Both<Moments>) -> Both<Bulk> {
 fn checked(saved: &Both<Moments>) -> Both<Moments> {
     let check = |moments: Moments| moments.checked(KEPT).unwrap_or_default();
     Both { held: check(saved.held), bytes: check(saved.bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::extension::ExtensionKey;
+    use super::super::{Predictor, RequestKey};
+    use super::*;
+
+    #[test]
+    fn what_is_saved_takes_no_more_room_than_its_urls() {
+        let seed = UrlSeed::random(&mut fastrand::Rng::with_seed(1));
+        let mut predictor = Predictor::new(Predictor::URLS, seed);
+        for n in 0..9_000_u64 {
+            let class = ClassId(u32::from(n % 3 == 0));
+            let request = RequestKey { class, url: UrlKey(n), extension: ExtensionKey::Bare };
+            // Unlike each other: what a URL has in common with its class is not remembered.
+            let held = Duration::from_millis(if n % 2 == 0 { 10 } else { 2_000 });
+            predictor.observe(request, held, None, None);
+        }
+        let state = predictor.snapshot(|id| Some(if id.0 == 0 { "GET /a" } else { "GET /b" }));
+        let room: Vec<_> = state.classes.iter().map(|row| (row.urls.len(), row.urls.capacity())).collect();
+        assert!(room.len() == 2 && room.iter().all(|(urls, room)| *urls > 100 && room == urls), "{room:?}");
+    }
 }
