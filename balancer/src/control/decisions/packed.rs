@@ -10,8 +10,8 @@ use flate2::write::DeflateEncoder;
 /// A decision's line, compressed: it says most things twice, as it has the plan before as well, and the same of each
 /// instance. A quarter of it is left with 4 instances, a tenth with 100.
 ///
-/// Each line for itself, so that the oldest can go alone. At the lowest level, as further ones save little more: 0.1 ms
-/// for 10 instances, once a second at most.
+/// Each line for itself, so that the oldest can go alone. At the lowest level, as further ones save little
+/// more.
 #[derive(Clone)]
 pub(super) struct Packed(Arc<[u8]>);
 
