@@ -276,18 +276,18 @@ impl Report {
 
 impl ClassReport {
     fn check(&self, index: usize) -> Result<(), ReportError> {
-        let within = |name: &str, value, most| {
+        let within = |name: &str, value, least, most| {
             let field = || format!("classes[{index}].{name}");
-            within(field, value, 0, most)
+            within(field, value, least, most)
         };
-        within("requests", self.requests, MAX_REQUESTS)?;
-        within("errors", self.errors, self.requests)?;
-        within("held_us.count", self.held_us.count(), self.requests)?;
-        within("held_us.max", self.held_us.max().unwrap_or(0), DAY_US)?;
-        within("ttfb_us.count", self.ttfb_us.count(), self.requests)?;
-        within("ttfb_us.max", self.ttfb_us.max().unwrap_or(0), DAY_US)?;
-        within("response_bytes.count", self.response_bytes.count(), self.requests)?;
-        within("response_bytes.max", self.response_bytes.max().unwrap_or(0), PEBIBYTE)
+        within("requests", self.requests, 0, MAX_REQUESTS)?;
+        within("errors", self.errors, 0, self.requests)?;
+        within("held_us.count", self.held_us.count(), 0, self.requests)?;
+        within("held_us.max", self.held_us.max().unwrap_or(0), 0, DAY_US)?;
+        within("ttfb_us.count", self.ttfb_us.count(), 0, self.requests)?;
+        within("ttfb_us.max", self.ttfb_us.max().unwrap_or(0), 0, DAY_US)?;
+        within("response_bytes.count", self.response_bytes.count(), 0, self.requests)?;
+        within("response_bytes.max", self.response_bytes.max().unwrap_or(0), 0, PEBIBYTE)
     }
 }
 
