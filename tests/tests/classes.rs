@@ -34,13 +34,16 @@ async fn names_too_many_to_tell_apart_become_one_class_and_explain_says_why() {
         conn.send(get(&format!("/docs/{word}.pdf"))).await;
         assert_eq!(conn.response().await.status(), 200);
     }
-    let because = "57 different names under /docs, none above 5 % of its requests";
     let told = eventually("a learned class", PATIENCE, async || {
         let told = admin::json(site.balancer.admin, "/v1/explain?path=/docs/never-asked-for.pdf").await;
         if told["class"] == "GET /docs/*.pdf" { Ok(told) } else { Err(told.to_string()) }
     })
     .await;
-    assert_eq!((&told["class_by"], &told["class_reason"]), (&json!("learned"), &json!(because)), "{told}");
+    assert_eq!(told["class_by"], "learned", "{told}");
+    // As many as had been asked for when it was learned.
+    let because = told["class_reason"].as_str().expect("a reason");
+    let names = because.strip_suffix(" different names under /docs, none above 5 % of its requests");
+    assert!(names.is_some_and(|count| (2..=57).contains(&count.parse().unwrap_or(0))), "{told}");
     eventually("one class of all, also as the agent reports it", PATIENCE, async || {
         let Value::Array(classes) = admin::json(site.balancer.admin, "/v1/classes").await else {
             panic!("no list")
