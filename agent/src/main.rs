@@ -7,6 +7,10 @@ use sluice_agent::{Config, Options};
 use sluice_process::manual::{self, CompletionOptions, ManualOptions};
 use sluice_process::{RunError, config::to_toml, exit, logging, reload::Source};
 
+/// Gives memory back after a burst, see `Cargo.toml`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs beside an application server: lets in as many requests as it has workers, measures, reports to balancers.
 ///
 /// Every flag has a key of the same name in the configuration file and an environment variable SLUICE_...; flag beats

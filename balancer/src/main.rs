@@ -12,6 +12,10 @@ use sluice_process::reload::{self, Source};
 use sluice_process::upgrade::{Predecessor, Upgrades};
 use sluice_process::{RunError, Shutdown, logging, run_on_own_thread, supervisor};
 
+/// Gives memory back after a burst, see `Cargo.toml`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Adaptive HTTP load balancer for application servers with few workers
 ///
 /// Run an agent beside each instance (sluice-agent), this centrally, and scrape metrics from the
