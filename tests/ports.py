@@ -1,22 +1,18 @@
-"""Free ports of this machine."""
+"""Addresses of this machine for programs to listen on."""
 
-import random
 import socket
 
-# Below those that Linux gives to outgoing connections, which would come and go meanwhile.
-RANGE = range(15_000, 32_000)
-GIVEN = set()
+HELD = []
 
 
-def free_port():
-    """One on which nobody listens, never the same twice."""
-    for port in random.sample(RANGE, 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in GIVEN:
-            GIVEN.add(port)
-            return port
-    raise RuntimeError("no free port")
+def free_port(host="127.0.0.1"):
+    """One that nobody is given again, in any process, until this one ends.
+
+    Its socket stays bound, without listening, in a way that lets somebody who asks for the port by its number listen
+    there. Neither port 0 nor an outgoing connection gets it meanwhile.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind((host, 0))
+    HELD.append(held)
+    return held.getsockname()[1]
