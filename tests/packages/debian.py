@@ -12,7 +12,6 @@ import pwd
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,10 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from ports import free_port  # noqa: E402
+
 UNITS = Path("/usr/lib/systemd/system")
 NAMES = ("sluice-balancer", "sluice-agent")
 LEFT_BEHIND = ("/etc/sluice", "/var/lib/sluice-balancer", "/var/cache/sluice-agent")
@@ -119,14 +122,6 @@ http.server.ThreadingHTTPServer(("127.0.0.1", {port}), Handler).serve_forever()
         self.process.wait()
 
 
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 def fetch(url):
     with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
         return answer.status, answer.read()
@@ -181,7 +176,7 @@ def configure(data, admin, agent, agent_admin, app):
 
 
 def services_serve():
-    data, admin, agent, agent_admin, app = free_ports(5)
+    data, admin, agent, agent_admin, app = (free_port() for _ in range(5))
     configure(data, admin, agent, agent_admin, app)
     # As StateDirectory= and CacheDirectory= do.
     for path, user in (("/var/lib/sluice-balancer", "sluice-balancer"), ("/var/cache/sluice-agent/zope", "sluice-agent")):
