@@ -26,7 +26,7 @@ from ports import free_port  # noqa: E402
 
 UNITS = Path("/usr/lib/systemd/system")
 NAMES = ("sluice-balancer", "sluice-agent")
-LEFT_BEHIND = ("/etc/sluice", "/var/lib/sluice-balancer", "/var/cache/sluice-agent")
+LEFT_BEHIND = ("/etc/sluice", "/var/lib/sluice-balancer", "/var/log/sluice-balancer", "/var/cache/sluice-agent")
 PATIENCE = 60.0  # seconds
 
 
@@ -178,8 +178,9 @@ def configure(data, admin, agent, agent_admin, app):
 def services_serve():
     data, admin, agent, agent_admin, app = (free_port() for _ in range(5))
     configure(data, admin, agent, agent_admin, app)
-    # As StateDirectory= and CacheDirectory= do.
-    for path, user in (("/var/lib/sluice-balancer", "sluice-balancer"), ("/var/cache/sluice-agent/zope", "sluice-agent")):
+    # As StateDirectory=, LogsDirectory= and CacheDirectory= do.
+    for path in ("/var/lib/sluice-balancer", "/var/log/sluice-balancer", "/var/cache/sluice-agent/zope"):
+        user = path.split("/")[3]
         os.makedirs(path, exist_ok=True)
         shutil.chown(path, user, user)
     running = [Application(app)]

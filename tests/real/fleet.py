@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from paced import Paced, ask
-from run import DEADLINE, PROGRAMS, ROOT, free_port
+from run import PROGRAMS, ROOT, free_port, stop
 
 ENVOY = ROOT / "target" / "bench-venv" / "bin" / "envoy"
 
@@ -57,14 +57,7 @@ class Fleet:
         self.start("envoy", ENVOY, "-c", file, "--concurrency", 1, "--use-dynamic-base-id", "--log-level", "warning")
 
     def stop(self, name):
-        process = self.processes.pop(name)
-        process.terminate()
-        try:
-            return process.wait(timeout=DEADLINE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
+        return stop(self.processes.pop(name))
 
     def kill(self, name):
         process = self.processes.pop(name)

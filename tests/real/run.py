@@ -61,6 +61,17 @@ def status(url):
         return 0, b""
 
 
+def stop(process):
+    """Asks it to stop; its exit code. One that does not is killed, and that is an error."""
+    process.terminate()
+    try:
+        return process.wait(timeout=DEADLINE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+
+
 class Site:
     """An application server, its agent and a balancer, as processes on free ports."""
 
@@ -106,15 +117,7 @@ class Site:
         eventually("the balancer is ready", lambda: status(self.url("admin", "/readyz"))[0] == 200)
 
     def stop(self, name):
-        """Asks it to stop; its exit code."""
-        process = self.processes.pop(name)
-        process.terminate()
-        try:
-            return process.wait(timeout=DEADLINE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
+        return stop(self.processes.pop(name))
 
     def kill_app(self):
         """kill -9, of gunicorn's worker as well: it would serve on for a while without its master."""
