@@ -62,9 +62,11 @@ class Paced:
         return collections.Counter(name for asked, name in list(self.answers) if asked >= begin)
 
     def share(self, of, seconds):
-        """Waits that long, and counts what was asked for meanwhile."""
-        begin = time.monotonic()
+        """Waits that long, or until enough is answered to tell, and counts what was asked for meanwhile."""
+        begin, enough = time.monotonic(), seconds / self.pause / 4
         time.sleep(seconds)
+        while self.since(begin).total() < enough and time.monotonic() < begin + 5 * seconds:
+            time.sleep(0.1)
         counted = self.since(begin)
-        assert counted.total() > seconds / self.pause / 4, f"too few answers to tell: {counted}"
+        assert counted.total() >= enough, f"too few answers to tell: {counted}"
         return counted[of] / counted.total()

@@ -279,8 +279,8 @@ async fn is_sent_away(envoy: &TlsClient, xds: SocketAddr) -> bool {
     }
 }
 
-/// The stream ends with a word that says come again, and who does is told the same by the next process, by the same
-/// version, so that nothing changes for it; the port is never closed meanwhile.
+/// The stream ends with a word that says come again, and who does is told of the same instance by the next process, at
+/// once; the port is never closed meanwhile.
 #[tokio::test]
 async fn an_envoy_goes_over_to_the_next_process() {
     let [data, admin_address, xds] = free_addresses();
@@ -302,8 +302,8 @@ async fn an_envoy_goes_over_to_the_next_process() {
         assert_eq!(stream.status().await, "14", "UNAVAILABLE");
         stream = Stream::open(xds, STREAM, &ask(None)).await;
         let again: DiscoveryResponse = stream.next().await.expect("it is told at once");
-        assert!(is_healthy(&endpoints(&again)), "{:?}", endpoints(&again));
-        assert_eq!(again.version_info, told.version_info);
+        let known: Vec<_> = endpoints(&again).iter().map(|one| key(one, "sluice.instance")).collect();
+        assert_eq!(known, ["zope"]);
         stream.send(&ask(Some(&again)));
     }
     // And it follows.
