@@ -20,7 +20,7 @@ use tokio::time::sleep;
 
 use crate::control::ControlState;
 use crate::control::admission::Declined;
-use crate::control::state::Unwanted;
+use crate::control::merging::Unwanted;
 use crate::decide::membership::{Rejected, Stale};
 use crate::decide::sender::{Misplaced, Sender};
 use crate::pool::now;

@@ -16,6 +16,7 @@ mod ingest;
 mod keeper;
 mod learned;
 mod live;
+mod merging;
 pub mod planning;
 mod pool_metrics;
 mod probe;
@@ -26,6 +27,7 @@ mod reloads;
 mod snapshot;
 pub mod sources;
 mod state;
+mod suspects;
 mod ticker;
 pub mod versions;
 pub mod view;
@@ -42,8 +44,9 @@ pub use decision_metrics::DecisionCollector;
 pub use decisions::{DecisionFile, DecisionLog};
 pub use events::{Event, Events};
 pub use keeper::{Keeper, saved};
+pub use merging::Unwanted;
 pub use pool_metrics::{ControlMetrics, PoolCollector};
-pub use state::{ControlState, Unwanted};
+pub use state::ControlState;
 pub use ticker::run as run_ticker;
 
 const PATHS: &[&str] = &[
