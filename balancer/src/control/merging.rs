@@ -111,6 +111,7 @@ impl ControlState {
             routed: entry.is_some_and(|entry| entry.routed),
             used: None,
             wanted: None,
+            lean: true,
             classification: None,
         }
     }
