@@ -35,7 +35,6 @@ pub mod view;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use sluice_process::Readiness;
 use sluice_process::admin::{Access, common_routes, list_paths, protect};
 use sluice_process::openmetrics::Exposition;
@@ -77,7 +76,6 @@ pub fn router(
     access: Access,
 ) -> Router {
     let own = Router::new()
-        .merge(ingest::routes(state))
         .merge(api::routes())
         .merge(actions::routes())
         .merge(explain::routes())
@@ -87,6 +85,6 @@ pub fn router(
         .merge(reloads::routes())
         .merge(dashboard::routes())
         .with_state(state.clone());
-    let all = protect(list_paths(common_routes(exported, readiness).merge(own), PATHS), access);
-    all.layer(from_fn_with_state(state.clone(), ingest::count_turned_away))
+    let reports = ingest::routes(state.clone(), access.clone(), PATHS);
+    protect(list_paths(common_routes(exported, readiness).merge(own), PATHS), access).merge(reports)
 }
