@@ -9,11 +9,11 @@ use crate::{
     ServiceName, SparseSketch, Target,
 };
 
-/// A report as it is written for a balancer that asked for it by [`PlanReply::lean`](crate::PlanReply::lean): about half as long, and read in a
-/// fraction of the time.
+/// A report as it is written for a balancer that said `"lean": true` in its answer to the one before: half as long, and
+/// read in a fraction of the time.
 ///
-/// What is left out is what a reader of schema 1 takes for granted (no errors, nothing recorded in a sketch, figures
-/// measured as the mode has it), and the heavy URLs, which such a balancer does not look at. Sketches are texts.
+/// Left out is what a reader of schema 1 takes for granted (no errors, nothing recorded in a sketch, figures measured as
+/// the mode has it), and the heavy URLs, which such a balancer does not look at. Sketches are texts.
 #[derive(Serialize)]
 pub struct Lean<'a> {
     schema: u32,

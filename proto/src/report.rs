@@ -70,8 +70,7 @@ pub struct Report {
     /// What each class came to in the window; what has no room is in `other`.
     #[serde(default)]
     pub classes: Vec<ClassReport>,
-    /// The URLs that made up most of the window's bytes. Left out for a balancer that does not look at them: see
-    /// [`crate::Lean`].
+    /// The URLs that made up most of the window's bytes. Missing in short reports.
     #[serde(default)]
     pub heavy_urls: Vec<HeavyUrl>,
     /// Versions of the [`crate::Classification`]s that a passive agent got, one per balancer: they are

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, HttpBody, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -95,9 +95,6 @@ fn length(headers: &HeaderMap) -> Option<usize> {
 }
 
 async fn whole(body: Body) -> Result<Bytes, Refused> {
-    if body.size_hint().lower() > MAX_BYTES as u64 {
-        return Err(Refused::TooLarge);
-    }
     to_bytes(body, MAX_BYTES).await.map_err(|error| {
         let cause = std::error::Error::source(&error);
         let too_large = cause.is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());

@@ -11,7 +11,7 @@ use crate::sketch::{BINS, Exact};
 
 /// The object.
 #[derive(Serialize, Deserialize)]
-struct Object<B> {
+struct Object<Pairs> {
     /// Values that are 0. Missing: none.
     #[serde(default, skip_serializing_if = "is_zero")]
     zeros: u64,
@@ -26,7 +26,7 @@ struct Object<B> {
     max: u64,
     /// `[n, count]`: bin `n` has the values up to 1.0202^n that are above those of the bin before.
     #[serde(default)]
-    bins: B,
+    bins: Pairs,
 }
 
 /// Most sketches have no zeros, and a report has many sketches.
@@ -74,8 +74,8 @@ struct Bins {
 
 impl<'de> Deserialize<'de> for Bins {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
+        struct List;
+        impl<'de> Visitor<'de> for List {
             type Value = Bins;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,7 +90,7 @@ impl<'de> Deserialize<'de> for Bins {
                 Ok(bins)
             }
         }
-        deserializer.deserialize_seq(Pairs)
+        deserializer.deserialize_seq(List)
     }
 }
 
