@@ -112,10 +112,13 @@ def kind_words(kind):
         return "number"
     if match := re.fullmatch(r"\((.*), (.*)\)", kind):
         return f"[{kind_words(match[1])}, {kind_words(match[2])}]"
+    if kind == "Pairs":
+        return "list of [number, number]"
     if kind == "bool":
         return "true or false"
     if kind in ("String", "InstanceName", "ServiceName", "BootId", "Target", "ClassName"):
         return "text"
+    kind = kind.removeprefix("Sparse")
     anchor = links.anchor(kind)
     return f"[{kind}](#{anchor})"
 
@@ -313,9 +316,11 @@ def report_page():
         (measured, "Quality"), (measured, "Source"),
     ]:  # fmt: skip
         parts += [f"## {head}", summary(file, f"pub enum {head}"), enum_table(file, f"pub enum {head}")]
-    sketch = "proto/src/sketch.rs"
-    parts += ["## Sketch", summary(sketch, "pub struct Sketch")]
-    parts += [field_table(sketch, "struct Wire", kinds=True, kebab=False)]
+    sketch = "proto/src/sparse/wire.rs"
+    parts += ["## Sketch", summary("proto/src/sketch.rs", "pub struct Sketch")]
+    parts += [field_table(sketch, "struct Object", kinds=True, kebab=False)]
+    parts += [summary(sketch, "pub(crate) struct Compact")]
+    parts += ["## Short reports", summary("proto/src/lean.rs", "pub struct Lean")]
     return for_readers("\n\n".join(part for part in parts if part), known) + "\n"
 
 
