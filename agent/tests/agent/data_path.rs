@@ -58,10 +58,8 @@ async fn the_question_whether_it_runs_is_the_agents_own_to_answer() {
     client.send("OPTIONS * HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
     client.read_to_end().await;
     let seen: Vec<_> =
-        instance.seen().iter().map(|seen| (seen.method.clone(), seen.target.clone())).collect();
-    let expected =
-        [("GET", "/hold"), ("OPTIONS", "*")].map(|(method, target)| (method.into(), target.into()));
-    assert_eq!(seen, expected, "anybody else's is the instance's");
+        instance.seen().iter().map(|seen| format!("{} {}", seen.method, seen.target)).collect();
+    assert_eq!(seen, ["GET /hold", "OPTIONS *"], "anybody else's is the instance's");
 }
 
 #[tokio::test]
