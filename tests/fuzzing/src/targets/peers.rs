@@ -12,7 +12,6 @@ use sluice_balancer::decide::membership::Word;
 use sluice_balancer::xds::conversation::{Conversation, Heard, MOST_NAMES};
 use sluice_balancer::xds::delta::Delta;
 use sluice_balancer::xds::endpoint::{Standing, tell};
-use sluice_balancer::xds::messages::{DeltaDiscoveryRequest, DiscoveryRequest};
 use sluice_balancer::xds::resource::Assignment;
 use sluice_balancer::xds::sotw::StateOfTheWorld;
 use sluice_balancer::xds::table::Table;
