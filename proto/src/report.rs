@@ -91,6 +91,10 @@ pub struct Report {
     /// at the agent. `None`: nobody else is known of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<u32>,
+    /// Whether an agent at `address` answers `OPTIONS *` with `x-sluice-probe` by itself, however busy its instance is.
+    /// Missing: it is an older one, or there is none at that address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answers_probes: bool,
 }
 
 /// When the instance's worker is free again.

@@ -54,6 +54,7 @@ static INTERNAL: [HeaderName; internal::ALL.len()] = [
     HeaderName::from_static(internal::REFUSED),
     HeaderName::from_static(internal::FAILED),
     HeaderName::from_static(internal::RELEASE),
+    HeaderName::from_static(internal::PROBE),
 ];
 
 /// Fields that a request gets here: the table has room for them at once.

@@ -47,6 +47,7 @@ pub mod metrics;
 mod pace;
 mod peer;
 pub mod police;
+pub mod probe;
 pub mod proxy_protocol;
 mod relayed;
 mod residents;

@@ -57,7 +57,7 @@ pub async fn reach(target: &Target, within: Duration) -> Result<(), Failure> {
     open(target, within).await.map(drop)
 }
 
-async fn open(target: &Target, within: Duration) -> Result<TcpStream, Failure> {
+pub(crate) async fn open(target: &Target, within: Duration) -> Result<TcpStream, Failure> {
     match timeout(within, sockets::connect(target)).await {
         Ok(Ok(tcp)) => Ok(tcp),
         // Which says nothing about the instance.

@@ -19,7 +19,7 @@ use sluice_relay::{
     head::{Origin, Position, prepare_request, prepare_response},
     is_upgrade,
     metrics::RelayMetrics,
-    splice_upgrade,
+    probe, splice_upgrade,
     upstream::{Lease, Reuse, spare},
 };
 use tokio::time::Instant;
@@ -75,6 +75,10 @@ impl Handler for AgentHandler {
         // Taken only with `--orca-on-listen`, and for nothing else.
         if request.version() == Version::HTTP_2 {
             return self.streams.answer(request).await;
+        }
+        // Before anything that could wait, or count it among what is asked of the instance.
+        if probe::is_question(&request) {
+            return probe::answer();
         }
         let presence = self.shared.activity.arrive();
         let (mut parts, mut body) = request.into_parts();

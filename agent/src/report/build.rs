@@ -81,6 +81,7 @@ pub fn build(identity: &Identity, moment: Moment, window: WindowData) -> Report 
         measured: Some(moment.measured),
         application: moment.application,
         grant: None,
+        answers_probes: identity.mode == Mode::Inline,
     }
 }
 

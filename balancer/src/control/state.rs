@@ -355,6 +355,7 @@ impl ControlState {
         instance.set_release_point(member.release.point);
         instance.set_releases(member.releases(now()));
         instance.set_behind_agent(member.is_behind_agent());
+        instance.set_answers_probes(member.answers_probes());
         let workers = Workers::reported(member.workers, member.wanted.as_ref().map(|wanted| wanted.workers));
         service.set_instance(instance, workers, member.routing() == Routing::Routed);
     }

@@ -159,6 +159,7 @@ fn report(agent: usize, seq: u64, mix: &Mix) -> Report {
         measured: Some(Measured::by_agent()),
         application: None,
         grant: None,
+        answers_probes: true,
     }
 }
 
