@@ -29,7 +29,6 @@
 
 mod alarm;
 pub mod body;
-mod connection;
 mod discard;
 pub mod doors;
 mod drained;
@@ -37,6 +36,7 @@ pub mod failure;
 pub mod file;
 #[doc(hidden)] // for tests/fuzzing
 pub mod fuzzing;
+mod h1;
 pub mod head;
 mod http2;
 mod instance_io;
@@ -67,6 +67,7 @@ pub use body::{End, Observer, ReplyBody};
 pub use discard::discard;
 pub use doors::Doors;
 pub use failure::{Failure, RetryAfter};
+pub use h1::InstanceBody;
 pub use limits::Limits;
 pub use peer::Client;
 pub use screen::Refusal;
