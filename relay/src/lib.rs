@@ -12,6 +12,7 @@
 //!             Handler           the program's own: where does this request go, and may it now?
 //!                │ head         hop-by-hop out, forwarded, ids and trace in
 //!             upstream          connections per thread; one attempt, with its timeouts
+//!                │ h1           our own HTTP/1.1 client, in the request's own future
 //!                │ relayed      streams back; tells an Observer the first byte and the end
 //!                │ file         or a file of this host, which no data thread reads
 //!                │ splice       long bodies: from socket to socket, past the HTTP library

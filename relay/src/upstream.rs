@@ -243,3 +243,6 @@ pub fn spare(request: &Request<ClientBody>) -> Option<Request<ClientBody>> {
     *copy.headers_mut() = request.headers().clone();
     Some(copy)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The head of a response as it arrives.
 
-use std::{io, mem};
+use std::io;
+use std::mem::{self, MaybeUninit};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -106,9 +107,12 @@ impl Arriving {
 
 /// The head at the start of `bytes`, and its length. `None`: not all of it is there.
 fn parse(bytes: &Bytes) -> Result<Option<(Response<()>, usize)>, ResponseError> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-    let mut read = httparse::Response::new(&mut fields);
-    let Status::Complete(length) = ParserConfig::default().parse_response(&mut read, bytes)? else {
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
+    let mut read = httparse::Response::new(&mut []);
+    let parser = ParserConfig::default();
+    let Status::Complete(length) =
+        parser.parse_response_with_uninit_headers(&mut read, bytes, &mut fields)?
+    else {
         return Ok(None);
     };
     if length > HEAD_BYTES {
