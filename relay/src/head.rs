@@ -182,8 +182,14 @@ pub fn prepare_response(parts: &mut response::Parts) -> Result<(), &'static str>
 
 /// Whether the instance keeps the connection after this response (RFC 9112, 9.3).
 pub(crate) fn is_persistent<B>(response: &Response<B>) -> bool {
-    let says = |option: &str| names_in_connection(response.headers()).any(|name| name == option);
-    if response.version() < Version::HTTP_11 { says("keep-alive") && !says("close") } else { !says("close") }
+    let values = || response.headers().get_all(header::CONNECTION).iter();
+    let options = || values().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let says = |option: &[u8]| options().any(|one| one.trim_ascii().eq_ignore_ascii_case(option));
+    if response.version() < Version::HTTP_11 {
+        says(b"keep-alive") && !says(b"close")
+    } else {
+        !says(b"close")
+    }
 }
 
 /// RFC 9112, 3.2.2: "When a proxy receives a request with an absolute-form of request-target, the

@@ -8,14 +8,11 @@ use std::{
 };
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header::UPGRADE, request, response};
-use hyper::{
-    body::{Body, Incoming},
-    upgrade::OnUpgrade,
-};
+use hyper::{body::Body, upgrade::OnUpgrade};
 use sluice_process::Watch;
 use sluice_proto::headers;
 use sluice_relay::{
-    Client, ClientBody, Failure, Handler, ReplyBody, SendError, Upstreams, discard,
+    Client, ClientBody, Failure, Handler, InstanceBody, ReplyBody, SendError, Upstreams, discard,
     head::{Origin, Position, prepare_request, prepare_response},
     is_upgrade,
     metrics::RelayMetrics,
@@ -161,7 +158,7 @@ impl AgentHandler {
 
     /// Once, or twice if a kept connection turns out to be at its end and the request may be repeated: servers close
     /// idle connections when they like, and that one did is nobody's failure.
-    async fn send(&self, request: Request<ClientBody>) -> Result<(Response<Incoming>, Lease), SendError> {
+    async fn send(&self, request: Request<ClientBody>) -> Result<(Response<InstanceBody>, Lease), SendError> {
         let instance = &self.shared.config.instance;
         let Some(again) = spare(&request).filter(may_be_repeated) else {
             return self.upstreams.send(instance, request, Reuse::Fresh).await;
@@ -204,7 +201,7 @@ impl AgentHandler {
     fn tunnel(
         &self,
         client: OnUpgrade,
-        response: Response<Incoming>,
+        response: Response<InstanceBody>,
         lease: Lease,
         exchange: Exchange,
     ) -> Reply {

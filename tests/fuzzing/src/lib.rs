@@ -23,7 +23,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 22] = [
     Target { name: "access_format", run: targets::logs::access_format },
     Target { name: "access_log", run: targets::logs::access_log },
     Target { name: "agent_config", run: targets::config::agent },
@@ -41,6 +41,7 @@ pub const TARGETS: [Target; 21] = [
     Target { name: "range", run: targets::files::range },
     Target { name: "replay", run: targets::state::replay },
     Target { name: "report", run: targets::report::report },
+    Target { name: "response", run: targets::http::response },
     Target { name: "saved", run: targets::state::saved },
     Target { name: "screen", run: targets::http::screen },
     Target { name: "sendfile", run: targets::files::sendfile },

@@ -31,6 +31,8 @@ through_both_chains!(
     expect_continue_is_answered_by_the_relay,
     an_early_response_reaches_a_client_that_is_still_sending,
     an_early_response_of_an_instance_that_closes_reaches_the_client,
+    a_response_may_begin_before_its_request_ends,
+    a_reason_phrase_is_passed_on,
     an_upgrade_becomes_a_tunnel,
     a_refused_upgrade_is_a_response,
     fields_are_stripped_and_added,
@@ -225,6 +227,36 @@ async fn an_early_response_of_an_instance_that_closes_reaches_the_client(chain: 
     assert_eq!((response.status(), response.text().as_str(), response.cut), (413, "too big\n", None));
     drop(client);
     site.until_idle().await;
+}
+
+/// Of an instance that answers as it is asked, none of the two waits for the other.
+async fn a_response_may_begin_before_its_request_ends(chain: Chain) {
+    let (site, mut instance) = site_with(chain, LIVE_UPLOADS).await;
+    let mut client = Conn::open(site.address()).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n").await;
+    let mut upstream = instance.accept().await;
+    upstream.until("3\r\none\r\n").await;
+    upstream.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n").await;
+    client.until("3\r\none\r\n").await;
+    for word in ["two", "six"] {
+        client.send(format!("3\r\n{word}\r\n")).await;
+        upstream.until(&format!("3\r\n{word}\r\n")).await;
+        upstream.send(format!("3\r\n{word}\r\n")).await;
+        client.until(&format!("3\r\n{word}\r\n")).await;
+    }
+    client.send("0\r\n\r\n").await;
+    upstream.until("0\r\n\r\n").await;
+    upstream.send("0\r\n\r\n").await;
+    client.until("0\r\n\r\n").await;
+    site.until_idle().await;
+}
+
+async fn a_reason_phrase_is_passed_on(chain: Chain) {
+    let (site, mut instance) = site(chain).await;
+    let mut client = Conn::open(site.address()).await;
+    let (mut upstream, _) = pass(&mut client, &get("/"), &mut instance).await;
+    upstream.send("HTTP/1.1 404 Not Here\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(client.head().await.start, "HTTP/1.1 404 Not Here");
 }
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\

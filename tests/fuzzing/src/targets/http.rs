@@ -1,10 +1,11 @@
-//! What clients and proxies send: heads and bodies before the HTTP library sees them, the PROXY protocol, and fields that
-//! are read further.
+//! What clients, proxies and instances send: heads and bodies before the HTTP library sees them, the PROXY protocol,
+//! responses, and fields that are read further.
 
+use http::Method;
 use sluice_agent::compress::{Encoding, fuzzing::negotiate};
 use sluice_balancer::decide::sticky::{CookieSource, StickySpec, is_cookie_name};
 use sluice_proto::InstanceName;
-use sluice_relay::fuzzing::{Screening, screen as follow};
+use sluice_relay::fuzzing::{Reading, Screening, respond, screen as follow};
 use sluice_relay::proxy_protocol::{Parsed, parse};
 use sluice_relay::trace::{TraceParent, is_request_id};
 
@@ -54,6 +55,29 @@ fn agree_on_head(bytes: &[u8]) {
     let (lengths, codings) = (of_framing("content-length"), of_framing("transfer-encoding"));
     assert!(lengths.is_empty() || codings.is_empty(), "two framings: {}", bytes.escape_ascii());
     assert!(lengths.windows(2).all(|two| two[0].value == two[1].value), "{}", bytes.escape_ascii());
+}
+
+/// What is read of a response does not depend on how it arrives, and its body is of the length that its head says.
+pub fn response(bytes: &[u8]) {
+    for method in [Method::GET, Method::HEAD] {
+        let whole = respond(bytes, &[], &method);
+        for cut in [cuts(bytes), (0..bytes.len().min(300)).collect()] {
+            assert_eq!(respond(bytes, &cut, &method), whole, "cut at {cut:?}");
+        }
+        assert_consistent(&whole, &method);
+    }
+}
+
+fn assert_consistent(reading: &Reading, method: &Method) {
+    let Ok((status, fields)) = &reading.head else { return };
+    let has_body = method != Method::HEAD && !matches!(status, 101 | 204 | 304);
+    assert!(*status == 101 || *status >= 200, "an interim response is none");
+    assert!(has_body || reading.body.is_empty() && reading.trailers.is_none() && reading.end.is_some());
+    let length = fields.get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if let (true, Some(length)) = (has_body, length) {
+        assert!(!fields.contains_key("transfer-encoding"), "two framings");
+        assert_eq!(reading.end.is_some(), reading.body.len() as u64 == length);
+    }
 }
 
 /// What was decided with some bytes stays decided with more, and no header is longer than what is there.
