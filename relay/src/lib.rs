@@ -38,6 +38,7 @@ pub mod file;
 #[doc(hidden)] // for tests/fuzzing
 pub mod fuzzing;
 pub mod head;
+mod http1;
 mod http2;
 mod instance_io;
 mod intake;
