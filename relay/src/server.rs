@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -241,13 +241,14 @@ impl<H: Handler> Server<H> {
         let _resident = self.residents.enter(&peer);
         let (mut io, out_of_use) = ClientIo::new(peer.clone());
         io.unread(ahead);
-        let driven = async {
+        // Pinned here: handed on, it would be held twice.
+        let driven = pin!(async {
             match &protocol.tls {
                 Some(certificates) => Box::pin(self.drive_secure(certificates, &peer, io, client)).await,
                 None if protocol.h2c => Box::pin(self.drive_either(&peer, io, client)).await,
                 None => self.drive(&peer, io, client).await,
             }
-        };
+        });
         self.until_dismissed(&peer, driven).await;
         if peer.is_handed_over() {
             // A tunnel holds up a graceful stop, as a response does.
@@ -261,8 +262,7 @@ impl<H: Handler> Server<H> {
     }
 
     /// Runs `driven` to its end, or until the connection is to make room.
-    async fn until_dismissed(&self, peer: &Peer, driven: impl Future<Output = ()>) {
-        let mut driven = pin!(driven);
+    async fn until_dismissed(&self, peer: &Peer, mut driven: Pin<&mut impl Future<Output = ()>>) {
         let mut attended = false;
         poll_fn(|cx| {
             if !std::mem::replace(&mut attended, true) {
@@ -347,5 +347,47 @@ struct OpenGuard<'a>(&'a RelayMetrics);
 impl Drop for OpenGuard<'_> {
     fn drop(&mut self) {
         self.0.client_open.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus::Registry;
+    use sluice_process::Shutdown;
+    use tokio::net::TcpListener;
+
+    struct Hello;
+
+    impl Handler for Hello {
+        type Observer = ();
+
+        async fn handle(self: Rc<Self>, _: Request<ClientBody>, _: Client) -> Response<ReplyBody<()>> {
+            Response::new(ReplyBody::text("hello\n".to_owned()))
+        }
+    }
+
+    /// What is in this future is held by each connection, idle or not, from its beginning to its end: what only an
+    /// active one needs belongs into a box.
+    #[tokio::test]
+    async fn what_an_idle_connection_holds_is_small() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+        let (limits, shutdown) = (ClientLimits::default(), Shutdown::new());
+        let doors = Doors::new(&limits, Vec::new());
+        let server = Server::new(
+            Rc::new(Hello),
+            limits,
+            doors,
+            RelayMetrics::register(&Registry::new()),
+            shutdown.watch(),
+        );
+        let seat = server.seat().await;
+        let accepted = Accepted { stream, address: None };
+        let served = server.serve(accepted, seat, Protocol::default());
+        let bytes = size_of_val(&served);
+        assert!(bytes <= 1400, "{bytes} bytes");
+        let bytes = size_of::<Peer>();
+        assert!(bytes <= 320, "{bytes} bytes of notes");
     }
 }
