@@ -63,6 +63,7 @@ def idle_kb(hop: Running, count: int) -> float:
 
 def blob_kb(hop: Running, count: int) -> float:
     """KB per response of 100 MB whose client has stopped reading."""
+    time.sleep(IDLE_S)  # until what the idle connections had is given back
     return growth_kb(hop, count, lambda n: stalled(hop.clear, n))
 
 
