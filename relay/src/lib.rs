@@ -39,6 +39,7 @@ pub mod file;
 pub mod fuzzing;
 mod h1;
 pub mod head;
+mod http1;
 mod http2;
 mod instance_io;
 mod intake;

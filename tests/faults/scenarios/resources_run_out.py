@@ -141,6 +141,8 @@ def idle_connections(run: Run) -> None:
             for _ in range(count):
                 connection = open_ones.enter_context(socket.create_connection((host, int(port)), timeout=20))
                 answered += ask(connection)
+            # Until they rest, and the allocator has given back what they had before.
+            time.sleep(3.0)
             grown = held(pid).rss_mib - before
             with run.load(site) as load:
                 load.until(1)
