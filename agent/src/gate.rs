@@ -13,7 +13,7 @@ use std::{
 
 use sluice_relay::{Failure, RetryAfter};
 use tokio::{
-    sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError},
+    sync::{Notify, Semaphore, TryAcquireError},
     time::{Instant, timeout},
 };
 
@@ -52,6 +52,10 @@ struct Permits {
 pub struct Permit {
     permits: Arc<Permits>,
     is_extra: bool,
+    asked: Instant,
+    since: Instant,
+    /// Set by the one who gives it back and knows the time.
+    until: Option<Instant>,
 }
 
 impl Permit {
@@ -59,11 +63,26 @@ impl Permit {
     pub fn is_extra(&self) -> bool {
         self.is_extra
     }
+
+    /// When it was given out.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// For how long it was waited for.
+    pub fn waited(&self) -> Duration {
+        self.since.saturating_duration_since(self.asked)
+    }
+
+    /// Its drop, for one who has just looked at the clock.
+    pub fn give_back(mut self, now: Instant) {
+        self.until = Some(now);
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.permits.held.given_back(Instant::now());
+        self.permits.held.given_back(self.until.unwrap_or_else(Instant::now));
         self.permits.take_back(1);
         self.permits.tell();
     }
@@ -135,29 +154,48 @@ impl Gate {
         self.permits.owed.fetch_add(surplus - forgotten, Relaxed);
     }
 
+    /// A worker, if one is free. `Ok(None)`: it is to be waited for, by [`Self::enter`].
+    ///
+    /// # Errors
+    /// [`Refusal::Closed`].
+    pub fn try_enter(&self) -> Result<Option<Permit>, Refusal> {
+        // A permit that is given back goes to the one that waited longest, so nobody barges in here.
+        match self.permits.free.try_acquire() {
+            Ok(permit) => {
+                permit.forget();
+                let now = Instant::now();
+                Ok(Some(self.permit(now, now)))
+            }
+            Err(TryAcquireError::Closed) => Err(Refusal::Closed),
+            Err(TryAcquireError::NoPermits) => Ok(None),
+        }
+    }
+
     /// Waits for a worker, or for `extra`, which lets it in though none is free; `extra` is not asked by one that
     /// finds a worker. Dropping the future leaves the queue.
     pub async fn enter(&self, extra: impl Future<Output = ()>) -> Result<Permit, Refusal> {
-        // A permit that is given back goes to the one that waited longest, so nobody barges in here.
-        match self.permits.free.try_acquire() {
-            Ok(permit) => return Ok(self.taken(permit)),
-            Err(TryAcquireError::Closed) => return Err(Refusal::Closed),
-            Err(TryAcquireError::NoPermits) => {}
+        if let Some(permit) = self.try_enter()? {
+            return Ok(permit);
         }
+        let asked = Instant::now();
         let _place = self.take_place()?;
         self.permits.tell();
         let patience = Duration::from_millis(self.patience_ms.load(Relaxed));
         tokio::select! {
             biased;
             acquired = timeout(patience, self.permits.free.acquire()) => match acquired {
-                Ok(Ok(permit)) => Ok(self.taken(permit)),
+                Ok(Ok(permit)) => {
+                    permit.forget();
+                    Ok(self.permit(asked, Instant::now()))
+                }
                 Ok(Err(_closed)) => Err(Refusal::Closed),
                 Err(_elapsed) => Err(Refusal::Timeout),
             },
             () = self.unless_lent(extra) => {
                 self.permits.owed.fetch_add(1, Relaxed);
-                self.permits.held.taken(Instant::now());
-                Ok(Permit { permits: self.permits.clone(), is_extra: true })
+                let mut permit = self.permit(asked, Instant::now());
+                permit.is_extra = true;
+                Ok(permit)
             }
         }
     }
@@ -170,11 +208,10 @@ impl Gate {
         }
     }
 
-    /// From now on the drop of what this returns gives it back.
-    fn taken(&self, permit: SemaphorePermit<'_>) -> Permit {
-        permit.forget();
-        self.permits.held.taken(Instant::now());
-        Permit { permits: self.permits.clone(), is_extra: false }
+    /// From now on the drop of what this returns gives back what was taken.
+    fn permit(&self, asked: Instant, since: Instant) -> Permit {
+        self.permits.held.taken(since);
+        Permit { permits: self.permits.clone(), is_extra: false, asked, since, until: None }
     }
 
     /// Refuses from now on, those that wait as well. Permits already given stay.

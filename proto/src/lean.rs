@@ -29,6 +29,8 @@ pub struct Lean<'a> {
     mode: Mode,
     #[serde(skip_serializing_if = "Option::is_none")]
     version_label: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    answers_probes: bool,
     state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
@@ -77,6 +79,7 @@ impl<'a> Lean<'a> {
             release,
             mode,
             version_label,
+            answers_probes,
             state,
             reason,
             now,
@@ -102,6 +105,7 @@ impl<'a> Lean<'a> {
             release,
             mode: *mode,
             version_label: version_label.as_deref(),
+            answers_probes: *answers_probes,
             state: *state,
             reason: reason.as_deref(),
             now,
@@ -142,7 +146,7 @@ mod tests {
             "schema": 1, "name": "zope-1", "service": "shop", "address": "10.0.0.7:8081",
             "boot_id": "b1", "seq": 7, "interval_ms": 1000, "window_ms": 1003, "workers": 2,
             "release": {"point": "first-byte", "found": "learned"}, "mode": "passive", "state": "draining",
-            "reason": "asked to", "version_label": "v2",
+            "reason": "asked to", "version_label": "v2", "answers_probes": true,
             "now": {"in_flight": 1, "streaming": 2, "queued": 3, "spooled_bytes": 4},
             "classes": [
                 {"class": "GET /a", "requests": 3, "errors": 1, "held_us": sketch, "ttfb_us": sketch, "response_bytes": sketch},

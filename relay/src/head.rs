@@ -6,27 +6,41 @@ use std::time::SystemTime;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Uri, Version, request, response, uri};
 use ipnet::IpNet;
-use sluice_proto::headers as internal;
 
+use crate::field_names;
+use crate::names::{Names, Present};
 use crate::police;
 use crate::screen::Refusal;
 use crate::text;
-use crate::trace::{self, TRACEPARENT};
+use crate::trace;
 
 /// Fields that concern one connection only (RFC 9110, 7.6.1), and their relatives of old.
-static HOP_BY_HOP: [HeaderName; 7] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRANSFER_ENCODING,
+static HOP_BY_HOP: Names<7> = field_names![
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+];
+
+/// All that has to do with the connection. Most messages between Sluice and its neighbours have none of it.
+static OF_CONNECTIONS: Names<9> = field_names![
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
 ];
 
 /// What a `Connection` field can not take away: Sluice's own word, and what frames and addresses
 /// the message.
-static PROTECTED: [HeaderName; 3] = [header::HOST, header::CONTENT_LENGTH, header::UPGRADE];
+static PROTECTED: Names<3> = field_names!["host", "content-length", "upgrade"];
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -35,42 +49,48 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
 
 /// Fields by which a proxy vouches for a client. Only a trusted one may set them.
-static VOUCHED: [HeaderName; 7] = [
-    FORWARDED_FOR,
-    FORWARDED_PROTO,
-    FORWARDED_HOST,
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-real-ip"),
-    header::FORWARDED,
-    REQUEST_START,
+static VOUCHED: Names<7> = field_names![
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-request-start",
+    "x-forwarded-port",
+    "x-real-ip",
+    "forwarded",
 ];
 
-/// What Sluice itself puts into a request, besides what it vouches for.
-static OWN: [HeaderName; 3] = [REQUEST_ID, TRACEPARENT, header::VIA];
+/// Places in [`VOUCHED`] of what Sluice says itself.
+const FOR: usize = 0;
+const PROTO: usize = 1;
+const HOST: usize = 2;
+const START: usize = 3;
 
-/// What balancer and agent say to each other.
-static INTERNAL: [HeaderName; internal::ALL.len()] = [
-    HeaderName::from_static(internal::CLASS),
-    HeaderName::from_static(internal::REFUSED),
-    HeaderName::from_static(internal::FAILED),
-    HeaderName::from_static(internal::RELEASE),
-    HeaderName::from_static(internal::PROBE),
+/// What Sluice itself puts into a request, besides what it vouches for.
+static OWN: Names<3> = field_names!["x-request-id", "traceparent", "via"];
+
+/// What balancer and agent say to each other: [`sluice_proto::headers::ALL`].
+static INTERNAL: Names<5> = field_names![
+    "x-sluice-class",
+    "x-sluice-refused",
+    "x-sluice-failed",
+    "x-sluice-release",
+    "x-sluice-probe",
 ];
 
 /// Fields that a request gets here: the table has room for them at once.
 const ADDED: usize = 8;
 
 /// Fields that say how a request is to be handled, and so must come before it (RFC 9110, 6.5.1).
-static OF_HEADS: [HeaderName; 9] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    header::CONTENT_ENCODING,
-    header::CONTENT_RANGE,
-    header::CONTENT_TYPE,
-    header::EXPECT,
-    header::MAX_FORWARDS,
-    header::RANGE,
-    header::TRAILER,
+static OF_HEADS: Names<9> = field_names![
+    "authorization",
+    "cookie",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "expect",
+    "max-forwards",
+    "range",
+    "trailer",
 ];
 
 /// `Via` (RFC 9110, 7.6.3): the received version and a pseudonym, since host names are nobody's business.
@@ -112,9 +132,29 @@ pub fn prepare_request(
 ) -> Result<(), Refusal> {
     police::check_request(parts)?;
     adopt_absolute_target(parts).map_err(Refusal::malformed)?;
+    parts.headers.reserve(ADDED);
+    if OF_CONNECTIONS.is_any_in(&parts.headers) {
+        change_connection(parts);
+    }
+    parts.headers.append(header::VIA, via(parts.version));
+    if parts.version == Version::HTTP_2 {
+        join_cookies(&mut parts.headers);
+    }
+    vouch(&mut parts.headers, position, origin);
+    identify(&mut parts.headers, rng);
+    // HTTP/1.0 knows no Host, and 1.1 demands one: "If the authority component is missing [...] a client MUST send a
+    // Host header field with an empty field value" (RFC 9112, 3.2).
+    if !parts.headers.contains_key(header::HOST) {
+        parts.headers.insert(header::HOST, HeaderValue::from_static(""));
+    }
+    parts.version = Version::HTTP_11;
+    Ok(())
+}
+
+/// Takes out what concerns the client's connection, and says what concerns the instance's.
+fn change_connection(parts: &mut request::Parts) {
     let upgrade = wanted_upgrade(parts);
     let trailers = accepts_trailers(&parts.headers);
-    parts.headers.reserve(ADDED);
     strip_hop_by_hop(&mut parts.headers);
     parts.headers.remove(header::EXPECT);
     if upgrade {
@@ -128,17 +168,6 @@ pub fn prepare_request(
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
         }
     }
-    parts.headers.append(header::VIA, via(parts.version));
-    if parts.version == Version::HTTP_2 {
-        join_cookies(&mut parts.headers);
-    }
-    vouch(&mut parts.headers, position, origin);
-    identify(&mut parts.headers, rng);
-    // HTTP/1.0 knows no Host, and 1.1 demands one: "If the authority component is missing [...] a client MUST send a
-    // Host header field with an empty field value" (RFC 9112, 3.2).
-    parts.headers.entry(header::HOST).or_insert(HeaderValue::from_static(""));
-    parts.version = Version::HTTP_11;
-    Ok(())
 }
 
 fn via(received: Version) -> HeaderValue {
@@ -165,19 +194,27 @@ fn join_cookies(headers: &mut HeaderMap) {
 /// # Errors
 /// A phrase, if the response's framing can be read in two ways.
 pub fn prepare_response(parts: &mut response::Parts) -> Result<(), &'static str> {
-    if parts.headers.contains_key(header::TRANSFER_ENCODING) && !police::is_chunked_only(&parts.headers) {
-        return Err("Transfer-Encoding other than chunked");
-    }
     let upgraded = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    strip_hop_by_hop(&mut parts.headers);
+    if OF_CONNECTIONS.is_any_in(&parts.headers) {
+        if parts.headers.contains_key(header::TRANSFER_ENCODING) && !police::is_chunked_only(&parts.headers) {
+            return Err("Transfer-Encoding other than chunked");
+        }
+        strip_hop_by_hop(&mut parts.headers);
+        if !upgraded {
+            parts.headers.remove(header::UPGRADE);
+        }
+    }
     if upgraded {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    } else {
-        parts.headers.remove(header::UPGRADE);
     }
-    remove_all(&mut parts.headers, &INTERNAL);
+    strip_internal(&mut parts.headers);
     parts.version = Version::HTTP_11;
     Ok(())
+}
+
+/// Takes out what balancer and agent say to each other.
+pub fn strip_internal(headers: &mut HeaderMap) {
+    INTERNAL.remove_from(headers);
 }
 
 /// Whether the instance keeps the connection after this response (RFC 9112, 9.3).
@@ -208,8 +245,8 @@ fn adopt_absolute_target(parts: &mut request::Parts) -> Result<(), &'static str>
 /// Whether the client asks to change to a protocol that Sluice tunnels. Not h2c: a tunnel would
 /// carry requests that nobody checks.
 fn wanted_upgrade(parts: &request::Parts) -> bool {
-    let asked =
-        parts.version == Version::HTTP_11 && names_in_connection(&parts.headers).any(|n| n == "upgrade");
+    let asked = parts.version == Version::HTTP_11
+        && names_in_connection(&parts.headers).any(|name| name.eq_ignore_ascii_case("upgrade"));
     let protocol = parts.headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
     asked && protocol.is_some_and(|p| !p.to_ascii_lowercase().windows(3).any(|w| w == b"h2c"))
 }
@@ -217,11 +254,12 @@ fn wanted_upgrade(parts: &request::Parts) -> bool {
 /// Takes out what only a head may say, and what only Sluice may.
 pub(crate) fn strip_from_trailers(trailers: &mut HeaderMap) {
     strip_lookalikes(trailers);
-    let of_heads = [&VOUCHED[..], &HOP_BY_HOP, &PROTECTED, &OWN, &OF_HEADS].into_iter().flatten();
-    of_heads.for_each(|name| {
-        trailers.remove(name);
-    });
-    remove_all(trailers, &INTERNAL);
+    VOUCHED.remove_from(trailers);
+    HOP_BY_HOP.remove_from(trailers);
+    PROTECTED.remove_from(trailers);
+    OWN.remove_from(trailers);
+    OF_HEADS.remove_from(trailers);
+    strip_internal(trailers);
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
@@ -229,35 +267,31 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
     values.flat_map(|v| v.split(',')).any(|v| v.trim().eq_ignore_ascii_case("trailers"))
 }
 
-/// Field names listed in `Connection`, in lower case.
-fn names_in_connection(headers: &HeaderMap) -> impl Iterator<Item = String> {
+/// Field names listed in `Connection`, in upper or lower case.
+fn names_in_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
-    values.flat_map(|v| v.split(',')).map(|v| v.trim().to_ascii_lowercase())
+    values.flat_map(|v| v.split(',')).map(str::trim)
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<_> =
-            names_in_connection(headers).filter_map(|n| n.parse::<HeaderName>().ok()).collect();
-        named.iter().filter(|name| !PROTECTED.contains(name)).for_each(|name| {
-            headers.remove(name);
-        });
-    }
-    remove_all(headers, &HOP_BY_HOP);
-}
-
-/// Takes out those of `names` that are there. Mostly none is: to compare names is cheaper than to hash each.
-fn remove_all(headers: &mut HeaderMap, names: &[HeaderName]) {
-    for name in names.iter().filter(|name| headers.keys().any(|there| there == *name)).collect::<Vec<_>>() {
+    // What nearly all say names no field, or one that goes anyway.
+    let usual = |name: &str| ["keep-alive", "close"].iter().any(|usual| name.eq_ignore_ascii_case(usual));
+    let named: Vec<HeaderName> = names_in_connection(headers)
+        .filter(|name| !usual(name))
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    named.iter().filter(|name| !PROTECTED.contains(name)).for_each(|name| {
         headers.remove(name);
-    }
+    });
+    HOP_BY_HOP.remove_from(headers);
 }
 
 /// Takes out fields that an application could mistake for one of those that Sluice vouches for: what follows CGI
 /// (RFC 3875, 4.1.18), as WSGI and Rack do, sees `-` and `_` as the same.
 fn strip_lookalikes(headers: &mut HeaderMap) {
+    let has_underscore = |name: &HeaderName| name.as_str().bytes().any(|b| b == b'_');
     let lookalikes: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().contains('_') && is_lookalike(name)).cloned().collect();
+        headers.keys().filter(|name| has_underscore(name) && is_lookalike(name)).cloned().collect();
     lookalikes.iter().for_each(|name| {
         headers.remove(name);
     });
@@ -265,29 +299,42 @@ fn strip_lookalikes(headers: &mut HeaderMap) {
 
 fn is_lookalike(name: &HeaderName) -> bool {
     let dashed = name.as_str().replace('_', "-");
-    let of = |names: &[HeaderName]| names.iter().any(|name| *name == *dashed);
-    of(&VOUCHED) || of(&HOP_BY_HOP) || of(&PROTECTED) || of(&OWN) || internal::ALL.contains(&dashed.as_str())
+    HeaderName::try_from(dashed).is_ok_and(|name| {
+        VOUCHED.contains(&name)
+            || HOP_BY_HOP.contains(&name)
+            || PROTECTED.contains(&name)
+            || OWN.contains(&name)
+            || INTERNAL.contains(&name)
+    })
 }
 
 /// Says for whom the request is made.
 fn vouch(headers: &mut HeaderMap, position: &Position, origin: Origin) {
     strip_lookalikes(headers);
+    let mut said = VOUCHED.within(headers);
     match position {
         Position::Edge { trusted } => {
-            remove_all(headers, &INTERNAL);
+            strip_internal(headers);
             if !trusted.iter().any(|net| net.contains(&origin.peer.to_canonical())) {
-                remove_all(headers, &VOUCHED);
+                VOUCHED.remove(said, headers);
+                said = Present::NONE;
             }
             append_forwarded_for(headers, origin.peer);
         }
-        Position::Inner if !headers.contains_key(FORWARDED_FOR) => append_forwarded_for(headers, origin.peer),
+        Position::Inner if !said.has(FOR) => append_forwarded_for(headers, origin.peer),
         Position::Inner => {}
     }
-    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(origin.scheme));
-    if let Some(host) = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned() {
-        headers.entry(FORWARDED_HOST).or_insert(host);
+    if !said.has(PROTO) {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
     }
-    headers.entry(REQUEST_START).or_insert_with(|| trace::request_start(origin.arrived));
+    if !said.has(HOST)
+        && let Some(host) = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned()
+    {
+        headers.insert(FORWARDED_HOST, host);
+    }
+    if !said.has(START) {
+        headers.insert(REQUEST_START, trace::request_start(origin.arrived));
+    }
 }
 
 /// One field, however many the request had: readers differ on which of several they believe.

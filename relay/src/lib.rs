@@ -46,6 +46,7 @@ mod intake;
 pub mod limits;
 pub mod listen;
 pub mod metrics;
+pub mod names;
 mod pace;
 mod peer;
 pub mod police;

@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::body::{BodyError, End, Observer};
-use crate::h1::InstanceBody;
+use crate::h1::{InstanceBody, Passage};
 use crate::splice::{Chunk, Inlet, Next, Outlet};
 use crate::upload::Progress;
 use crate::upstream::Lease;
@@ -48,6 +48,15 @@ enum Source {
     Over,
 }
 
+impl From<InstanceBody> for Source {
+    fn from(body: InstanceBody) -> Self {
+        match body.passage() {
+            Passage::Read(body) => Self::Read(body),
+            Passage::Splice(inlet) => Self::Socket(inlet),
+        }
+    }
+}
+
 impl<O: Observer> Relayed<O> {
     pub(crate) fn new(
         body: InstanceBody,
@@ -57,7 +66,7 @@ impl<O: Observer> Relayed<O> {
         observer: O,
     ) -> Self {
         let mut relayed = Self {
-            source: body.into_inlet().map_or_else(Source::Read, Source::Socket),
+            source: body.into(),
             lease: Some(lease),
             progress,
             bytes: 0,

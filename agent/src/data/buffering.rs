@@ -5,14 +5,17 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header, response};
 use http_body::Body as _;
 use sluice_proto::headers;
-use sluice_relay::{ClientBody, Failure, ReplyBody, is_upgrade};
+use sluice_relay::{ClientBody, Failure, ReplyBody, field_names, is_upgrade, names::Names};
 
 use super::{classes::Class, exchange::Exchange};
 use crate::shared::Shared;
 
 /// As in nginx: `no` makes the client and the instance keep pace, `yes` does not, whatever the response is. Not for
 /// clients.
-pub(super) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// The same, to be taken out once all have read it.
+pub(super) static NOT_FOR_CLIENTS: Names<1> = field_names!["x-accel-buffering"];
 
 /// Below this length the connection to the client takes all of a response at once, whatever the client does.
 const SHORT: u64 = 64 * 1024;
@@ -25,18 +28,19 @@ const SOON: Duration = Duration::from_secs(5);
 /// The same of a class without lengths: what makes its response as it sends it is to be seen to hold its worker.
 const AT_ONCE: Duration = Duration::from_millis(250);
 
+/// Whether the request's body is to be here before the instance gets any of it.
+pub(super) fn is_to_be_taken_in(class: &Class, request: &Request<ClientBody>) -> bool {
+    !request.body().is_empty() && class.buffered.uploads && !is_upgrade(request)
+}
+
 /// The request with its body in the agent, as far as there is room for it.
 ///
 /// # Errors
 /// The client broke it off, or sent what is not valid.
 pub(super) async fn take_in(
     shared: &Shared,
-    class: &Class,
     request: Request<ClientBody>,
 ) -> Result<Request<ClientBody>, Failure> {
-    if !class.buffered.uploads || request.body().is_empty() || is_upgrade(&request) {
-        return Ok(request);
-    }
     let (parts, body) = request.into_parts();
     let progress = body.progress();
     let broken_off = |_| progress.failure().unwrap_or(Failure::ClientGone);
@@ -51,10 +55,8 @@ pub(super) fn drain(
     parts: &mut response::Parts,
     body: ReplyBody<Exchange>,
 ) -> ReplyBody<Exchange> {
-    let asked = asked_for(&parts.headers);
-    let wanted = class.buffered.responses && asked.unwrap_or(!is_stream(&parts.headers));
     let length = body.size_hint().exact();
-    if !wanted || length.is_some_and(|length| length < SHORT) {
+    if length.is_some_and(|length| length < SHORT) || !is_to_be_read_at_once(class, &parts.headers) {
         return body;
     }
     let has_room = length.is_none_or(|length| shared.spool.has_room_for(length));
@@ -62,6 +64,10 @@ pub(super) fn drain(
         parts.headers.insert(headers::RELEASE, HeaderValue::from_static(headers::FIRST_BYTE));
     }
     body.drained(&shared.spool)
+}
+
+fn is_to_be_read_at_once(class: &Class, head: &HeaderMap) -> bool {
+    class.buffered.responses && asked_for(head).unwrap_or_else(|| !is_stream(head))
 }
 
 /// Whether the worker is free so soon after the head that the balancer need not wait for the end, which is late if the

@@ -8,10 +8,12 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, header::HOST, request};
+use http::{HeaderMap, HeaderName, header::HOST, request};
 use sluice_proto::{ClassName, Kind, classify::Request, headers, report::MAX_CLASSES};
 
 use crate::{config::Buffered, metrics::ClassMetrics, shared::Shared};
+
+static CLASS: HeaderName = HeaderName::from_static(headers::CLASS);
 
 /// A class as one data thread knows it.
 pub(super) struct Class {
@@ -49,7 +51,12 @@ impl ClassTable {
     /// The class that the balancer gave the request. One that came past it is sorted as the balancer would, if it has
     /// said how, else by method and path.
     pub(super) fn of(&self, request: &request::Parts) -> Rc<Class> {
-        match given(&request.headers) {
+        let given = request.headers.get(&CLASS).and_then(|name| name.to_str().ok());
+        // One that is known is a valid name.
+        if let Some(class) = given.and_then(|name| self.known.borrow().get(name).cloned()) {
+            return class;
+        }
+        match given.filter(|name| ClassName::parse(name).is_some()) {
             Some(name) => self.named(name),
             None => {
                 let mut scratch = self.scratch.borrow_mut();
@@ -90,9 +97,4 @@ fn view<'a>(request: &'a request::Parts, field: &'a dyn Fn(&str) -> Option<&'a s
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
-}
-
-fn given(headers: &HeaderMap) -> Option<&str> {
-    let name = text(headers, headers::CLASS)?;
-    ClassName::parse(name).is_some().then_some(name)
 }

@@ -52,12 +52,13 @@ impl Exchange {
         permit: Permit,
         presence: Presence,
     ) -> Self {
-        let run = shared.releases.begin(&class.name, permit.is_extra());
+        let started = permit.since();
+        let run = shared.releases.begin(&class.name, permit.is_extra(), started);
         Self {
             shared,
             class,
             url,
-            started: Instant::now(),
+            started,
             permit: Some(permit),
             streaming: None,
             held: None,
@@ -71,15 +72,16 @@ impl Exchange {
 
     /// The head of the response came; `length`: of its body, if it says.
     pub(super) fn answered(&mut self, status: StatusCode, length: Option<u64>) {
-        self.shared.releases.answered(self.run);
-        let after = self.started.elapsed();
+        let now = Instant::now();
+        self.shared.releases.answered(self.run, now);
+        let after = now.saturating_duration_since(self.started);
         self.shared.metrics.ttfb.observe(after.as_secs_f64());
         self.head = Some(Head { status, after, length });
     }
 
     /// The instance is done with the request; what the client gets is the agent's own.
     pub(super) fn instance_is_done(&mut self) {
-        self.give_back();
+        self.give_back(Instant::now());
         self.streaming = Some(self.shared.activity.stream());
     }
 
@@ -103,9 +105,10 @@ impl Exchange {
         &self.class
     }
 
-    fn give_back(&mut self) {
-        if self.permit.take().is_some() {
-            self.held = Some(self.started.elapsed());
+    fn give_back(&mut self, now: Instant) {
+        if let Some(permit) = self.permit.take() {
+            permit.give_back(now);
+            self.held = Some(now.saturating_duration_since(self.started));
         }
     }
 
@@ -114,8 +117,9 @@ impl Exchange {
             return;
         }
         // First what is known of the worker, then the worker itself: who gets it begins after this one.
-        self.shared.releases.ended(self.run.take());
-        self.give_back();
+        let now = Instant::now();
+        self.shared.releases.ended(self.run.take(), now);
+        self.give_back(now);
         self.streaming = None;
         self.class.metrics.ended(outcome);
         // What the instance did not see says nothing about it.
@@ -150,7 +154,7 @@ impl Observer for Exchange {
     fn first_byte(&mut self) {
         let length = self.head.and_then(|head| head.length);
         if self.shared.releases.first_byte(self.run, length) {
-            self.give_back();
+            self.give_back(Instant::now());
             self.streaming = Some(self.shared.activity.stream());
         }
     }

@@ -7,19 +7,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header::UPGRADE, request, response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, response};
 use hyper::{body::Body, upgrade::OnUpgrade};
 use sluice_process::Watch;
 use sluice_proto::headers;
 use sluice_relay::{
     Client, ClientBody, Failure, Handler, InstanceBody, ReplyBody, SendError, Upstreams, discard,
-    head::{Origin, Position, prepare_request, prepare_response},
+    head::{Origin, Position, prepare_request, prepare_response, strip_internal},
     is_upgrade,
     metrics::RelayMetrics,
     probe, splice_upgrade,
     upstream::{Lease, Reuse, spare},
 };
-use tokio::time::Instant;
 
 use super::{
     buffering,
@@ -28,6 +27,7 @@ use super::{
 };
 use crate::{
     files::{Asked, Offload, Reply as FileReply, offload},
+    gate::{Permit, Refusal},
     metrics::Outcome,
     orca::{self, stream::LoadStreams},
     shared::Shared,
@@ -89,24 +89,27 @@ impl Handler for AgentHandler {
         if let Err(failure) = body.limit(self.shared.config.limits.client.body) {
             return self.turn_away(&class, failure);
         }
-        for name in headers::ALL {
-            parts.headers.remove(name);
-        }
+        strip_internal(&mut parts.headers);
         let form = self.shared.compressor.load().as_ref().map(|compressor| compressor.ask(&parts));
         offload::hide_from_instance(&mut parts.headers);
         let asked_of_file = Asked::of(&parts);
-        let may_be_let_in = is_safe_to_let_in(&parts, &body);
-        let request = match buffering::take_in(&self.shared, &class, Request::from_parts(parts, body)).await {
-            Ok(request) => request,
-            Err(failure) => return self.turn_away(&class, failure),
+        let mut request = Request::from_parts(parts, body);
+        if buffering::is_to_be_taken_in(&class, &request) {
+            request = match buffering::take_in(&self.shared, request).await {
+                Ok(request) => request,
+                Err(failure) => return self.turn_away(&class, failure),
+            };
+        }
+        let entered = match self.shared.gate.try_enter() {
+            Ok(None) => self.wait(&class, is_safe_to_let_in(&request)).await,
+            Ok(Some(permit)) => Ok(permit),
+            Err(refusal) => Err(refusal),
         };
-        let asked = Instant::now();
-        let extra = self.shared.releases.granted(&class.name, may_be_let_in, || self.shared.takes_requests());
-        let permit = match self.shared.gate.enter(extra).await {
+        let permit = match entered {
             Ok(permit) => permit,
             Err(refusal) => return self.turn_away(&class, refusal.into()),
         };
-        self.shared.metrics.queued.observe(asked.elapsed().as_secs_f64());
+        self.shared.metrics.queued.observe(permit.waited().as_secs_f64());
         let url = request.uri().path_and_query().cloned();
         let exchange = Exchange::begin(self.shared.clone(), class, url, permit, presence);
         let reply = self.forward(request, asked_of_file, exchange).await;
@@ -114,14 +117,20 @@ impl Handler for AgentHandler {
             Some(form) => form.apply(reply),
             None => reply,
         };
-        // Each of these steps has read it; it is not for clients.
-        reply.headers_mut().remove(buffering::X_ACCEL_BUFFERING);
+        // Each of these steps has read it.
+        buffering::NOT_FOR_CLIENTS.remove_from(reply.headers_mut());
         orca::pass(&self.shared, reply.headers_mut());
         reply
     }
 }
 
 impl AgentHandler {
+    /// For a worker, of which none is free.
+    async fn wait(&self, class: &Class, may_be_let_in: bool) -> Result<Permit, Refusal> {
+        let Shared { gate, releases, .. } = &*self.shared;
+        gate.enter(releases.granted(&class.name, may_be_let_in, || self.shared.takes_requests())).await
+    }
+
     async fn forward(&self, mut request: Request<ClientBody>, asked: Asked, exchange: Exchange) -> Reply {
         let upgrade = is_upgrade(&request).then(|| hyper::upgrade::on(&mut request));
         let progress = request.body().progress();
@@ -256,10 +265,10 @@ impl Seen {
 }
 
 /// Whether it does no harm that it is answered a little earlier or later than those before it.
-fn is_safe_to_let_in(parts: &request::Parts, body: &ClientBody) -> bool {
-    matches!(parts.method, Method::GET | Method::HEAD)
-        && body.is_end_stream()
-        && !parts.headers.contains_key(UPGRADE)
+fn is_safe_to_let_in(request: &Request<ClientBody>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && request.body().is_end_stream()
+        && !is_upgrade(request)
 }
 
 /// RFC 9110, 9.2.2: a proxy may repeat what is idempotent; without a body there is nothing that is gone already.

@@ -1,6 +1,10 @@
 //! The fields by which an application hands a response over. None of them ever reaches a client.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
+use sluice_relay::{
+    field_names,
+    names::{Names, Present},
+};
 
 /// Absolute paths: Apache's name for it, and lighttpd's.
 static SENDFILE: [HeaderName; 2] =
@@ -16,17 +20,22 @@ static UNSUPPORTED: [HeaderName; 3] = [
     HeaderName::from_static("x-lighttpd-send-tempfile"),
 ];
 
-/// Advice to a proxy that is no use to anybody else.
-static ADVICE: [HeaderName; 3] = [
-    HeaderName::from_static("x-accel-charset"),
-    HeaderName::from_static("x-accel-expires"),
-    HeaderName::from_static("x-accel-limit-rate"),
+/// All of these, and advice to a proxy that is no use to anybody else.
+static OF_OFFLOADS: Names<9> = field_names![
+    "x-sendfile",
+    "x-lighttpd-send-file",
+    "x-accel-redirect",
+    "x-sendfile2",
+    "x-sendfile-temporary",
+    "x-lighttpd-send-tempfile",
+    "x-accel-charset",
+    "x-accel-expires",
+    "x-accel-limit-rate",
 ];
 
 /// By these a proxy tells an application (Rack's `Sendfile`) to name files, and how to spell them. From a client they
 /// are an attack.
-static SAID_BY_PROXIES: [HeaderName; 2] =
-    [HeaderName::from_static("x-sendfile-type"), HeaderName::from_static("x-accel-mapping")];
+static SAID_BY_PROXIES: Names<2> = field_names!["x-sendfile-type", "x-accel-mapping"];
 
 /// What an application wants sent in place of its response's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +52,12 @@ impl Offload {
     /// Takes all offload fields out of a response. `None`: it does not name a file, or its status says that its own
     /// body is what matters.
     pub fn take(head: &mut response::Parts) -> Option<Self> {
-        let named = Self::named(&head.headers);
-        for name in SENDFILE.iter().chain([&ACCEL_REDIRECT]).chain(&UNSUPPORTED).chain(&ADVICE) {
-            head.headers.remove(name);
+        let there = OF_OFFLOADS.within(&head.headers);
+        if there == Present::NONE {
+            return None;
         }
+        let named = Self::named(&head.headers);
+        OF_OFFLOADS.remove(there, &mut head.headers);
         named.filter(|_| matches!(head.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT))
     }
 
@@ -93,9 +104,7 @@ impl Offload {
 
 /// Takes out of a request what would tell an application how to name files.
 pub fn hide_from_instance(fields: &mut HeaderMap) {
-    for name in &SAID_BY_PROXIES {
-        fields.remove(name);
-    }
+    SAID_BY_PROXIES.remove_from(fields);
 }
 
 #[cfg(test)]

@@ -11,12 +11,11 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
         ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
-        CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE,
-        IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, TRAILER,
+        CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED, RANGE, TRAILER,
     },
     request, response,
 };
-use sluice_relay::file::Segment;
+use sluice_relay::{field_names, file::Segment, names::Names};
 
 use super::{
     conditions::{Tag, Validators, Verdict, evaluate, if_range_holds},
@@ -24,8 +23,14 @@ use super::{
 };
 
 /// What of a request matters to a file.
-static RELEVANT: [HeaderName; 6] =
-    [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE];
+static RELEVANT: Names<6> = field_names![
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "if-range",
+    "range",
+];
 
 /// What the application says about the placeholder that it sent, not about the file.
 static OF_THE_PLACEHOLDER: [HeaderName; 7] = [
@@ -56,10 +61,8 @@ pub struct Asked {
 impl Asked {
     pub fn of(request: &request::Parts) -> Self {
         let mut fields = HeaderMap::new();
-        for name in &RELEVANT {
-            for value in request.headers.get_all(name) {
-                fields.append(name, value.clone());
-            }
+        for (name, value) in request.headers.iter().filter(|(name, _)| RELEVANT.contains(name)) {
+            fields.append(name, value.clone());
         }
         Self { method: request.method.clone(), fields }
     }

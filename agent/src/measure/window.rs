@@ -71,9 +71,8 @@ impl Window {
 
     /// The class's own entry while there is room, with one place kept for the rest.
     fn class_mut(&mut self, class: &ClassName) -> &mut ClassSums {
-        let known = self.classes.contains_key(class);
-        let class =
-            if known || self.classes.len() < MAX_CLASSES - 1 { class.clone() } else { ClassName::other() };
+        let has_place = self.classes.len() < MAX_CLASSES - 1 || self.classes.contains_key(class);
+        let class = if has_place { class.clone() } else { ClassName::other() };
         self.classes.entry(class).or_default()
     }
 }

@@ -8,6 +8,7 @@ use base64::{
 use clap::ValueEnum;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
+use sluice_relay::{field_names, names::Names};
 
 use super::{
     json, protobuf,
@@ -19,14 +20,16 @@ const NAME: HeaderName = HeaderName::from_static("endpoint-load-metrics");
 const NAME_BIN: HeaderName = HeaderName::from_static("endpoint-load-metrics-bin");
 
 /// All that emitters use or have used, and what each holds.
-const NAMES: [(HeaderName, Holds); 6] = [
-    (NAME, Holds::Prefixed),
-    (NAME_BIN, Holds::Binary),
-    (HeaderName::from_static("endpoint-load-metrics-json"), Holds::Json),
-    (HeaderName::from_static("x-endpoint-load-metrics"), Holds::Prefixed),
-    (HeaderName::from_static("x-endpoint-load-metrics-bin"), Holds::Binary),
-    (HeaderName::from_static("x-endpoint-load-metrics-json"), Holds::Json),
+static NAMES: Names<6> = field_names![
+    "endpoint-load-metrics",
+    "endpoint-load-metrics-bin",
+    "endpoint-load-metrics-json",
+    "x-endpoint-load-metrics",
+    "x-endpoint-load-metrics-bin",
+    "x-endpoint-load-metrics-json",
 ];
+const HELD: [Holds; 6] =
+    [Holds::Prefixed, Holds::Binary, Holds::Json, Holds::Prefixed, Holds::Binary, Holds::Json];
 
 /// gRPC leaves the padding away, others do not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -60,8 +63,11 @@ pub enum Form {
 /// There are some, and none can be read.
 pub(super) fn take(headers: &mut HeaderMap) -> Result<Option<LoadReport>, OrcaError> {
     let mut result = Ok(None);
-    for (name, holds) in NAMES {
-        // One look-up each for heads without any, which are nearly all.
+    // Nearly all heads have none.
+    if !NAMES.is_any_in(headers) {
+        return result;
+    }
+    for (name, holds) in NAMES.iter().zip(HELD) {
         let Some(value) = headers.remove(name) else { continue };
         if !matches!(result, Ok(Some(_))) {
             result = value.to_str().map_err(|_| OrcaError::Form).and_then(|text| read(holds, text)).map(Some);

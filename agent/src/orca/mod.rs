@@ -103,14 +103,14 @@ impl Orca {
     }
 
     /// Takes the application's report out of a head.
-    fn hear(&self, headers: &mut HeaderMap, now: Instant) -> Option<LoadReport> {
+    fn hear(&self, headers: &mut HeaderMap) -> Option<LoadReport> {
         match field::take(headers) {
             Ok(None) => None,
             Ok(Some(report)) => {
                 self.taken.inc();
                 // What one request cost says nothing about the next.
                 let lasting = LoadReport { request_cost: BTreeMap::new(), ..report.clone() };
-                *locked(&self.said) = Some(Said { report: lasting, at: now });
+                *locked(&self.said) = Some(Said { report: lasting, at: Instant::now() });
                 Some(report)
             }
             Err(error) => {
@@ -124,9 +124,8 @@ impl Orca {
 
 /// A response passes: its report is heard, and replaced by one that says more, if that is wanted.
 pub fn pass(shared: &Shared, headers: &mut HeaderMap) {
-    let now = Instant::now();
     let orca = &shared.orca;
-    let said = orca.hear(headers, now);
+    let said = orca.hear(headers);
     if let Some(form) = orca.form {
         field::put(headers, &said.unwrap_or_default().or(current(shared)), form);
     }

@@ -41,11 +41,11 @@ impl Releases {
         // No answer in time is told as busy, as the workers are. Whatever else it says, it is the health checker that
         // acts on such things.
         match probe.check(|| true).await {
-            CheckOutcome::Passed => self.answered(Some(run)),
+            CheckOutcome::Passed => self.answered(Some(run), Instant::now()),
             CheckOutcome::Busy => drop(self.learn(|learner| learner.judge_overdue(run, Instant::now()))),
             CheckOutcome::Failed(_) | CheckOutcome::Refused(_) => {}
         }
-        self.ended(Some(run));
+        self.ended(Some(run), Instant::now());
     }
 }
 

@@ -79,12 +79,12 @@ impl Releases {
     }
 
     /// A request goes to the instance. `None`: nothing is learned from it.
-    pub fn begin(&self, class: &ClassName, is_probe: bool) -> Option<RunId> {
-        self.learn(|learner| learner.begin(Some(class.clone()), is_probe, Instant::now()))
+    pub fn begin(&self, class: &ClassName, is_probe: bool, now: Instant) -> Option<RunId> {
+        self.learn(|learner| learner.begin(Some(class.clone()), is_probe, now))
     }
 
-    pub fn answered(&self, run: Option<RunId>) {
-        self.of(run, |learner, run| learner.answered(run, Instant::now()));
+    pub fn answered(&self, run: Option<RunId>, now: Instant) {
+        self.of(run, |learner, run| learner.answered(run, now));
     }
 
     /// The first byte of a response's body came. Returns whether the worker is free.
@@ -95,8 +95,8 @@ impl Releases {
         self.of(run, |learner, run| learner.first_byte(run, length, Instant::now())).unwrap_or(false)
     }
 
-    pub fn ended(&self, run: Option<RunId>) {
-        self.of(run, |learner, run| learner.ended(run, Instant::now()));
+    pub fn ended(&self, run: Option<RunId>, now: Instant) {
+        self.of(run, |learner, run| learner.ended(run, now));
     }
 
     /// Classes of which more is known than the report says of all.

@@ -30,6 +30,13 @@ pub struct InstanceBody {
     block: usize,
 }
 
+/// How a body is passed on.
+pub(crate) enum Passage {
+    Read(InstanceBody),
+    /// Past the HTTP library: it is long enough for that, and its length is known.
+    Splice(Inlet),
+}
+
 impl InstanceBody {
     pub(super) fn new(connection: Connection, decoder: Decoder, ahead: Bytes, rest: Option<Rest>) -> Self {
         Self { connection: Some(connection), decoder, ahead, rest, block: FIRST_BLOCK }
@@ -51,15 +58,12 @@ impl InstanceBody {
         self.connection.filter(|connection| is_through && connection.io().is_sound())
     }
 
-    /// As what goes past the HTTP library, if it is long enough for that and its length is known.
-    ///
-    /// # Errors
-    /// The body itself, if it is not.
-    pub(crate) fn into_inlet(mut self) -> Result<Inlet, Self> {
+    /// How it is best passed on.
+    pub(crate) fn passage(mut self) -> Passage {
         let long = self.decoder.left().filter(|left| *left >= splice::SHORTEST && self.rest.is_none());
         match (long, self.connection.take()) {
-            (Some(left), Some(connection)) => Ok(Inlet::new(connection, self.ahead, left)),
-            (_, connection) => Err(Self { connection, ..self }),
+            (Some(left), Some(connection)) => Passage::Splice(Inlet::new(connection, self.ahead, left)),
+            (_, connection) => Passage::Read(Self { connection, ..self }),
         }
     }
 

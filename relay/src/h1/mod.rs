@@ -24,6 +24,7 @@ mod sending;
 mod tests;
 
 pub use body::InstanceBody;
+pub(crate) use body::Passage;
 pub(crate) use connection::{Connection, Upgraded};
 pub(crate) use decoder::{Decoder, Piece};
 pub(crate) use exchange::Exchange;

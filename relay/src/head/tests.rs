@@ -201,3 +201,37 @@ fn responses_lose_what_is_between_us() {
     parts.headers.insert("transfer-encoding", HeaderValue::from_static("xchunked"));
     assert!(prepare_response(&mut parts).is_err());
 }
+
+/// Sets of names are written out, as they are made before the program runs.
+#[test]
+fn sets_of_names_have_what_their_constants_say() {
+    let internal: Vec<_> = INTERNAL.iter().map(HeaderName::as_str).collect();
+    assert_eq!(internal, sluice_proto::headers::ALL);
+    let vouched: Vec<_> = VOUCHED.iter().collect();
+    for (place, name) in
+        [(FOR, FORWARDED_FOR), (PROTO, FORWARDED_PROTO), (HOST, FORWARDED_HOST), (START, REQUEST_START)]
+    {
+        assert_eq!(*vouched[place], name);
+    }
+    assert!(HOP_BY_HOP.iter().all(|name| OF_CONNECTIONS.contains(name)));
+}
+
+#[test]
+fn what_connection_names_is_taken_out_in_upper_and_lower_case() {
+    let parts = prepared(&[
+        ("connection", "Keep-Alive, X-Private,close , content-length"),
+        ("keep-alive", "timeout=5"),
+        ("x-private", "1"),
+        ("x-public", "1"),
+        ("content-length", "0"),
+    ]);
+    for (name, left) in [
+        ("connection", None),
+        ("keep-alive", None),
+        ("x-private", None),
+        ("x-public", Some("1")),
+        ("content-length", Some("0")),
+    ] {
+        assert_eq!(value(&parts, name), left, "{name}");
+    }
+}

@@ -19,6 +19,9 @@ const SAMPLED: u8 = 0x01;
 /// The trace id is random: level 2 of the standard has it passed on.
 const RANDOM: u8 = 0x02;
 
+/// Of version 00, in bytes.
+const LENGTH: usize = 55;
+
 impl TraceParent {
     /// A new trace.
     pub fn fresh(rng: &mut fastrand::Rng) -> Self {
@@ -28,16 +31,14 @@ impl TraceParent {
     /// Reads a field's value. `None` if it is to be ignored: ids that are all zero, capital letters, version `ff`.
     /// A later version may carry more behind the flags.
     pub fn parse(value: &[u8]) -> Option<Self> {
-        let mut parts = value.split(|b| *b == b'-');
-        let version = hex(parts.next()?, 2)?;
-        let trace = hex(parts.next()?, 32).filter(|id| *id != 0)?;
-        let span = hex(parts.next()?, 16).filter(|id| *id != 0)?;
-        let flags = hex(parts.next()?, 2)?;
-        let more = parts.next().is_some();
-        if version == 0xff || (version == 0 && more) {
-            return None;
-        }
-        Some(Self { trace, span: u64::try_from(span).ok()?, flags: u8::try_from(flags).ok()? })
+        let (fields, more) = value.split_first_chunk::<LENGTH>()?;
+        let apart =
+            [2, 35, 52].iter().all(|at| fields[*at] == b'-') && more.first().is_none_or(|b| *b == b'-');
+        let [version, flags] = [hex(&fields[..2])?, hex(&fields[53..])?];
+        let trace = u128::from(hex(&fields[3..19])?) << 64 | u128::from(hex(&fields[19..35])?);
+        let span = hex(&fields[36..52])?;
+        let is_known = version != 0xff && (version != 0 || more.is_empty());
+        (apart && is_known && trace != 0 && span != 0).then_some(Self { trace, span, flags: flags as u8 })
     }
 
     pub fn is_sampled(self) -> bool {
@@ -65,19 +66,26 @@ impl TraceParent {
     }
 }
 
-/// A number of exactly `len` lower-case hexadecimal digits.
-fn hex(digits: &[u8], len: usize) -> Option<u128> {
-    let mut value = 0;
-    for digit in digits {
-        let digit = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        value = value << 4 | u128::from(digit);
-    }
-    (digits.len() == len).then_some(value)
+/// A number of up to 16 lower-case hexadecimal digits.
+fn hex(digits: &[u8]) -> Option<u64> {
+    let (value, all) = digits.iter().fold((0, 0), |(value, all), digit| {
+        let digit = DIGITS[usize::from(*digit)];
+        (value << 4 | u64::from(digit), all | digit)
+    });
+    // Only what is none has a bit above the four of a digit.
+    (all < 16).then_some(value)
 }
+
+/// The value of each byte as a digit; 16: it is none.
+static DIGITS: [u8; 256] = {
+    let mut digits = [16; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    digits
+};
 
 #[cfg(test)]
 mod tests {

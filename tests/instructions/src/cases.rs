@@ -10,19 +10,21 @@ use sluice_balancer::decide::predict::{ExtensionKey, Predictor, RequestKey, UrlK
 use sluice_proto::{ClassSums, Kind, Measured, Report, Rules, Templates};
 use sluice_relay::head::{Origin, Position, prepare_request};
 
+use crate::agent;
 use crate::fleet::{self, Fleet, Target, busy, dispatcher, named, scheduler};
 use crate::sample;
 
 /// Name, and what does it so many times.
 type Case = (&'static str, fn(u64));
 
-pub(crate) const CASES: [Case; 8] = [
+pub(crate) const CASES: [Case; 9] = [
     ("scheduler-4", |times| turns(scheduler(&named(4, 0)), 4, times)),
     ("scheduler-1000", |times| turns(scheduler(&named(1000, 0)), 1000, times)),
     ("dispatcher-1000", |times| turns(dispatcher(1000), 1000, times)),
     ("classify", classified),
     ("predict", predicted),
     ("request-head", prepared),
+    ("agent-request", agent::requests),
     ("report", |times| read_and_merged(&sample::report(), times)),
     ("report-lean", |times| read_and_merged(&sample::lean_report(), times)),
 ];

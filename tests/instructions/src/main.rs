@@ -4,6 +4,7 @@
 //! callgrind, the difference of two runs over the difference of their N is what one costs, whatever else the machine
 //! does. Without a case it names them all.
 
+mod agent;
 mod cases;
 #[path = "../../../balancer/benches/decide/fleet.rs"]
 mod fleet;
