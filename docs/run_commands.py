@@ -224,10 +224,17 @@ def parts(path):
         for block in blocks(match[2], begin):
             if block.left_out:
                 print(f"{name_of(path)}, line {block.line}: not run, {block.left_out}")
-    shown = [block.kind for block in blocks(text) if block.kind in ("console", "sh", "bash", "shell")]
-    if path.is_relative_to(BOOK) and (set(shown) - {"console"} or shown and not marked):
+    if path.is_relative_to(BOOK) and len(of_commands(text)) != sum(len(of_commands(part.text)) for part in marked):
         sys.exit(f"{name_of(path)} does not say what is to become of its commands")
     return marked
+
+
+def of_commands(text):
+    """The blocks that readers take for commands; one that is not ours is never run, and thus an error."""
+    kinds = [block.kind for block in blocks(text)]
+    if unknown := {"sh", "bash", "shell"}.intersection(kinds):
+        sys.exit(f"commands are in blocks of ```console, not of {', '.join(unknown)}")
+    return [kind for kind in kinds if kind == "console"]
 
 
 def main():

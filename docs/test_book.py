@@ -30,14 +30,14 @@ class Expectations(unittest.TestCase):
 
     def test_only_what_is_marked_is_run_and_every_page_of_commands_says_what_is(self):
         with tempfile.TemporaryDirectory() as directory:
-            runner.BOOK = Path(directory)
             page = Path(directory) / "page.md"
             command = "```console\nfalse\n```\n"
             page.write_text(f"{command}<!-- commands: run -->\n\n```console\nb\n```\n<!-- commands: end -->\n{command}")
             [part] = runner.parts(page)
             [block] = runner.blocks(part.text, part.begin)
             self.assertEqual(list(runner.commands(block)), [(7, "b")])
-            for unmarked in (command, "<!-- commands: run -->\n```sh\nls\n```\n"):
+            runner.BOOK = Path(directory)
+            for unmarked in (page.read_text(), command, "<!-- commands: run -->\n```sh\nls\n```\n"):
                 page.write_text(unmarked)
                 with self.assertRaises(SystemExit):
                     runner.parts(page)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs commands that mostly wait side by side: `at_once.py COMMAND...`, each of them in one word, as for a shell.
 
-What a command prints is shown whole when it has ended. All are run to their end; what those that failed have printed comes last, and the
-exit code is 1 then.
+What a command prints is shown whole when it has ended. All are run to their end; what those that failed have printed
+comes last, and the exit code is 1 then.
 """
 
 import shlex
@@ -13,8 +13,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-# Whoever ends this ends what it started, without its handlers being called: they are for Ctrl-C.
-STARTED = []
+STARTED = []  # to be ended with this
 
 
 def run(command):
