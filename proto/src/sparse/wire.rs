@@ -179,7 +179,7 @@ fn read(text: &str) -> Result<SparseSketch, SketchError> {
     SparseSketch::new(exact, bins)
 }
 
-/// Whole numbers, one space apart. Ends early at what is none.
+/// Whole numbers, one space apart.
 struct Numbers<'a>(&'a [u8]);
 
 impl Numbers<'_> {
@@ -187,16 +187,20 @@ impl Numbers<'_> {
         self.0.iter().filter(|byte| **byte == b' ').count() + 1
     }
 
+    /// `None` also at a space that nothing follows.
     fn next(&mut self) -> Option<u64> {
-        let digits = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let (number, rest) = self.0.split_at_checked(digits).filter(|(number, _)| !number.is_empty())?;
-        self.0 = match rest {
-            [] => rest,
-            // Something must come behind a space.
-            [b' ', after @ ..] if !after.is_empty() => after,
-            _ => return None,
-        };
-        number.iter().try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+        let mut number = 0_u64;
+        for (place, byte) in self.0.iter().enumerate() {
+            match byte {
+                b'0'..=b'9' => number = number.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?,
+                b' ' if place > 0 && place + 1 < self.0.len() => {
+                    self.0 = &self.0[place + 1..];
+                    return Some(number);
+                }
+                _ => return None,
+            }
+        }
+        (!std::mem::take(&mut self.0).is_empty()).then_some(number)
     }
 }
 

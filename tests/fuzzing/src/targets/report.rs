@@ -1,7 +1,7 @@
 //! What agents say to their balancer.
 
-use sluice_proto::{Lean, Report};
 use sluice_proto::report::{MAX_CLASSES, MAX_URL_LEN, MAX_URLS};
+use sluice_proto::{Lean, Report};
 
 /// A report that is taken is within its bounds, and says the same when it is sent again.
 pub fn report(bytes: &[u8]) {
