@@ -149,7 +149,7 @@ def idle_connections(run: Run) -> None:
             run.findings.at_least("connections held", count, wanted)
             run.findings.at_most("of them not answered", count - answered, 0)
             nothing_lost(run.findings, load)
-            run.findings.at_most("memory of each (KiB)", 1024 * grown / count, 12.0 if run.pace.long else 64.0)
+            run.findings.at_most("memory of each (KiB)", 1024 * grown / count, 8.0 if run.pace.long else 64.0)
             closed = lambda: metric(site.admin, "sluice_client_connections_open") == 0
             site.until("they are closed when their time is over", closed, seconds + 40)
 
