@@ -57,13 +57,8 @@ def settled_kb(programs: list[Started]) -> int:
 
 
 def idle_kb(hop: Running, count: int) -> float:
-    """KB per connection that has had one response and asks nothing more for some seconds.
-
-    Of those beyond the first half as many: with these a program also takes what it keeps for requests under way.
-    """
-    with connections(count // 2, lambda n: answered(hop.clear, n)):
-        time.sleep(IDLE_S)
-        return growth_kb(hop, count, lambda n: answered(hop.clear, n), IDLE_S)
+    """KB per connection that has had one response and asks nothing more for some seconds."""
+    return growth_kb(hop, count, lambda n: answered(hop.clear, n), IDLE_S)
 
 
 def blob_kb(hop: Running, count: int) -> float:
