@@ -128,7 +128,10 @@ async fn a_connection_that_is_out_of_step_is_not_used_again() {
                     let _heard = instance.write_all(bytes.as_bytes()).await;
                     Some(instance)
                 }
-                None => None,
+                None => {
+                    drop(instance);
+                    None
+                }
             };
             if afterwards != Some("") {
                 site.until_noticed().await;
