@@ -17,6 +17,8 @@ from sources import ROOT, at_least, constants, endpoints, event_kinds, fail, ite
 
 PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 OUT = ROOT / "docs" / "src" / "reference"
+# Where alerts lead to: a place-holder for wherever the book is served.
+RUNBOOKS = "https://sluice-book.example/operate/alarms.html"
 NOTE = "<!-- Written by docs/generate.py: change the sources, then run it. -->\n"
 
 
@@ -110,10 +112,13 @@ def kind_words(kind):
         return "number"
     if match := re.fullmatch(r"\((.*), (.*)\)", kind):
         return f"[{kind_words(match[1])}, {kind_words(match[2])}]"
+    if kind == "Pairs":
+        return "list of [number, number]"
     if kind == "bool":
         return "true or false"
     if kind in ("String", "InstanceName", "ServiceName", "BootId", "Target", "ClassName"):
         return "text"
+    kind = kind.removeprefix("Sparse")
     anchor = links.anchor(kind)
     return f"[{kind}](#{anchor})"
 
@@ -311,9 +316,11 @@ def report_page():
         (measured, "Quality"), (measured, "Source"),
     ]:  # fmt: skip
         parts += [f"## {head}", summary(file, f"pub enum {head}"), enum_table(file, f"pub enum {head}")]
-    sketch = "proto/src/sketch.rs"
-    parts += ["## Sketch", summary(sketch, "pub struct Sketch")]
-    parts += [field_table(sketch, "struct Wire", kinds=True, kebab=False)]
+    sketch = "proto/src/sparse/wire.rs"
+    parts += ["## Sketch", summary("proto/src/sketch.rs", "pub struct Sketch")]
+    parts += [field_table(sketch, "struct Object", kinds=True, kebab=False)]
+    parts += [summary(sketch, "pub(crate) struct Compact")]
+    parts += ["## Short reports", summary("proto/src/lean.rs", "pub struct Lean")]
     return for_readers("\n\n".join(part for part in parts if part), known) + "\n"
 
 
@@ -349,11 +356,15 @@ def compare_with_running():
 
 
 def alarms():
-    """Each alert has a section of its name, for links from whoever is woken."""
-    alerts = at_least("alerts", re.findall(r"- alert: (\w+)", read("deploy/prometheus/alerts.yml")), 10)
+    """Each alert has a section of its name, and leads whoever is woken there."""
+    rules = re.findall(r"- alert: (\w+)\n(.*?)(?=\n\n|\Z)", read("deploy/prometheus/alerts.yml"), re.S)
+    alerts = at_least("alerts", [name for name, _ in rules], 10)
     sections = re.findall(r"^## (\w+)$", read("docs/src/operate/alarms.md"), re.M)
     if wrong := sorted(set(alerts) ^ set(sections)):
         fail(f"docs/src/operate/alarms.md and deploy/prometheus/alerts.yml do not have the same alerts: {', '.join(wrong)}")
+    for name, rule in rules:
+        if f'runbook_url: "{RUNBOOKS}#{links.anchor(name)}"\n' not in f"{rule}\n":
+            fail(f"deploy/prometheus/alerts.yml: {name} has no runbook_url that leads to {RUNBOOKS}#{links.anchor(name)}")
 
 
 def main():

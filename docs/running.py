@@ -3,12 +3,15 @@
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
-from ports import free_port
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from ports import free_port  # noqa: E402
 
 PATIENCE = 20.0  # seconds for a program to start
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))

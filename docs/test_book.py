@@ -28,13 +28,26 @@ class Expectations(unittest.TestCase):
         self.assertEqual(setup.kind, "console,setup")
         self.assertEqual(list(runner.commands(block)), [(4, "a &"), (6, "b \\\n  --c"), (8, "d")])
 
+    def test_only_what_is_marked_is_run_and_every_page_of_commands_says_what_is(self):
+        with tempfile.TemporaryDirectory() as directory:
+            runner.BOOK = Path(directory)
+            page = Path(directory) / "page.md"
+            command = "```console\nfalse\n```\n"
+            page.write_text(f"{command}<!-- commands: run -->\n\n```console\nb\n```\n<!-- commands: end -->\n{command}")
+            [part] = runner.parts(page)
+            [block] = runner.blocks(part.text, part.begin)
+            self.assertEqual(list(runner.commands(block)), [(7, "b")])
+            for unmarked in (command, "<!-- commands: run -->\n```sh\nls\n```\n"):
+                page.write_text(unmarked)
+                with self.assertRaises(SystemExit):
+                    runner.parts(page)
+
     def run_page(self, text):
         with tempfile.TemporaryDirectory() as directory:
             page = Path(directory) / "page.md"
-            page.write_text(text)
             work = Path(directory) / "work"
             work.mkdir()
-            under_way = runner.Page(page, work)
+            under_way = runner.Page(runner.Part(page, 1, text, ""), work)
             try:
                 under_way.run()
             finally:
@@ -45,10 +58,14 @@ class Expectations(unittest.TestCase):
         there = "```console\ngrep 127.0.0.1:8080 a/b.toml\n! grep 8080 a/b.toml\n```\n"
         self.run_page(file + there)
 
+    def test_a_block_that_is_not_to_be_run_is_not(self):
+        self.run_page("<!-- not run: it fails -->\n```console\nfalse\n```\n")
+
     def test_a_command_that_fails_fails_the_page(self):
         runner.PATIENCE = 0.1
         for text, said in [
             ("```console\nfalse\n```\n", "line 2: false"),
+            ("<!-- before: true -->\n<!-- before: false -->\n", "line 2: false"),
             ("```console\necho a\n```\n\n```text\nb\n```\n", "instead of"),
             ("```console\nbash -c 'exit 3' &\nsleep 0.05; false\n```\n", "ended with 3"),
         ]:

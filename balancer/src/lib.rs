@@ -22,9 +22,11 @@
 
 pub mod config;
 pub mod control;
+mod control_plane;
 pub mod data;
 pub mod decide;
 pub mod demo;
+mod ground;
 pub mod listeners;
 pub mod metrics;
 pub mod observe;

@@ -20,5 +20,9 @@ pub const RELEASE: &str = "x-sluice-release";
 /// Of [`RELEASE`]: with the first byte of the body.
 pub const FIRST_BYTE: &str = "first-byte";
 
+/// On `OPTIONS *`: the balancer asks whether the agent runs. The agent answers by itself, at once, and says no more than
+/// that. What the kernel of a stopped process goes on doing for it, such as accepting connections, is no answer.
+pub const PROBE: &str = "x-sluice-probe";
+
 /// All of them, for stripping.
-pub const ALL: [&str; 4] = [CLASS, REFUSED, FAILED, RELEASE];
+pub const ALL: [&str; 5] = [CLASS, REFUSED, FAILED, RELEASE, PROBE];

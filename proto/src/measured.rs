@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Mode;
+
 /// The word of an agent on its figures, by the names that they have in the report.
 ///
 /// Holds for all classes; of a single request a figure may still be missing, so that a sketch counts fewer values
@@ -71,6 +73,14 @@ impl Default for Measured {
 }
 
 impl Measured {
+    /// What an agent of that mode measures, if it does not say anything else.
+    pub fn by(mode: Mode) -> Self {
+        match mode {
+            Mode::Inline => Self::by_agent(),
+            Mode::Passive => Self::by_application(),
+        }
+    }
+
     /// An agent that the requests go through.
     pub fn by_agent() -> Self {
         Self { by: vec![Source::Agent], ..Self::with(Quality::Measured) }

@@ -25,6 +25,10 @@ pub struct PlanReply {
     /// wait. `None`: a balancer that does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<u32>,
+    /// Whether this balancer reads reports in the short form of [`crate::Lean`]. Without it, as of an older one, an agent
+    /// sends them in full: also the first to each balancer, and the next after one that was not taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lean: bool,
     /// How requests are classified, for a passive agent that does not have it: see
     /// [`crate::Report::classifications`].
     #[serde(default, skip_serializing_if = "Option::is_none")]

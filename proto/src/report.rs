@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApplicationLoad, BootId, ClassName, ClassRelease, InstanceName, Measured, SCHEMA, ServiceName, Sketch,
-    Target,
+    ApplicationLoad, BootId, ClassName, ClassRelease, InstanceName, Measured, SCHEMA, ServiceName,
+    SparseSketch, Target,
 };
 
 /// The longest report that a reader takes, in bytes.
@@ -70,7 +70,7 @@ pub struct Report {
     /// What each class came to in the window; what has no room is in `other`.
     #[serde(default)]
     pub classes: Vec<ClassReport>,
-    /// The URLs that made up most of the window's bytes.
+    /// The URLs that made up most of the window's bytes. Missing in short reports.
     #[serde(default)]
     pub heavy_urls: Vec<HeavyUrl>,
     /// Versions of the [`crate::Classification`]s that a passive agent got, one per balancer: they are
@@ -91,6 +91,10 @@ pub struct Report {
     /// at the agent. `None`: nobody else is known of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<u32>,
+    /// Whether an agent at `address` answers `OPTIONS *` with `x-sluice-probe` by itself, however busy its instance is.
+    /// Missing: it is an older one, or there is none at that address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answers_probes: bool,
 }
 
 /// When the instance's worker is free again.
@@ -169,17 +173,18 @@ pub struct ClassReport {
     /// Requests that ended in the window, whatever their outcome.
     pub requests: u64,
     /// Of these, those that failed: status 500 and above, cut short, or not answered. Zero if nobody knows:
-    /// see [`Measured::errors`].
+    /// see [`Measured::errors`]. Missing: none.
+    #[serde(default)]
     pub errors: u64,
     /// Time that a worker was held, per request, in microseconds.
     #[serde(default)]
-    pub held_us: Sketch,
+    pub held_us: SparseSketch,
     /// Time from the request's start at the instance to the head of its response, in microseconds.
     #[serde(default)]
-    pub ttfb_us: Sketch,
+    pub ttfb_us: SparseSketch,
     /// Body bytes that the instance sent, per request.
     #[serde(default)]
-    pub response_bytes: Sketch,
+    pub response_bytes: SparseSketch,
 }
 
 /// One of the URLs that made up most of the window's bytes.
@@ -233,11 +238,7 @@ impl Report {
 
     /// Which of the figures say something. What was not measured is unknown, never zero.
     pub fn measured(&self) -> Measured {
-        match (&self.measured, self.mode) {
-            (Some(measured), _) => measured.clone(),
-            (None, Mode::Inline) => Measured::by_agent(),
-            (None, Mode::Passive) => Measured::by_application(),
-        }
+        self.measured.clone().unwrap_or_else(|| Measured::by(self.mode))
     }
 
     fn check(&self) -> Result<(), ReportError> {

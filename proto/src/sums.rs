@@ -61,9 +61,9 @@ impl ClassSums {
         } else {
             self.unjudged += report.requests;
         }
-        self.held_us.merge(&report.held_us);
-        self.ttfb_us.merge(&report.ttfb_us);
-        self.response_bytes.merge(&report.response_bytes);
+        self.held_us.merge_sparse(&report.held_us);
+        self.ttfb_us.merge_sparse(&report.ttfb_us);
+        self.response_bytes.merge_sparse(&report.response_bytes);
     }
 
     /// Requests that failed; `None` if nobody knows that of any.
@@ -75,7 +75,7 @@ impl ClassSums {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ClassName, Sketch};
+    use crate::{ClassName, SparseSketch};
 
     #[test]
     fn what_was_not_measured_is_unknown_and_not_zero() {
@@ -85,9 +85,9 @@ mod tests {
             class: ClassName::other(),
             requests: 4,
             errors: 0,
-            held_us,
-            ttfb_us: Sketch::default(),
-            response_bytes: Sketch::default(),
+            held_us: held_us.into(),
+            ttfb_us: SparseSketch::default(),
+            response_bytes: SparseSketch::default(),
         };
         let mut sums = ClassSums::reported(&report, &Measured::nothing());
         assert_eq!((sums.requests, sums.known_errors()), (4, None));

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -20,6 +20,13 @@ impl Alarm {
                 return Poll::Ready(());
             }
             sleep.as_mut().reset(deadline);
+        }
+    }
+
+    /// Lets go of whoever polled it last, which would else be kept until it goes off.
+    pub(crate) fn release(&mut self) {
+        if let Some(sleep) = &mut self.0 {
+            let _over = sleep.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         }
     }
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use crate::drained::Drained;
 use crate::file::{FileBody, OpenFile, Segment};
+use crate::h1::InstanceBody;
 use crate::http2::StreamWatch;
 use crate::peer::Peer;
 use crate::relayed::Relayed;
@@ -25,9 +25,7 @@ use crate::upstream::Lease;
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     #[error("the instance's response broke off: {0}")]
-    Upstream(#[source] hyper::Error),
-    #[error("the instance's response broke off: {0}")]
-    Socket(#[source] std::io::Error),
+    Upstream(#[source] std::io::Error),
     #[error("the instance sent nothing more for {0:?}")]
     Stalled(Duration),
     #[error("the file broke off: {0}")]
@@ -44,6 +42,8 @@ pub enum BodyError {
     ClientSlow(u64),
     #[error("the request's body is larger than {0} bytes")]
     TooLarge(u64),
+    #[error("the request's body has not the length that it was said to have")]
+    WrongLength,
 }
 
 /// How a response came to its end.
@@ -103,7 +103,7 @@ impl<O: Observer> ReplyBody<O> {
     /// `progress` is the request's: a response that ends before its request does not give the
     /// connection back.
     pub fn relayed(
-        body: Incoming,
+        body: InstanceBody,
         lease: Lease,
         progress: Rc<Progress>,
         stall: Duration,

@@ -69,8 +69,13 @@ const START: usize = 3;
 static OWN: Names<3> = field_names!["x-request-id", "traceparent", "via"];
 
 /// What balancer and agent say to each other: [`sluice_proto::headers::ALL`].
-static INTERNAL: Names<4> =
-    field_names!["x-sluice-class", "x-sluice-refused", "x-sluice-failed", "x-sluice-release"];
+static INTERNAL: Names<5> = field_names![
+    "x-sluice-class",
+    "x-sluice-refused",
+    "x-sluice-failed",
+    "x-sluice-release",
+    "x-sluice-probe",
+];
 
 /// Fields that a request gets here: the table has room for them at once.
 const ADDED: usize = 8;
@@ -214,9 +219,14 @@ pub fn strip_internal(headers: &mut HeaderMap) {
 
 /// Whether the instance keeps the connection after this response (RFC 9112, 9.3).
 pub(crate) fn is_persistent<B>(response: &Response<B>) -> bool {
-    let says =
-        |option: &str| names_in_connection(response.headers()).any(|name| name.eq_ignore_ascii_case(option));
-    if response.version() < Version::HTTP_11 { says("keep-alive") && !says("close") } else { !says("close") }
+    let values = || response.headers().get_all(header::CONNECTION).iter();
+    let options = || values().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let says = |option: &[u8]| options().any(|one| one.trim_ascii().eq_ignore_ascii_case(option));
+    if response.version() < Version::HTTP_11 {
+        says(b"keep-alive") && !says(b"close")
+    } else {
+        !says(b"close")
+    }
 }
 
 /// RFC 9112, 3.2.2: "When a proxy receives a request with an absolute-form of request-target, the

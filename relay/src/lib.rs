@@ -12,6 +12,7 @@
 //!             Handler           the program's own: where does this request go, and may it now?
 //!                │ head         hop-by-hop out, forwarded, ids and trace in
 //!             upstream          connections per thread; one attempt, with its timeouts
+//!                │ h1           our own HTTP/1.1 client, in the request's own future
 //!                │ relayed      streams back; tells an Observer the first byte and the end
 //!                │ file         or a file of this host, which no data thread reads
 //!                │ splice       long bodies: from socket to socket, past the HTTP library
@@ -29,7 +30,6 @@
 
 mod alarm;
 pub mod body;
-mod connection;
 mod discard;
 pub mod doors;
 mod drained;
@@ -37,7 +37,9 @@ pub mod failure;
 pub mod file;
 #[doc(hidden)] // for tests/fuzzing
 pub mod fuzzing;
+mod h1;
 pub mod head;
+mod http1;
 mod http2;
 mod instance_io;
 mod intake;
@@ -48,6 +50,7 @@ pub mod names;
 mod pace;
 mod peer;
 pub mod police;
+pub mod probe;
 pub mod proxy_protocol;
 mod relayed;
 mod residents;
@@ -68,6 +71,7 @@ pub use body::{End, Observer, ReplyBody};
 pub use discard::discard;
 pub use doors::Doors;
 pub use failure::{Failure, RetryAfter};
+pub use h1::InstanceBody;
 pub use limits::Limits;
 pub use peer::Client;
 pub use screen::Refusal;

@@ -1,22 +1,27 @@
 //! The client's side of a connection: what it does and since when it does nothing.
 //!
 //! The HTTP library reads and writes through [`ClientIo`], which notes the time of each step in
-//! [`Peer`]; the connection's task watches those notes. No timer is set per request.
+//! [`Peer`]; the connection's task watches those notes. No timer is set per request, and the clock is read once per turn of
+//! the task.
 
+mod close;
+mod gone;
 mod io;
+mod notice;
 mod paced;
+mod vigil;
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use crate::failure::Failure;
 use crate::limits::{ClientLimits, Http2Limits};
@@ -24,8 +29,11 @@ use crate::pace::Required;
 use crate::screen::Refusal;
 use crate::splice::Outlet;
 
+pub(crate) use gone::Presence;
 pub(crate) use io::ClientIo;
+use notice::Notice;
 use paced::Paced;
+pub(crate) use vigil::Vigil;
 
 /// Who sent a request; cheap to clone into what handles it.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +77,8 @@ pub(crate) struct Peer {
     /// The way for bodies that are not copied.
     outlet: Arc<Outlet>,
     start: Instant,
+    /// When the present turn of the connection's task began.
+    turn: AtomicU64,
     /// Since when no request is under way and none has begun to arrive.
     idle_since: AtomicU64,
     /// Since when a request head is arriving.
@@ -96,6 +106,7 @@ pub(crate) struct Peer {
     responses: AtomicU64,
     /// Why what the client sends is not read on.
     refusal: OnceLock<Refusal>,
+    notice: Notice,
 }
 
 impl Peer {
@@ -106,6 +117,7 @@ impl Peer {
             multiplexed: AtomicBool::new(false),
             outlet: Arc::default(),
             start: Instant::now(),
+            turn: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
             head_since: AtomicU64::new(NEVER),
             read_blocked_since: AtomicU64::new(NEVER),
@@ -121,6 +133,7 @@ impl Peer {
             handed_over: AtomicBool::new(false),
             responses: AtomicU64::new(0),
             refusal: OnceLock::new(),
+            notice: Notice::default(),
         }
     }
 
@@ -157,15 +170,45 @@ impl Peer {
         self.idle_bytes.load(Relaxed) > Http2Limits::IDLE_BYTES
     }
 
+    /// The task of the connection runs, for much less than a millisecond: all that it notes has this time.
+    pub(crate) fn begin_turn(&self) {
+        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(NEVER - 1);
+        self.turn.store(now, Relaxed);
+    }
+
+    /// When the turn began, to a millisecond.
+    pub(crate) fn turn(&self) -> Instant {
+        self.start + Duration::from_millis(self.now())
+    }
+
     fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(NEVER - 1)
+        self.turn.load(Relaxed)
+    }
+
+    /// What is to be woken when there is news for the connection.
+    pub(crate) fn attend(&self, task: &Waker) {
+        self.notice.attend(task);
+    }
+
+    /// There is news.
+    pub(crate) fn wake(&self) {
+        self.notice.wake();
+    }
+
+    /// The connection is to end, to make room.
+    pub(crate) fn dismiss(&self) {
+        self.notice.dismiss();
+    }
+
+    pub(crate) fn is_dismissed(&self) -> bool {
+        self.notice.is_dismissed()
     }
 
     /// A request's head is complete.
     pub(crate) fn request_began(&self) {
         self.head_since.store(NEVER, Relaxed);
         self.idle_since.store(NEVER, Relaxed);
-        self.in_flight.fetch_add(1, Relaxed);
+        self.in_flight.store(self.in_flight.load(Relaxed) + 1, Relaxed);
         self.useful();
     }
 
@@ -176,9 +219,15 @@ impl Peer {
 
     /// Its response's body is done with, one way or the other.
     pub(crate) fn response_ended(&self) {
-        self.responses.fetch_add(1, Relaxed);
-        if self.in_flight.fetch_sub(1, Relaxed) > 1 {
+        self.responses.store(self.responses() + 1, Relaxed);
+        let left = self.in_flight.load(Relaxed) - 1;
+        self.in_flight.store(left, Relaxed);
+        if left > 0 {
             return;
+        }
+        if self.is_multiplexed() {
+            // On the turn of a task of its own.
+            self.begin_turn();
         }
         self.responding.store(false, Relaxed);
         self.read_blocked_since.store(NEVER, Relaxed);
@@ -233,7 +282,9 @@ impl Peer {
             return None;
         }
         let has_sent = SockRef::from(&self.tcp).peek(&mut [MaybeUninit::uninit()]).is_ok();
-        (!has_sent).then(|| Duration::from_millis(self.now().saturating_sub(since)))
+        // Somebody else's turn: the connection's own may have been long ago.
+        let since = self.start + Duration::from_millis(since);
+        (!has_sent).then(|| Instant::now().saturating_duration_since(since))
     }
 
     /// Resolves when the client let a deadline pass.
@@ -246,16 +297,27 @@ impl Peer {
         }
     }
 
-    /// The same, and `None` once nothing has been asked for, and nothing was left to be sent, for as long as `rest`.
-    pub(crate) async fn overdue_or_resting(&self, limits: &ClientLimits, rest: Duration) -> Option<Overdue> {
-        loop {
-            if self.rests_for(rest) {
-                return None;
-            }
-            match self.look(limits) {
-                ControlFlow::Break(overdue) => return Some(overdue),
-                ControlFlow::Continue(look_again) => sleep_until(look_again.min(Instant::now() + rest)).await,
-            }
+    /// As [`look`](Self::look), and `None` once nothing has been asked for, and nothing was left to be sent, for as long as
+    /// `rest`.
+    pub(crate) fn look_or_rest(
+        &self,
+        limits: &ClientLimits,
+        rest: Duration,
+    ) -> ControlFlow<Option<Overdue>, Instant> {
+        if self.rests_for(rest) {
+            return ControlFlow::Break(None);
+        }
+        match self.look(limits) {
+            ControlFlow::Break(overdue) => ControlFlow::Break(Some(overdue)),
+            ControlFlow::Continue(look_again) => ControlFlow::Continue(look_again.min(Instant::now() + rest)),
+        }
+    }
+
+    /// The same for a client that rests: nothing comes to be pending without something being read.
+    pub(crate) fn look_at_rest(&self, limits: &ClientLimits) -> ControlFlow<Overdue, Instant> {
+        match (self.look(limits), self.next_deadline(limits)) {
+            (ControlFlow::Continue(_), Some((deadline, _))) => ControlFlow::Continue(deadline),
+            (looked, _) => looked,
         }
     }
 
@@ -266,14 +328,18 @@ impl Peer {
         is_idle && is_sent && Duration::from_millis(self.now().saturating_sub(since)) >= rest
     }
 
-    /// Something came, or the connection has ended.
-    pub(crate) async fn readable(&self) {
-        // An error is found again by whoever reads.
-        let _ = self.tcp.readable().await;
+    /// Ready when something came, or the connection has ended. An error is found again by whoever reads.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.tcp.poll_read_ready(cx).map(|_found_again| ())
+    }
+
+    /// Whether a request is under way.
+    fn has_requests(&self) -> bool {
+        self.in_flight.load(Relaxed) > 0
     }
 
     /// What is overdue now, or when to look again.
-    fn look(&self, limits: &ClientLimits) -> ControlFlow<Overdue, Instant> {
+    pub(crate) fn look(&self, limits: &ClientLimits) -> ControlFlow<Overdue, Instant> {
         let now = Instant::now();
         // What comes to be pending until then is not due before.
         let look_again = now + self.shortest(limits);
@@ -293,7 +359,7 @@ impl Peer {
         let request = which(&self.upload, Overdue::Request, Overdue::SlowRequest);
         let response = which(&self.download, Overdue::Response, Overdue::SlowResponse);
         // Multiplexed, the library reads at all times, and each stream has a limit of its own.
-        let wants_body = !self.is_multiplexed() && self.in_flight.load(Relaxed) > 0;
+        let wants_body = !self.is_multiplexed() && self.has_requests();
         let body_since = if wants_body { self.read_blocked_since.load(Relaxed) } else { NEVER };
         let pending = [
             deadline(self.write_blocked_since.load(Relaxed), self.download.left(), response),
@@ -320,45 +386,6 @@ impl Peer {
         if self.write_blocked_since.load(Relaxed) == NEVER { idle_since } else { NEVER }
     }
 
-    /// Resolves when nobody is there any more to take a response: the connection was reset, or the
-    /// client closed its side and took nothing for `grace`.
-    pub(crate) async fn gone(&self, grace: Duration) {
-        if self.sending_side_closed().await == Closed::Whole {
-            return;
-        }
-        let closed_at = self.now();
-        loop {
-            let last_sign = closed_at.max(self.last_write.load(Relaxed));
-            let deadline = self.start + Duration::from_millis(last_sign) + grace;
-            // Without a request under way the HTTP library sees the end by itself.
-            if Instant::now() >= deadline && self.in_flight.load(Relaxed) > 0 {
-                return;
-            }
-            sleep_until(deadline.max(Instant::now() + Duration::from_millis(10))).await;
-            if self.is_reset() {
-                return;
-            }
-        }
-    }
-
-    async fn sending_side_closed(&self) -> Closed {
-        loop {
-            match self.tcp.ready(Interest::READABLE).await {
-                Ok(ready) if ready.is_read_closed() => {
-                    return if self.is_reset() { Closed::Whole } else { Closed::SendingSide };
-                }
-                // Bytes that the library will take when it wants them. Readiness stays set until
-                // then, so look again later rather than at once.
-                Ok(_) => sleep(Duration::from_millis(100)).await,
-                Err(_) => return Closed::Whole,
-            }
-        }
-    }
-
-    fn is_reset(&self) -> bool {
-        SockRef::from(&self.tcp).take_error().map_or(true, |error| error.is_some())
-    }
-
     /// Says `408` to a client that may still read it. Best effort: the connection ends anyway.
     pub(crate) fn answer_timeout(&self, failure: Failure) {
         if self.responding.load(Relaxed) {
@@ -382,42 +409,6 @@ impl Peer {
             self.reset_on_close();
         }
     }
-
-    /// Ends the connection so that the client gets what was sent.
-    ///
-    /// Closing a socket that holds unread bytes resets it, and the reset overtakes the response
-    /// (RFC 9112, 9.6): read on for a while, and let the client close first.
-    pub(crate) async fn close(&self) {
-        if self.reset.load(Relaxed) {
-            let _ = SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
-            return;
-        }
-        let mut scratch = [0_u8; 4096];
-        let has_more = |n: std::io::Result<usize>| matches!(n, Ok(1..));
-        if !self.unread.load(Relaxed) && !has_more(self.tcp.try_read(&mut scratch)) {
-            return;
-        }
-        let _ = SockRef::from(&self.tcp).shutdown(std::net::Shutdown::Write);
-        let _ = timeout(Duration::from_secs(5), self.discard(&mut scratch)).await;
-    }
-
-    async fn discard(&self, scratch: &mut [u8]) {
-        let mut left: usize = 4 * 1024 * 1024;
-        while left > 0 && self.tcp.readable().await.is_ok() {
-            match self.tcp.try_read(scratch) {
-                Ok(0) => return,
-                Ok(n) => left = left.saturating_sub(n),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
-            }
-        }
-    }
-}
-
-#[derive(PartialEq, Eq)]
-enum Closed {
-    SendingSide,
-    Whole,
 }
 
 /// How often at most a client is looked at that is about to be cut off for its slowness.
@@ -426,7 +417,9 @@ const CLOSE_LOOK: Duration = Duration::from_millis(100);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
     use tokio::net::TcpListener;
+    use tokio::time::timeout;
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_rests_once_it_is_idle_and_nothing_is_left_to_be_sent() {
@@ -435,7 +428,14 @@ mod tests {
         let limits = ClientLimits::default();
         let peer = Peer::new(client, Transport::Clear, &limits);
         let rest = ClientLimits::REST;
-        let rests_at_last = || timeout(limits.head / 2, peer.overdue_or_resting(&limits, rest));
+        let rests_at_last = async || {
+            let mut vigil = Vigil::new();
+            let rests = poll_fn(|cx| {
+                peer.begin_turn();
+                vigil.poll(cx, || peer.look_or_rest(&limits, rest))
+            });
+            timeout(limits.head / 2, rests).await
+        };
         peer.request_began();
         assert!(rests_at_last().await.is_err(), "a request is under way");
         peer.response_ended();

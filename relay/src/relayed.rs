@@ -1,21 +1,18 @@
 //! A response's body on its way from an instance to a client.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::body::{BodyError, End, Observer};
-use crate::connection::Taken;
-use crate::splice::{self, Chunk, Inlet, Next, Outlet};
+use crate::h1::InstanceBody;
+use crate::splice::{Chunk, Inlet, Next, Outlet};
 use crate::upload::Progress;
 use crate::upstream::Lease;
 
@@ -43,31 +40,24 @@ pub(crate) struct Relayed<O: Observer> {
 
 /// Where the body comes from.
 enum Source {
-    /// The HTTP library. `fresh`: none of it was asked for yet.
-    Library { body: Incoming, fresh: bool },
-    /// On the way from the library to the socket.
-    TakingOver(Box<TakingOver>),
-    /// The instance's socket.
+    /// Read and copied.
+    Read(InstanceBody),
+    /// A long one, out of the instance's socket.
     Socket(Inlet),
     /// Nothing more comes.
     Over,
 }
 
-struct TakingOver {
-    body: Incoming,
-    taken: oneshot::Receiver<Taken>,
-}
-
 impl<O: Observer> Relayed<O> {
     pub(crate) fn new(
-        body: Incoming,
+        body: InstanceBody,
         lease: Lease,
         progress: Rc<Progress>,
         stall: Duration,
         observer: O,
     ) -> Self {
         let mut relayed = Self {
-            source: Source::Library { body, fresh: true },
+            source: body.into_inlet().map_or_else(Source::Read, Source::Socket),
             lease: Some(lease),
             progress,
             bytes: 0,
@@ -87,8 +77,7 @@ impl<O: Observer> Relayed<O> {
 
     pub(crate) fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Library { body, .. } => body.is_end_stream(),
-            Source::TakingOver(_) => false,
+            Source::Read(body) => body.is_end_stream(),
             Source::Socket(inlet) => inlet.left() == 0,
             Source::Over => self.broken.is_none(),
         }
@@ -96,8 +85,7 @@ impl<O: Observer> Relayed<O> {
 
     pub(crate) fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Library { body, .. } => body.size_hint(),
-            Source::TakingOver(step) => step.body.size_hint(),
+            Source::Read(body) => body.size_hint(),
             Source::Socket(inlet) => SizeHint::with_exact(inlet.left()),
             Source::Over => SizeHint::with_exact(0),
         }
@@ -151,53 +139,16 @@ impl<O: Observer> Relayed<O> {
         cx: &mut Context<'_>,
         outlet: Option<&Arc<Outlet>>,
     ) -> Poll<Option<Result<Next, BodyError>>> {
-        self.begin();
-        if let Source::TakingOver(step) = &mut self.source {
-            let taken = ready!(Pin::new(&mut step.taken).poll(cx));
-            self.taken_over(taken.ok());
-        }
         match &mut self.source {
-            Source::Library { body, .. } => Pin::new(body)
+            Source::Read(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map_ok(|frame| Next::Frame(frame.map_data(Chunk::from)))
                 .map_err(BodyError::Upstream),
             Source::Socket(inlet) => {
-                inlet.poll_next(cx, outlet).map(|next| Some(next.map_err(BodyError::Socket)))
+                inlet.poll_next(cx, outlet).map(|next| Some(next.map_err(BodyError::Upstream)))
             }
-            Source::TakingOver(_) | Source::Over => Poll::Ready(None),
+            Source::Over => Poll::Ready(None),
         }
-    }
-
-    /// Before anything was read: asks for the connection if this is a long body.
-    fn begin(&mut self) {
-        let Source::Library { body, fresh: fresh @ true } = &mut self.source else { return };
-        *fresh = false;
-        let is_long = body.size_hint().exact().is_some_and(|length| length >= splice::SHORTEST);
-        // The library may have something of a request's body in a buffer that is yet to be written.
-        let is_asked = self.progress.is_done() && !self.progress.has_started();
-        let Some(lease) = self.lease.as_mut().filter(|_| is_long && is_asked) else { return };
-        let taken = lease.take_over();
-        self.replace(|source| match source {
-            Source::Library { body, .. } => Source::TakingOver(Box::new(TakingOver { body, taken })),
-            other => other,
-        });
-    }
-
-    /// `taken` is `None` if the connection has ended; the library then has all that came.
-    fn taken_over(&mut self, taken: Option<Taken>) {
-        self.replace(|source| {
-            let Source::TakingOver(step) = source else { return source };
-            let mut body = step.body;
-            let Some(taken) = taken else { return Source::Library { body, fresh: false } };
-            let length = body.size_hint().exact().unwrap_or(0);
-            let mut ahead = passed_on(&mut body);
-            ahead.push_back(taken.ahead);
-            Source::Socket(Inlet::new(taken.io, ahead, length))
-        });
-    }
-
-    fn replace(&mut self, change: impl FnOnce(Source) -> Source) {
-        self.source = change(std::mem::replace(&mut self.source, Source::Over));
     }
 
     fn passed(&mut self, frame: &Frame<Chunk>) {
@@ -253,20 +204,16 @@ impl<O: Observer> Relayed<O> {
 
     /// First the connection, then the word: the next request finds it.
     fn give_back(&mut self, lease: Lease, end: End) {
-        let again = end == End::Complete && self.progress.is_done();
-        match std::mem::replace(&mut self.source, Source::Over) {
+        let connection = match std::mem::replace(&mut self.source, Source::Over) {
+            Source::Read(body) => body.into_reusable(),
             Source::Socket(inlet) => {
                 lease.count_spliced(inlet.spliced());
-                if let Some(io) = inlet.into_reusable().filter(|_| again) {
-                    lease.give_back_taken(io);
-                }
+                inlet.into_reusable()
             }
-            source => {
-                self.source = source;
-                if again {
-                    lease.give_back();
-                }
-            }
+            Source::Over => None,
+        };
+        if end == End::Complete && self.progress.is_done() {
+            lease.give_back(connection);
         }
     }
 }
@@ -275,14 +222,4 @@ impl<O: Observer> Drop for Relayed<O> {
     fn drop(&mut self) {
         self.end(End::ClientGone);
     }
-}
-
-/// What the library had passed on before the connection was taken from it.
-fn passed_on(body: &mut Incoming) -> VecDeque<Bytes> {
-    let mut all = VecDeque::new();
-    let mut context = Context::from_waker(Waker::noop());
-    while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut *body).poll_frame(&mut context) {
-        all.extend(frame.into_data());
-    }
-    all
 }

@@ -5,21 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
 use crate::peer::Peer;
 
 /// Connections that are served.
 #[derive(Default)]
 pub(crate) struct Residents {
     /// By where they are in memory, which is theirs alone.
-    peers: RefCell<HashMap<usize, Entry>>,
-}
-
-struct Entry {
-    peer: Arc<Peer>,
-    /// `None`: it is about to go.
-    notice: Option<oneshot::Sender<()>>,
+    peers: RefCell<HashMap<usize, Arc<Peer>>>,
 }
 
 /// One of them, until dropped.
@@ -29,23 +21,23 @@ pub(crate) struct Resident<'a> {
 }
 
 impl Residents {
-    /// Also gives what resolves when the connection is to make room.
-    pub(crate) fn enter(&self, peer: &Arc<Peer>) -> (Resident<'_>, oneshot::Receiver<()>) {
+    pub(crate) fn enter(&self, peer: &Arc<Peer>) -> Resident<'_> {
         let key = Arc::as_ptr(peer).addr();
-        let (notice, noticed) = oneshot::channel();
-        self.peers.borrow_mut().insert(key, Entry { peer: peer.clone(), notice: Some(notice) });
-        (Resident { residents: self, key }, noticed)
+        self.peers.borrow_mut().insert(key, peer.clone());
+        Resident { residents: self, key }
     }
 
     /// Asks those to leave that have been idle for longest. Looks at all connections, so it makes room for more than one.
     pub(crate) fn make_room(&self) {
-        let mut peers = self.peers.borrow_mut();
-        let stays = peers.values_mut().filter(|entry| entry.notice.is_some());
-        let idle = stays.filter_map(|entry| Some((entry.peer.idle_for()?, entry))).collect();
-        for entry in idlest(idle) {
-            // An error: it has just ended by itself.
-            let _ = entry.notice.take().map(|notice| notice.send(()));
-        }
+        let peers = self.peers.borrow();
+        let stays = peers.values().filter(|peer| !peer.is_dismissed());
+        let idle = stays.filter_map(|peer| Some((peer.idle_for()?, peer))).collect();
+        idlest(idle).into_iter().for_each(|peer| peer.dismiss());
+    }
+
+    /// Has each connection look whether it is to go on.
+    pub(crate) fn wake_all(&self) {
+        self.peers.borrow().values().for_each(|peer| peer.wake());
     }
 }
 

@@ -1,26 +1,22 @@
 //! Serves clients on one data thread: accepts, drives each connection, ends it well.
 
 use std::cell::Cell;
-use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use sluice_process::shutdown::Watch;
-use tokio::io::{AsyncRead, AsyncWrite};
+use http::{Request, Response};
+use sluice_process::shutdown::{Stage, Watch};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::body::{ExchangeMark, Observer, ReplyBody};
+use crate::body::{Observer, ReplyBody};
 use crate::doors::{Doors, Seat};
 use crate::failure::Failure;
 use crate::http2::{Spoken, sniff};
@@ -30,16 +26,12 @@ use crate::metrics::{Cutoff, Pause, RelayMetrics};
 use crate::peer::{Client, ClientIo, Overdue, Peer, Transport};
 use crate::proxy_protocol::{Introduction, introduce};
 use crate::residents::Residents;
-use crate::screen::{HeadLimits, Screened, refusal_of};
 use crate::sockets::{is_exhausted, prepare_client};
 use crate::tls::{Certificates, Secured, secure};
 use crate::upload::ClientBody;
 
 /// Who connects by a Unix socket is on this host, and has no address.
 const THIS_HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-/// What the library may buffer beyond a head: bytes of requests that follow.
-const LIBRARY_SLACK: usize = 8 * 1024;
 
 /// After what time it is tried again to accept a connection.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -70,6 +62,8 @@ pub struct Server<H> {
     residents: Residents,
     /// When the log last said that nothing can be accepted.
     complained: Cell<Option<Instant>>,
+    /// How far the program is on its way out, as the connections of this thread were told.
+    stage: Cell<Stage>,
 }
 
 impl<H: Handler> Server<H> {
@@ -82,7 +76,8 @@ impl<H: Handler> Server<H> {
         stop: Watch,
     ) -> Rc<Self> {
         let (residents, complained) = (Residents::default(), Cell::default());
-        Rc::new(Self { handler, limits, metrics, stop, doors, residents, complained })
+        let stage = Cell::new(Stage::Running);
+        Rc::new(Self { handler, limits, metrics, stop, doors, residents, complained, stage })
     }
 
     /// Serves a listener in the clear or as its protocol says, until a stop is requested or `closed` is: the latter
@@ -101,6 +96,37 @@ impl<H: Handler> Server<H> {
     }
 
     async fn accept(self: Rc<Self>, acceptor: Acceptor, closed: Watch) {
+        tokio::select! {
+            biased;
+            () = self.tell_stages() => {}
+            () = self.accept_and_serve(acceptor, closed) => {}
+        }
+    }
+
+    /// Tells the connections of this thread how far the program is on its way out. If each were to watch for itself, it
+    /// would do so at every wake, through locks that all threads share. Never ends.
+    async fn tell_stages(&self) {
+        self.tell_stage();
+        self.stop.leaving().await;
+        self.tell_stage();
+        self.stop.requested().await;
+        self.tell_stage();
+        self.stop.now().await;
+        self.tell_stage();
+        std::future::pending().await
+    }
+
+    fn tell_stage(&self) {
+        self.stage.set(self.stop.stage());
+        self.residents.wake_all();
+    }
+
+    /// What they were told.
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    async fn accept_and_serve(self: &Rc<Self>, acceptor: Acceptor, closed: Watch) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -174,15 +200,19 @@ impl<H: Handler> Server<H> {
 
     /// Finds out who the client is. `None`: it is not to be served.
     async fn introduced(&self, accepted: Accepted, protocol: &Protocol) -> Option<Arrival> {
-        let Accepted { stream: mut tcp, address } = accepted;
+        let Accepted { stream: tcp, address } = accepted;
         if let Err(error) = prepare_client(&tcp, address) {
             tracing::debug!(%error, "client left before it was served");
             return None;
         }
-        let counted = address.map(|address| address.ip());
-        if !protocol.proxy {
-            return Some(Arrival { tcp, ahead: Bytes::new(), source: address, counted });
+        if protocol.proxy {
+            return Box::pin(self.introduced_by_proxy(tcp, address)).await;
         }
+        let counted = address.map(|address| address.ip());
+        Some(Arrival { tcp, ahead: Bytes::new(), source: address, counted })
+    }
+
+    async fn introduced_by_proxy(&self, mut tcp: TcpStream, address: Option<SocketAddr>) -> Option<Arrival> {
         let introduction = tokio::select! {
             introduction = introduce(&mut tcp, self.limits.head) => introduction,
             () = self.stop.requested() => return None,
@@ -208,21 +238,18 @@ impl<H: Handler> Server<H> {
         };
         let client = Client { address: source.unwrap_or(THIS_HOST), scheme };
         let peer = Arc::new(Peer::new(tcp, transport, &self.limits));
-        let (_resident, evicted) = self.residents.enter(&peer);
+        let _resident = self.residents.enter(&peer);
         let (mut io, out_of_use) = ClientIo::new(peer.clone());
         io.unread(ahead);
-        let driven = async {
+        // Pinned here: handed on, it would be held twice.
+        let driven = pin!(async {
             match &protocol.tls {
                 Some(certificates) => Box::pin(self.drive_secure(certificates, &peer, io, client)).await,
                 None if protocol.h2c => Box::pin(self.drive_either(&peer, io, client)).await,
                 None => self.drive(&peer, io, client).await,
             }
-        };
-        tokio::select! {
-            biased;
-            () = driven => {}
-            Ok(()) = evicted => self.metrics.cut(Cutoff::MadeRoom),
-        }
+        });
+        self.until_dismissed(&peer, driven).await;
         if peer.is_handed_over() {
             // A tunnel holds up a graceful stop, as a response does.
             tokio::select! {
@@ -234,6 +261,26 @@ impl<H: Handler> Server<H> {
         }
     }
 
+    /// Runs `driven` to its end, or until the connection is to make room.
+    async fn until_dismissed(&self, peer: &Peer, mut driven: Pin<&mut impl Future<Output = ()>>) {
+        let mut attended = false;
+        poll_fn(|cx| {
+            if !std::mem::replace(&mut attended, true) {
+                peer.attend(cx.waker());
+            }
+            peer.begin_turn();
+            if driven.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if !peer.is_dismissed() {
+                return Poll::Pending;
+            }
+            self.metrics.cut(Cutoff::MadeRoom);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     /// TLS, and what the client chooses by ALPN.
     async fn drive_secure(
         self: &Rc<Self>,
@@ -242,7 +289,7 @@ impl<H: Handler> Server<H> {
         io: ClientIo,
         client: Client,
     ) {
-        let secured = secure(certificates, io, self.limits.head, &self.stop).await;
+        let secured = Box::pin(secure(certificates, io, self.limits.head, &self.stop)).await;
         peer.rest();
         match secured {
             Some(Secured::Http1(io)) => self.drive(peer, io, client).await,
@@ -267,7 +314,7 @@ impl<H: Handler> Server<H> {
     }
 
     /// Ends a connection because its client let a deadline pass.
-    fn overdue(&self, peer: &Peer, what: Overdue) {
+    pub(crate) fn overdue(&self, peer: &Peer, what: Overdue) {
         match what {
             Overdue::Request => peer.answer_timeout(Failure::ClientStalled),
             Overdue::SlowRequest => peer.answer_timeout(Failure::ClientSlow),
@@ -276,125 +323,9 @@ impl<H: Handler> Server<H> {
         self.cut(peer, what.into());
     }
 
-    fn cut(&self, peer: &Peer, cutoff: Cutoff) {
+    pub(crate) fn cut(&self, peer: &Peer, cutoff: Cutoff) {
         peer.cut_off();
         self.metrics.cut(cutoff);
-    }
-
-    /// Drives an HTTP/1.1 connection until it ends by itself or is cut off. While it rests there is nothing of the
-    /// library's: most connections of a busy site are idle, and its buffers are most of what they would cost.
-    async fn drive<I>(&self, peer: &Arc<Peer>, io: I, client: Client)
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let mut screened = Screened::new(io, peer.clone(), HeadLimits::from(&self.limits));
-        while let Some(resting) = self.drive_until_it_rests(peer, screened, client).await {
-            if !self.wakes(peer).await {
-                return;
-            }
-            screened = resting;
-        }
-    }
-
-    /// Waits for what a resting client asks next. `false`: it is not to be waited for any longer.
-    async fn wakes(&self, peer: &Peer) -> bool {
-        tokio::select! {
-            biased;
-            () = peer.readable() => true,
-            what = peer.overdue(&self.limits) => {
-                self.overdue(peer, what);
-                false
-            }
-            () = self.stop.requested() => false,
-        }
-    }
-
-    /// Drives it until it ends, or is idle for a while: then what was read from is given back.
-    async fn drive_until_it_rests<I>(
-        &self,
-        peer: &Arc<Peer>,
-        screened: Screened<I>,
-        client: Client,
-    ) -> Option<Screened<I>>
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let service = service_fn(|request| self.exchange(peer, client, request));
-        let mut connection = http1::Builder::new()
-            // The end of a client's sending side is told from its going away by `Peer::gone`.
-            .half_close(true)
-            .max_headers(self.limits.fields)
-            // `Screened` has told what is too large; the library sees whole heads.
-            .max_buf_size(self.limits.head_bytes + LIBRARY_SLACK)
-            // `Peer::overdue` watches over the whole connection.
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(screened), service)
-            .with_upgrades();
-        let mut due = std::pin::pin!(peer.overdue_or_resting(&self.limits, ClientLimits::REST));
-        let mut gone = std::pin::pin!(peer.gone(self.limits.half_close_grace));
-        let mut closing = false;
-        let cutoff = loop {
-            tokio::select! {
-                biased;
-                result = &mut connection => {
-                    if let Err(error) = result {
-                        tracing::debug!(client = %client.address, %error, "connection ended");
-                    }
-                    return None;
-                }
-                () = gone.as_mut() => break Cutoff::Gone,
-                due = due.as_mut() => match due {
-                    Some(what) => {
-                        self.overdue(peer, what);
-                        return None;
-                    }
-                    None => {
-                        let parts = connection.into_parts()?;
-                        let mut screened = parts.io.into_inner();
-                        screened.unread(&parts.read_buf);
-                        return Some(screened);
-                    }
-                },
-                () = self.stop.requested(), if !closing => {
-                    std::pin::Pin::new(&mut connection).graceful_shutdown();
-                    closing = true;
-                }
-                () = self.stop.now() => break Cutoff::Stop,
-            }
-        };
-        self.cut(peer, cutoff);
-        None
-    }
-
-    async fn exchange(
-        &self,
-        peer: &Arc<Peer>,
-        client: Client,
-        request: Request<Incoming>,
-    ) -> Result<Response<ReplyBody<H::Observer>>, Infallible> {
-        let version = request.version();
-        let mut mark = ExchangeMark::new(peer.clone());
-        let refusal = refusal_of(&request, peer);
-        let mut request = request.map(|body| ClientBody::new(body, peer.clone()));
-        if let Some(refusal) = refusal {
-            request.extensions_mut().insert(refusal);
-        }
-        let mut response = self.handler.clone().handle(request, client).await;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            peer.hand_over();
-        } else if self.limits.is_worn_out(peer.responses() + 1) {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if version < Version::HTTP_11 && !response.headers().contains_key(header::CONTENT_LENGTH) {
-            mark.end_with_connection();
-        }
-        if self.stop.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            // The client is told with an answer. A connection that is closed while it is idle may meet a request.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        peer.response_began();
-        response.body_mut().exchange = Some(mark);
-        Ok(response)
     }
 }
 
@@ -416,5 +347,47 @@ struct OpenGuard<'a>(&'a RelayMetrics);
 impl Drop for OpenGuard<'_> {
     fn drop(&mut self) {
         self.0.client_open.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus::Registry;
+    use sluice_process::Shutdown;
+    use tokio::net::TcpListener;
+
+    struct Hello;
+
+    impl Handler for Hello {
+        type Observer = ();
+
+        async fn handle(self: Rc<Self>, _: Request<ClientBody>, _: Client) -> Response<ReplyBody<()>> {
+            Response::new(ReplyBody::text("hello\n".to_owned()))
+        }
+    }
+
+    /// What is in this future is held by each connection, idle or not, from its beginning to its end: what only an
+    /// active one needs belongs into a box.
+    #[tokio::test]
+    async fn what_an_idle_connection_holds_is_small() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+        let (limits, shutdown) = (ClientLimits::default(), Shutdown::new());
+        let doors = Doors::new(&limits, Vec::new());
+        let server = Server::new(
+            Rc::new(Hello),
+            limits,
+            doors,
+            RelayMetrics::register(&Registry::new()),
+            shutdown.watch(),
+        );
+        let seat = server.seat().await;
+        let accepted = Accepted { stream, address: None };
+        let served = server.serve(accepted, seat, Protocol::default());
+        let bytes = size_of_val(&served);
+        assert!(bytes <= 1400, "{bytes} bytes");
+        let bytes = size_of::<Peer>();
+        assert!(bytes <= 320, "{bytes} bytes of notes");
     }
 }

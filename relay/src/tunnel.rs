@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::body::{End, Observer};
-use crate::connection::Taken;
+use crate::h1::Upgraded as Instance;
 use crate::metrics::RelayMetrics;
 use crate::upstream::Lease;
 
@@ -30,30 +30,29 @@ pub fn splice_upgrade<O: Observer>(
     mut observer: O,
     metrics: &RelayMetrics,
 ) {
-    let instance = lease.take_over();
+    let instance = lease.take_upgraded();
     let open = metrics.tunnels_open.clone();
     observer.first_byte();
     open.inc();
     tokio::task::spawn_local(async move {
-        let client = async { client.await.map_err(|error| format!("client: {error}")) };
-        let instance = async { instance.await.map_err(|_| "instance: closed".to_owned()) };
-        let (end, bytes) = match tokio::try_join!(client, instance) {
-            Ok((client, instance)) => run(client, instance, idle).await,
-            Err(error) => {
-                tracing::debug!(error, "upgrade was not completed");
+        let (end, bytes) = match (client.await, instance) {
+            (Ok(client), Some(instance)) => run(client, instance, idle).await,
+            (Err(error), _) => {
+                tracing::debug!(%error, "upgrade was not completed");
                 (End::ClientGone, 0)
             }
+            (Ok(_), None) => (End::CutShort, 0),
         };
         observer.ended(end, bytes);
         open.dec();
-        drop(lease);
     });
 }
 
 /// Copies until both directions ended. Returns the bytes that the instance sent.
-async fn run(client: Upgraded, instance: Taken, idle: Duration) -> (End, u64) {
+async fn run(client: Upgraded, instance: Instance, idle: Duration) -> (End, u64) {
     let (mut client_in, mut client_out) = tokio::io::split(TokioIo::new(client));
-    let (instance_in, mut instance_out) = tokio::io::split(instance.io);
+    let (instance_io, _open) = instance.io.into_tcp();
+    let (instance_in, mut instance_out) = instance_io.into_split();
     let mut instance_in = instance.ahead.chain(instance_in);
     let activity = Activity::default();
     let mut received = 0;

@@ -34,9 +34,9 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn new(done: bool) -> Rc<Self> {
+    fn new(done: bool, made: Instant) -> Rc<Self> {
         Rc::new(Self {
-            last: Cell::new(Instant::now()),
+            last: Cell::new(made),
             done: Cell::new(done),
             started: Cell::new(false),
             failed: Cell::new(false),
@@ -96,7 +96,8 @@ impl ClientBody {
     pub(crate) fn new(body: Incoming, peer: Arc<Peer>) -> Self {
         let empty = body.is_end_stream();
         let body = if empty { Upload::None } else { Upload::Live(body) };
-        Self { body, peer: Some(peer), progress: Progress::new(empty), patience: None, most: u64::MAX }
+        let progress = Progress::new(empty, peer.turn());
+        Self { body, peer: Some(peer), progress, patience: None, most: u64::MAX }
     }
 
     /// On one of many streams, of which the connection's own watch knows nothing.
@@ -108,7 +109,7 @@ impl ClientBody {
 
     /// No body at all, as for a request of the relay's own or for another attempt.
     pub fn empty() -> Self {
-        let progress = Progress::new(true);
+        let progress = Progress::new(true, Instant::now());
         Self { body: Upload::None, peer: None, progress, patience: None, most: u64::MAX }
     }
 

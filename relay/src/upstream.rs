@@ -2,26 +2,23 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{self, HeaderValue};
 use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
 use sluice_proto::Target;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::connection::{Connection, Taken};
 use crate::failure::Failure;
+use crate::h1::{Connection, Exchange, InstanceBody, Upgraded};
 use crate::head::is_persistent;
 use crate::instance_io::InstanceIo;
 use crate::limits::UpstreamLimits;
 use crate::metrics::RelayMetrics;
 use crate::sockets;
-use crate::upload::{ClientBody, Progress};
+use crate::upload::ClientBody;
 
 /// Which kept connections a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +30,10 @@ pub enum Reuse {
     /// None: whatever closed one kept connection may have closed them all.
     No,
 }
+
+/// How often connections are looked at that nobody uses. 1 s: an instance that closed one waits for our end, which the
+/// next request that looks at it would give it; there may be none.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// Why an attempt got no response.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub async fn reach(target: &Target, within: Duration) -> Result<(), Failure> {
     open(target, within).await.map(drop)
 }
 
-async fn open(target: &Target, within: Duration) -> Result<TcpStream, Failure> {
+pub(crate) async fn open(target: &Target, within: Duration) -> Result<TcpStream, Failure> {
     match timeout(within, sockets::connect(target)).await {
         Ok(Ok(tcp)) => Ok(tcp),
         // Which says nothing about the instance.
@@ -72,24 +73,29 @@ async fn open(target: &Target, within: Duration) -> Result<TcpStream, Failure> {
 
 /// The connections of one data thread.
 pub struct Upstreams {
-    idle: RefCell<HashMap<Target, Vec<Connection>>>,
+    kept: RefCell<HashMap<Target, Rc<Kept>>>,
     limits: UpstreamLimits,
     metrics: RelayMetrics,
 }
 
-/// A connection that carries a response. Dropped before the response ended, it is closed at once,
-/// which is how an instance learns that nobody wants the rest.
+/// Connections to one instance that are not in use, those used last at the end.
+#[derive(Default)]
+struct Kept(RefCell<Vec<Connection>>);
+
+/// Where a response's connection belongs. The body has the connection itself: dropped before the response ended, it is
+/// closed at once, which is how an instance learns that nobody wants the rest.
 pub struct Lease {
-    connection: Option<Connection>,
     /// The response is one after which the instance keeps the connection.
     persistent: bool,
-    target: Target,
+    /// What the connection became, if the instance changed the protocol.
+    upgraded: Option<Upgraded>,
+    kept: Rc<Kept>,
     upstreams: Rc<Upstreams>,
 }
 
 impl Upstreams {
     pub fn new(limits: UpstreamLimits, metrics: RelayMetrics) -> Rc<Self> {
-        Rc::new(Self { idle: RefCell::default(), limits, metrics })
+        Rc::new(Self { kept: RefCell::default(), limits, metrics })
     }
 
     pub fn limits(&self) -> &UpstreamLimits {
@@ -105,19 +111,21 @@ impl Upstreams {
         target: &Target,
         request: Request<ClientBody>,
         reuse: Reuse,
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
-        let progress = request.body().progress();
+    ) -> Result<(Response<InstanceBody>, Lease), SendError> {
         let mut request = request;
-        frame(&mut request);
+        let (kept, now) = (self.kept_for(target), Instant::now());
         // A kept connection may turn out closed before it took anything; then the next is tried.
-        while let Some(connection) = self.take(target, reuse) {
-            match self.attempt(target, connection, request, &progress).await {
+        while let Some(connection) = self.take(&kept, reuse, now) {
+            match self.attempt(target, &kept, connection, request, now).await {
                 Err(SendError { unsent: Some(unsent), .. }) => request = *unsent,
                 result => return result,
             }
         }
         match self.connect(target).await {
-            Ok(connection) => self.attempt(target, connection, request, &progress).await,
+            Ok(connection) => {
+                let now = connection.since;
+                self.attempt(target, &kept, connection, request, now).await
+            }
             Err(failure) => Err(SendError { failure, unsent: Some(Box::new(request)), stale: false }),
         }
     }
@@ -125,34 +133,30 @@ impl Upstreams {
     async fn attempt(
         self: &Rc<Self>,
         target: &Target,
-        mut connection: Connection,
+        kept: &Rc<Kept>,
+        connection: Connection,
         request: Request<ClientBody>,
-        progress: &Progress,
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
+        now: Instant,
+    ) -> Result<(Response<InstanceBody>, Lease), SendError> {
         let stale = connection.used;
-        let response = connection.send(request);
-        let connection = Some(connection);
-        let mut lease =
-            Lease { connection, persistent: false, target: target.clone(), upstreams: self.clone() };
-        let refused = |failure, unsent| {
-            // Only an end says nothing about the instance; a long silence does.
-            let stale = stale && failure == Failure::ClosedEarly;
-            Err(SendError { failure, unsent, stale })
-        };
-        tokio::select! {
-            result = response => match result {
-                Ok(response) => {
-                    lease.persistent = is_persistent(&response);
-                    Ok((response, lease))
-                }
-                Err(mut error) => {
-                    let unsent = error.take_message().map(Box::new);
-                    let error = error.into_error();
-                    tracing::debug!(%target, %error, "no response");
-                    refused(failure_of(&error, progress), unsent)
-                }
-            },
-            () = silence(progress, self.limits.response_head) => refused(Failure::ResponseTimeout, None),
+        let progress = request.body().progress();
+        let mut exchange = Exchange::new(connection, request, now, self.limits.response_head);
+        match poll_fn(|cx| exchange.poll(cx)).await {
+            Ok(arrived) => {
+                let (response, upgraded) = exchange.respond(arrived);
+                let persistent = is_persistent(&response);
+                let (kept, upstreams) = (kept.clone(), self.clone());
+                Ok((response, Lease { persistent, upgraded, kept, upstreams }))
+            }
+            Err(error) => {
+                tracing::debug!(%target, %error, "no response");
+                let failure = progress.failure().unwrap_or(error.failure());
+                // What was answered, if with garbage, or not at all for long, was sent.
+                let unsent = exchange.into_unsent().filter(|_| failure == Failure::ClosedEarly);
+                // Only an end says nothing about the instance.
+                let stale = stale && failure == Failure::ClosedEarly;
+                Err(SendError { failure, unsent: unsent.map(Box::new), stale })
+            }
         }
     }
 
@@ -160,76 +164,69 @@ impl Upstreams {
         let tcp = open(target, self.limits.connect).await?;
         self.metrics.upstream_connections.inc();
         let io = InstanceIo::new(tcp, self.metrics.upstream_open.clone());
-        Connection::start(io).ok_or(Failure::ConnectFailed)
+        Ok(Connection::new(io, Instant::now()))
     }
 
-    /// The most recently used connection that is open and ready.
-    fn take(&self, target: &Target, reuse: Reuse) -> Option<Connection> {
+    fn kept_for(&self, target: &Target) -> Rc<Kept> {
+        let mut all = self.kept.borrow_mut();
+        match all.get(target) {
+            Some(kept) => kept.clone(),
+            None => all.entry(target.clone()).or_default().clone(),
+        }
+    }
+
+    /// The most recently used connection that is open and in step.
+    fn take(&self, kept: &Kept, reuse: Reuse, now: Instant) -> Option<Connection> {
         let oldest = match reuse {
             Reuse::Any => self.limits.idle,
             Reuse::Fresh => self.limits.unsafe_reuse,
             Reuse::No => return None,
         };
-        let mut idle = self.idle.borrow_mut();
-        let kept = idle.get_mut(target)?;
-        kept.retain(|connection| !connection.is_closed());
-        let usable = |c: &Connection| c.is_ready() && c.since.elapsed() < oldest;
-        let position = kept.iter().rposition(usable)?;
-        self.metrics.upstream_reuses.inc();
-        Some(kept.swap_remove(position))
+        let mut kept = kept.0.borrow_mut();
+        let is_young = |connection: &mut Connection| now.saturating_duration_since(connection.since) < oldest;
+        while let Some(connection) = kept.pop_if(is_young) {
+            if connection.io().is_quiet() {
+                self.metrics.upstream_reuses.inc();
+                return Some(connection);
+            }
+        }
+        None
     }
 
-    /// Closes connections that were not used for [`UpstreamLimits::idle`], for ever.
+    /// Closes connections that were not used for [`UpstreamLimits::idle`], or that their instance closed, for ever.
     pub async fn sweep(self: Rc<Self>) {
         loop {
-            sleep(self.limits.idle / 4).await;
-            self.idle.borrow_mut().retain(|_, kept| {
-                kept.retain(|c| !c.is_closed() && c.since.elapsed() < self.limits.idle);
-                !kept.is_empty()
+            sleep((self.limits.idle / 4).min(SWEEP)).await;
+            let now = Instant::now();
+            self.kept.borrow_mut().retain(|_, kept| {
+                let is_good = |connection: &Connection| {
+                    now.saturating_duration_since(connection.since) < self.limits.idle
+                        && connection.io().is_quiet()
+                };
+                kept.0.borrow_mut().retain(is_good);
+                Rc::strong_count(kept) > 1 || !kept.0.borrow().is_empty()
             });
         }
     }
 }
 
 impl Lease {
-    /// Keeps the connection for the next request. It may still be busy with the end of this one;
-    /// `Upstreams::take` passes over it until it is not.
-    pub(crate) fn give_back(mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.keep(connection);
+    /// Keeps the connection of a body that was read to its end for the next request, if there may be one on it.
+    pub(crate) fn give_back(self, connection: Option<Connection>) {
+        if let Some(mut connection) = connection.filter(|_| self.persistent) {
+            connection.rest(Instant::now());
+            self.kept.0.borrow_mut().push(connection);
         }
     }
 
-    /// Takes the connection from the HTTP library; see [`Connection::take_over`].
-    pub(crate) fn take_over(&mut self) -> oneshot::Receiver<Taken> {
-        self.connection.as_mut().expect("taken only by what consumes the lease").take_over()
-    }
-
-    /// Keeps a connection that was taken over and has come to the end of its response.
-    pub(crate) fn give_back_taken(self, io: InstanceIo) {
-        if let Some(connection) = Some(io).filter(|_| self.persistent).and_then(Connection::start) {
-            self.keep(connection);
-        }
-    }
-
-    fn keep(&self, mut connection: Connection) {
-        if !connection.is_closed() {
-            connection.rest();
-            self.upstreams.idle.borrow_mut().entry(self.target.clone()).or_default().push(connection);
-        }
+    /// The connection, after a change of protocol.
+    pub(crate) fn take_upgraded(&mut self) -> Option<Upgraded> {
+        self.upgraded.take()
     }
 
     /// Counts body bytes that were passed on without being copied.
     pub(crate) fn count_spliced(&self, bytes: u64) {
         self.upstreams.metrics.spliced_bytes.inc_by(bytes);
-    }
-}
-
-/// Says that a body of unknown length follows: the library, left to itself, sends none with methods that rarely have one.
-fn frame(request: &mut Request<ClientBody>) {
-    let unknown = !request.body().is_empty() && request.body().size_hint().exact().is_none();
-    if unknown && !request.headers().contains_key(header::CONTENT_LENGTH) {
-        request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 
@@ -247,21 +244,5 @@ pub fn spare(request: &Request<ClientBody>) -> Option<Request<ClientBody>> {
     Some(copy)
 }
 
-/// Resolves when the request has not moved and not been answered for `limit`.
-async fn silence(progress: &Progress, limit: Duration) {
-    let asked = Instant::now();
-    loop {
-        let deadline = asked.max(progress.last()) + limit;
-        if Instant::now() >= deadline {
-            return;
-        }
-        sleep_until(deadline).await;
-    }
-}
-
-fn failure_of(error: &hyper::Error, progress: &Progress) -> Failure {
-    progress.failure().unwrap_or(match error.is_parse() {
-        true => Failure::InvalidResponse,
-        false => Failure::ClosedEarly,
-    })
-}
+#[cfg(test)]
+mod tests;

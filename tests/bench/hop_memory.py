@@ -14,6 +14,9 @@ from processes import BenchError, Started
 # Memory is read until it changes by less than this, in KB.
 STEADY_KB = 64
 SETTLE_S = 4.0
+# A connection is idle when nothing was asked for so long; what a program gives back only later it does not give back to
+# the next request either.
+IDLE_S = 3.0
 # What a slow client takes of a response before it stops, and room for what is on its way.
 TAKEN_BYTES = 64 * 1024
 SLOW_BUFFER = 16 * 1024
@@ -54,18 +57,20 @@ def settled_kb(programs: list[Started]) -> int:
 
 
 def idle_kb(hop: Running, count: int) -> float:
-    """KB per connection that has had one response and asks nothing more."""
-    return growth_kb(hop, count, lambda n: answered(hop.clear, n))
+    """KB per connection that has had one response and asks nothing more for some seconds."""
+    return growth_kb(hop, count, lambda n: answered(hop.clear, n), IDLE_S)
 
 
 def blob_kb(hop: Running, count: int) -> float:
     """KB per response of 100 MB whose client has stopped reading."""
+    time.sleep(IDLE_S)  # until what the idle connections had is given back
     return growth_kb(hop, count, lambda n: stalled(hop.clear, n))
 
 
-def growth_kb(hop: Running, count: int, connect: Callable[[int], socket.socket]) -> float:
+def growth_kb(hop: Running, count: int, connect: Callable[[int], socket.socket], wait_s: float = 0.0) -> float:
     before = settled_kb(hop.programs)
     with connections(count, connect):
+        time.sleep(wait_s)
         return (settled_kb(hop.programs) - before) / count
 
 

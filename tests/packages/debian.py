@@ -12,7 +12,6 @@ import pwd
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,9 +20,13 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from ports import free_port  # noqa: E402
+
 UNITS = Path("/usr/lib/systemd/system")
 NAMES = ("sluice-balancer", "sluice-agent")
-LEFT_BEHIND = ("/etc/sluice", "/var/lib/sluice-balancer", "/var/cache/sluice-agent")
+LEFT_BEHIND = ("/etc/sluice", "/var/lib/sluice-balancer", "/var/log/sluice-balancer", "/var/cache/sluice-agent")
 PATIENCE = 60.0  # seconds
 
 
@@ -119,14 +122,6 @@ http.server.ThreadingHTTPServer(("127.0.0.1", {port}), Handler).serve_forever()
         self.process.wait()
 
 
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 def fetch(url):
     with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
         return answer.status, answer.read()
@@ -181,10 +176,11 @@ def configure(data, admin, agent, agent_admin, app):
 
 
 def services_serve():
-    data, admin, agent, agent_admin, app = free_ports(5)
+    data, admin, agent, agent_admin, app = (free_port() for _ in range(5))
     configure(data, admin, agent, agent_admin, app)
-    # As StateDirectory= and CacheDirectory= do.
-    for path, user in (("/var/lib/sluice-balancer", "sluice-balancer"), ("/var/cache/sluice-agent/zope", "sluice-agent")):
+    # As StateDirectory=, LogsDirectory= and CacheDirectory= do.
+    for path in ("/var/lib/sluice-balancer", "/var/log/sluice-balancer", "/var/cache/sluice-agent/zope"):
+        user = path.split("/")[3]
         os.makedirs(path, exist_ok=True)
         shutil.chown(path, user, user)
     running = [Application(app)]

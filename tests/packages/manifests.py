@@ -68,6 +68,13 @@ def every_replica_is_reported_to():
     print("ok: agents report to every replica of the balancer")
 
 
+def a_rolling_update_waits_for_the_application():
+    """The agent is as ready as its application, and the pod as the agent."""
+    agent = one("Deployment", "application")["spec"]["template"]["spec"]["initContainers"][0]
+    assert agent["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "agent-admin"}, agent["readinessProbe"]
+    print("ok: a pod is ready when its application is")
+
+
 def with_slices():
     """The balancer's Deployment as the component has it: its JSON patch (RFC 6902), which only adds."""
     [patch] = yaml.safe_load((SLICES / "kustomization.yaml").read_text())["patches"]
@@ -123,6 +130,7 @@ if __name__ == "__main__":
     resources_are_valid()
     ports_have_names()
     every_replica_is_reported_to()
+    a_rolling_update_waits_for_the_application()
     the_balancer_may_watch_slices()
     flags_exist()
     containerfiles_are_sound()

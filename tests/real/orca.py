@@ -5,18 +5,17 @@ band: on streams that Envoy opens at the addresses where it sends requests, or a
 real.
 """
 
-import contextlib
 import json
+import string
 import sys
-import tempfile
 import time
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
-from agent_check import BLOBS, WITHIN, WORKERS, Fleet, Pages, blobs
-from run import PROGRAMS, ROOT, eventually, fetch, free_port, status
+from fleet import BLOBS, COUNTED, ENVOY, WITHIN, Fleet, running
+from run import eventually, fetch, free_port, status
 
 TRIES = 12  # of 4 s each
-ENVOY = ROOT / "target" / "bench-venv" / "bin" / "envoy"
+AT_ONCE = 2  # fleets; they mostly wait
 
 # Where Envoy sends requests to, and asks for streams of reports.
 HOSTS = {"a": "127.0.0.1", "b": "127.0.0.2"}
@@ -33,12 +32,12 @@ WAYS = {
     OWN_PORT: (("--orca-listen", "{host}:{port}"), {**STREAMS, "oob_reporting_config": {"port_value": "{port}"}}),
 }
 
-CONFIGURATION = """
-admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {envoy_admin}}}}}}}
+CONFIGURATION = string.Template("""
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: $envoy_admin}}}
 static_resources:
   listeners:
   - name: site
-    address: {{socket_address: {{address: 127.0.0.1, port_value: {site}}}}}
+    address: {socket_address: {address: 127.0.0.1, port_value: $site}}
     enable_reuse_port: false
     filter_chains:
     - filters:
@@ -51,10 +50,10 @@ static_resources:
             virtual_hosts:
             - name: site
               domains: ["*"]
-              routes: [{{match: {{prefix: "/"}}, route: {{cluster: instances, timeout: 60s}}}}]
+              routes: [{match: {prefix: "/"}, route: {cluster: instances, timeout: 60s}}]
           http_filters:
           - name: envoy.filters.http.router
-            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
   clusters:
   - name: instances
     type: STATIC
@@ -69,21 +68,21 @@ static_resources:
             weight_update_period: 1s
             # In responses, an instance that gets next to nothing tells next to nothing: what it said must not hold long.
             weight_expiration_period: 5s
-            {out_of_band}
+            $out_of_band
     load_assignment:
       cluster_name: instances
       endpoints:
       - lb_endpoints:
-        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {a}}}}}}}
-        - endpoint: {{address: {{socket_address: {{address: 127.0.0.2, port_value: {b}}}}}}}
-"""
+        - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: $a}}}
+        - endpoint: {address: {socket_address: {address: 127.0.0.2, port_value: $b}}}
+""")
 
 
-class EnvoyFleet(Fleet):
+class Orca(Fleet):
     """Envoy before two agents, each beside an instance."""
 
     def __init__(self, directory, flags, out_of_band):
-        super().__init__(directory)
+        super().__init__(directory, "ab", ["site", "envoy_admin"])
         port = free_port()
         self.flags = lambda one: [flag.format(host=HOSTS[one], port=port) for flag in flags]
         # JSON is YAML: further lines of the policy.
@@ -94,24 +93,15 @@ class EnvoyFleet(Fleet):
     def address(self, name):
         return f"{HOSTS.get(name, '127.0.0.1')}:{self.ports[name]}"
 
-    def start_agent(self, one):
-        self.start(
-            one, PROGRAMS / "sluice-agent", "--instance", self.address(f"{one}_app"),
-            "--listen", self.address(one), "--admin", self.address(f"{one}_admin"),
-            *self.flags(one), "--workers", WORKERS,
-        )
-
     def start_all(self):
         for one in "ab":
             self.start_instance(one)
-            self.start_agent(one)
+            self.start_agent(one, *self.flags(one))
         for one in "ab":
-            eventually("the agent is ready", lambda: status(f"http://{self.address(one + '_admin')}/readyz")[0] == 200)
-        file = self.directory / "envoy.yaml"
-        file.write_text(CONFIGURATION.format(out_of_band=self.out_of_band, **self.ports))
-        self.start("envoy", ENVOY, "-c", file, "--concurrency", 1, "--use-dynamic-base-id", "--log-level", "warning")
-        eventually("Envoy serves", lambda: status(f"http://{self.address('site')}/")[0] == 200)
-        code, fields, _ = fetch(f"http://{self.address('site')}/")
+            eventually("the agent is ready", lambda: status(self.url(f"{one}_admin", "/readyz"))[0] == 200)
+        self.start_envoy(CONFIGURATION.substitute(out_of_band=self.out_of_band, **self.ports))
+        eventually("Envoy serves", lambda: status(self.url("site"))[0] == 200)
+        code, fields, _ = fetch(self.url("site"))
         assert code == 200 and "endpoint-load-metrics" not in fields, fields
         if self.out_of_band:
             eventually("Envoy asks both", lambda: all(self.is_asked(one) for one in "ab"))
@@ -119,61 +109,47 @@ class EnvoyFleet(Fleet):
 
     def is_asked(self, one):
         """Whether a stream of reports is open."""
-        return "\nsluice_agent_orca_streams 1\n" in status(f"http://{self.address(one + '_admin')}/metrics")[1].decode()
+        return "\nsluice_agent_orca_streams 1\n" in status(self.url(f"{one}_admin", "/metrics"))[1].decode()
 
     def counted(self, name):
         """Of Envoy's streams of reports."""
-        text = status(f"http://{self.address('envoy_admin')}/stats?filter=lb_orca_oob.{name}$")[1].decode()
+        text = status(self.url("envoy_admin", f"/stats?filter=lb_orca_oob.{name}$"))[1].decode()
         return int(text.rpartition(":")[2] or 0)
 
 
-@contextlib.contextmanager
-def fleet_of(way, directory):
-    fleet = EnvoyFleet(directory, *WAYS[way])
-    try:
-        fleet.start_all()
-        yield fleet
-    except BaseException:
-        for log in sorted(directory.glob("*.log")):
-            print(f"--- {log.name}\n{log.read_text()[-2000:]}", file=sys.stderr)
-        raise
-    finally:
-        fleet.stop_all()
-
-
-def test(way, directory):
-    with fleet_of(way, directory) as fleet:
-        with Pages(fleet.address("site")) as pages:
-            time.sleep(WITHIN)
-            before = pages.share("a")
-            busy = blobs(fleet.address("a"))
-            time.sleep(WITHIN)
-            beside = pages.share("a")
-            for thread in busy:
-                thread.join()
-            # Requests by utilization: little is told in responses of who gets little, so it comes back in steps.
-            after = next((share for share in (pages.share("a") for _ in range(TRIES)) if share >= 0.25), 0.0)
-            print(f"{way}: pages at a: {before:.0%} before, {beside:.0%} beside {BLOBS} blobs, {after:.0%} after")
-        assert pages.failed() == 0, pages.failed()
-        assert 0.2 <= before <= 0.8, before
-        assert beside < before / 2, (before, beside)
-        assert after > 0.0, "it comes back"
+def test(way):
+    with running(Orca, *WAYS[way]) as fleet:
+        if way != OWN_PORT:
+            test_share(way, fleet)
         if fleet.out_of_band:
             print(f"{way}: {fleet.counted('reports_received')} reports")
             assert fleet.counted("active_sessions") == 2 and fleet.counted("stream_terminated") == 0
+
+
+def test_share(way, fleet):
+    with fleet.pages() as pages:
+        time.sleep(WITHIN)
+        before = pages.share("a", COUNTED)
+        busy = fleet.blobs("a")
+        time.sleep(WITHIN)
+        beside = pages.share("a", COUNTED)
+        for thread in busy:
+            thread.join()
+        # Requests by utilization: little is told in responses of who gets little, so it comes back in steps.
+        after = next((share for share in (pages.share("a", COUNTED) for _ in range(TRIES)) if share >= 0.25), 0.0)
+        print(f"{way}: pages at a: {before:.0%} before, {beside:.0%} beside {BLOBS} blobs, {after:.0%} after")
+    assert pages.failed() == 0, pages.failed()
+    assert 0.2 <= before <= 0.8, before
+    assert beside < before / 2, (before, beside)
+    assert after > 0.0, "it comes back"
 
 
 def main():
     if not ENVOY.exists():
         print("no Envoy for this machine: left out")
         return 0
-    for way in WAYS:
-        with tempfile.TemporaryDirectory(prefix="sluice-orca-") as name:
-            if way == OWN_PORT:
-                with fleet_of(way, Path(name)) as fleet:
-                    print(f"{way}: {fleet.counted('reports_received')} reports")
-            else:
-                test(way, Path(name))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(test, WAYS))  # and raise what one has raised
     return 0
 
 

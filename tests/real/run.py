@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -27,16 +26,14 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from ports import free_port  # noqa: E402
+
 VENV = ROOT / "target" / "real-venv" / "bin"
 PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 REQUESTS, CONCURRENCY, IMAGE_BYTES = 200, 20, 2_613_064
 DEADLINE = 20.0  # seconds for anything that is awaited
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def eventually(what, check):
@@ -62,6 +59,17 @@ def status(url):
         return error.code, error.read()
     except (OSError, http.client.HTTPException):
         return 0, b""
+
+
+def stop(process):
+    """Asks it to stop; its exit code. One that does not is killed, and that is an error."""
+    process.terminate()
+    try:
+        return process.wait(timeout=DEADLINE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
 
 
 class Site:
@@ -109,15 +117,7 @@ class Site:
         eventually("the balancer is ready", lambda: status(self.url("admin", "/readyz"))[0] == 200)
 
     def stop(self, name):
-        """Asks it to stop; its exit code."""
-        process = self.processes.pop(name)
-        process.terminate()
-        try:
-            return process.wait(timeout=DEADLINE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
+        return stop(self.processes.pop(name))
 
     def kill_app(self):
         """kill -9, of gunicorn's worker as well: it would serve on for a while without its master."""

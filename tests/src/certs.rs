@@ -13,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 use crate::soon;
@@ -82,17 +83,22 @@ pub struct TlsClient {
     trusted: Vec<CertificateDer<'static>>,
     alpn: Vec<Vec<u8>>,
     versions: &'static [&'static SupportedProtocolVersion],
+    /// What it shows of itself: certificate and key.
+    shown: Option<(PathBuf, PathBuf)>,
 }
 
 impl TlsClient {
     pub fn trusting<'a>(certs: impl IntoIterator<Item = &'a Cert>) -> Self {
-        let trusted = certs.into_iter().map(|cert| cert.der.clone()).collect();
-        Self { trusted, alpn: Vec::new(), versions: ALL_VERSIONS }
+        Self::of(certs.into_iter().map(|cert| cert.der.clone()).collect())
     }
 
     /// Believes whom `authority` vouches for.
     pub fn believing(authority: &Authority) -> Self {
-        Self { trusted: vec![authority.der.clone()], alpn: Vec::new(), versions: ALL_VERSIONS }
+        Self::of(vec![authority.der.clone()])
+    }
+
+    fn of(trusted: Vec<CertificateDer<'static>>) -> Self {
+        Self { trusted, alpn: Vec::new(), versions: ALL_VERSIONS, shown: None }
     }
 
     pub fn offering(mut self, protocols: &[&str]) -> Self {
@@ -105,14 +111,27 @@ impl TlsClient {
         self
     }
 
+    /// With a certificate of its own, for servers that ask for one.
+    pub fn showing(mut self, cert: &Cert) -> Self {
+        self.shown = Some((cert.cert.clone(), cert.key.clone()));
+        self
+    }
+
     fn connector(&self) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         self.trusted.iter().for_each(|cert| roots.add(cert.clone()).expect("a certificate"));
-        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(self.versions)
             .expect("known versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match &self.shown {
+            Some((cert, key)) => {
+                let chain = vec![CertificateDer::from_pem_file(cert).expect("a certificate")];
+                let key = PrivateKeyDer::from_pem_file(key).expect("a key");
+                config.with_client_auth_cert(chain, key).expect("they belong together")
+            }
+            None => config.with_no_client_auth(),
+        };
         config.alpn_protocols.clone_from(&self.alpn);
         TlsConnector::from(Arc::new(config))
     }

@@ -98,6 +98,32 @@ async fn a_get_that_waits_for_an_instance_that_vanished_is_sent_elsewhere() {
     admin::until_idle(balancer.admin).await;
 }
 
+/// An agent that is busy is another matter than one that is stopped: a GET that waits for it goes on waiting.
+#[tokio::test]
+async fn a_get_that_waits_for_a_silent_agent_stays_there_as_long_as_the_agent_answers() {
+    let balancer = Balancer::start("");
+    let mut busy = RawInstance::start().await;
+    let mut word: serde_json::Value =
+        serde_json::from_str(&report("busy", busy.address(), 100)).expect("valid");
+    word["answers_probes"] = true.into();
+    let told = admin::post(balancer.admin, "/v1/report", "", &word.to_string()).await;
+    assert_eq!(told.status(), 200, "{}", told.text());
+    let mut client = Conn::open(balancer.address).await;
+    client.send(get("/")).await;
+    let mut held = busy.accept().await;
+    held.request().await;
+    let alive = Answering::named("alive").await;
+    admin::post(balancer.admin, "/v1/report", "", &report("alive", alive.address(), 60_000)).await;
+    let mut asked = busy.accept().await;
+    let question = asked.request().await;
+    assert_eq!(question.head.start, "OPTIONS * HTTP/1.1");
+    assert_eq!(question.head.get("x-sluice-probe"), Some("alive"));
+    asked.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+    asked.ended().await; // that is all there is to it
+    held.send(ok("busy")).await;
+    assert_eq!(client.response().await.text(), "busy");
+}
+
 #[tokio::test]
 async fn an_instance_that_does_not_answer_in_time_gives_504() {
     let by_balancer = Settings { balancer: "--response-timeout 300ms", ..Settings::default() };
@@ -364,7 +390,9 @@ async fn an_instance_that_fails_is_left_out() {
     for section in SECTIONS.iter().cycle().take(200) {
         failed += usize::from(ask(balancer.address, get(section)).await.status() == 500);
     }
-    assert_eq!((failed, broken.served(), sound.served()), (5, 5, 195));
+    // Five in a row, and one for each pause that passed meanwhile, on a machine that is slow.
+    assert!((5..10).contains(&failed), "{failed} failed");
+    assert_eq!((broken.served(), sound.served()), (failed, 200 - failed));
     let told = admin::get(balancer.admin, "/v1/instances").await.text();
     assert!(told.contains("\"ejected\""), "{told}");
 

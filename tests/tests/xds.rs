@@ -13,9 +13,12 @@ use sluice_balancer::xds::messages::{
 };
 use sluice_tests::certs::{Authority, Cert, TlsClient};
 use sluice_tests::http2::{Http2, get, request};
+use sluice_tests::lineage::Lineage;
+use sluice_tests::process::free_addresses;
 use sluice_tests::script::Answering;
 use sluice_tests::site::{Agent, Balancer};
 use sluice_tests::{PATIENCE, admin, eventually, expect, soon};
+use tokio::net::TcpStream;
 
 const STREAM: &str = "/envoy.service.endpoint.v3.EndpointDiscoveryService/StreamEndpoints";
 const DELTA: &str = "/envoy.service.endpoint.v3.EndpointDiscoveryService/DeltaEndpoints";
@@ -243,18 +246,68 @@ async fn who_polls_gets_the_same_in_json() {
 async fn over_tls_only_those_with_a_certificate_are_told_if_that_is_asked_for() {
     let dir = tempfile::tempdir().expect("a directory");
     let (cert, clients) = (Cert::write(dir.path(), "lb", &["lb"]), Authority::write(dir.path(), "clients"));
-    let envoy = TlsClient::trusting([&cert]).offering(&["h2"]);
-    for (options, is_told) in
-        [(cert.option(), true), (format!("{},client-ca={}", cert.option(), clients.file.display()), false)]
-    {
+    let others = Authority::write(dir.path(), "others");
+    let open = cert.option();
+    let asking = format!("{open},client-ca={}", clients.file.display());
+    let nobody = TlsClient::trusting([&cert]).offering(&["h2"]);
+    let known_one = nobody.clone().showing(&clients.issue(dir.path(), "envoy", &["envoy"]));
+    let stranger = nobody.clone().showing(&others.issue(dir.path(), "stranger", &["envoy"]));
+    for (options, envoy, is_told) in [
+        (&open, &nobody, true),
+        (&asking, &known_one, true),
+        (&asking, &nobody, false),
+        (&asking, &stranger, false),
+    ] {
         let balancer = Balancer::start(&format!("--xds 127.0.0.1:0,{options} --startup-hold 1ms"));
         let (_instance, _agent) = known(&balancer).await;
-        let mut connection = Http2::over(envoy.connect(xds(&balancer), "lb").await).await;
         if is_told {
+            let connection = Http2::over(envoy.connect(xds(&balancer), "lb").await).await;
             let mut stream = Stream::over(connection, STREAM, &ask(None)).await;
             until(&mut stream, is_healthy).await;
         } else {
-            connection.try_ask(get("/")).await.expect_err("without a certificate");
+            assert!(is_sent_away(envoy, xds(&balancer)).await);
         }
     }
+}
+
+/// Whether no request is answered, be it by a failed handshake or, as TLS 1.3 judges a client's certificate after it, by
+/// a connection that ends.
+async fn is_sent_away(envoy: &TlsClient, xds: SocketAddr) -> bool {
+    match envoy.try_connect(xds, "lb").await {
+        Err(_handshake) => true,
+        Ok(connection) => Http2::over(connection).await.try_ask(get("/")).await.is_err(),
+    }
+}
+
+/// The stream ends with a word that says come again, and who does is told of the same instance by the next process, at
+/// once; the port is never closed meanwhile.
+#[tokio::test]
+async fn an_envoy_goes_over_to_the_next_process() {
+    let [data, admin_address, xds] = free_addresses();
+    let flags = format!("--listen {data} --admin {admin_address} --xds {xds} --threads 1 --startup-hold 1ms");
+    let balancer = Lineage::start("sluice-balancer", &flags);
+    eventually("the balancer", PATIENCE, async || {
+        TcpStream::connect(data).await.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+    let instance = Answering::named("zope").await;
+    let _agent = Agent::start(admin_address, instance.address(), "--name zope --workers 3");
+    admin::until_routed(admin_address, 1, PATIENCE).await;
+    let mut stream = Stream::open(xds, STREAM, &ask(None)).await;
+    let told = until(&mut stream, is_healthy).await;
+    stream.send(&ask(Some(&told)));
+    for generation in [1, 2] {
+        balancer.upgrade(admin_address, generation).await;
+        while stream.next::<DiscoveryResponse>().await.is_some() {}
+        assert_eq!(stream.status().await, "14", "UNAVAILABLE");
+        stream = Stream::open(xds, STREAM, &ask(None)).await;
+        let again: DiscoveryResponse = stream.next().await.expect("it is told at once");
+        let known: Vec<_> = endpoints(&again).iter().map(|one| key(one, "sluice.instance")).collect();
+        assert_eq!(known, ["zope"]);
+        stream.send(&ask(Some(&again)));
+    }
+    // And it follows.
+    admin::post(admin_address, "/v1/instances/zope/drain", "", "").await;
+    until(&mut stream, |all| all[0].health_status() == HealthStatus::Draining).await;
+    balancer.until_left(1).await;
 }

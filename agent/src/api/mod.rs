@@ -1,5 +1,7 @@
 //! The agent's admin endpoints.
 
+#[doc(hidden)] // for tests/fuzzing
+pub mod fuzzing;
 mod observe;
 mod status;
 

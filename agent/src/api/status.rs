@@ -4,7 +4,7 @@ use serde::Serialize;
 use sluice_process::reload::ReloadState;
 use sluice_proto::{
     BootId, ClassName, ClassRelease, ClassReport, HeavyUrl, InstanceName, Measured, Mode, Now, PlanReply,
-    Release, ServiceName, Sketch, State, Target,
+    Release, ServiceName, SparseSketch, State, Target,
 };
 
 use sluice_relay::spool::SpoolUse;
@@ -195,7 +195,7 @@ impl Class {
 }
 
 impl Quantiles {
-    fn of(sketch: &Sketch) -> Self {
+    fn of(sketch: &SparseSketch) -> Self {
         Self { p50: sketch.quantile(0.5), p99: sketch.quantile(0.99), max: sketch.max() }
     }
 }

@@ -22,6 +22,8 @@
 mod body;
 mod encoder;
 mod encoding;
+#[doc(hidden)] // for tests/fuzzing
+pub mod fuzzing;
 mod head;
 mod judge;
 mod media;

@@ -8,18 +8,15 @@ use std::{
 };
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, response};
-use hyper::{
-    body::{Body, Incoming},
-    upgrade::OnUpgrade,
-};
+use hyper::{body::Body, upgrade::OnUpgrade};
 use sluice_process::Watch;
 use sluice_proto::headers;
 use sluice_relay::{
-    Client, ClientBody, Failure, Handler, ReplyBody, SendError, Upstreams, discard,
+    Client, ClientBody, Failure, Handler, InstanceBody, ReplyBody, SendError, Upstreams, discard,
     head::{Origin, Position, prepare_request, prepare_response, strip_internal},
     is_upgrade,
     metrics::RelayMetrics,
-    splice_upgrade,
+    probe, splice_upgrade,
     upstream::{Lease, Reuse, spare},
 };
 
@@ -75,6 +72,10 @@ impl Handler for AgentHandler {
         // Taken only with `--orca-on-listen`, and for nothing else.
         if request.version() == Version::HTTP_2 {
             return self.streams.answer(request).await;
+        }
+        // Before anything that could wait, or count it among what is asked of the instance.
+        if probe::is_question(&request) {
+            return probe::answer();
         }
         let presence = self.shared.activity.arrive();
         let (mut parts, mut body) = request.into_parts();
@@ -166,7 +167,7 @@ impl AgentHandler {
 
     /// Once, or twice if a kept connection turns out to be at its end and the request may be repeated: servers close
     /// idle connections when they like, and that one did is nobody's failure.
-    async fn send(&self, request: Request<ClientBody>) -> Result<(Response<Incoming>, Lease), SendError> {
+    async fn send(&self, request: Request<ClientBody>) -> Result<(Response<InstanceBody>, Lease), SendError> {
         let instance = &self.shared.config.instance;
         let Some(again) = spare(&request).filter(may_be_repeated) else {
             return self.upstreams.send(instance, request, Reuse::Fresh).await;
@@ -209,7 +210,7 @@ impl AgentHandler {
     fn tunnel(
         &self,
         client: OnUpgrade,
-        response: Response<Incoming>,
+        response: Response<InstanceBody>,
         lease: Lease,
         exchange: Exchange,
     ) -> Reply {

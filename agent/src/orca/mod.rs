@@ -10,6 +10,8 @@
 //! ```
 
 mod field;
+#[doc(hidden)] // for tests/fuzzing
+pub mod fuzzing;
 mod host;
 mod json;
 mod pace;

@@ -81,6 +81,7 @@ pub fn build(identity: &Identity, moment: Moment, window: WindowData) -> Report 
         measured: Some(moment.measured),
         application: moment.application,
         grant: None,
+        answers_probes: identity.mode == Mode::Inline,
     }
 }
 
@@ -114,7 +115,14 @@ fn class_reports(classes: HashMap<ClassName, ClassSums>) -> Vec<ClassReport> {
 
 fn class_report(class: ClassName, window: ClassSums) -> ClassReport {
     let ClassSums { requests, errors, held_us, ttfb_us, response_bytes, .. } = window;
-    ClassReport { class, requests, errors, held_us, ttfb_us, response_bytes }
+    ClassReport {
+        class,
+        requests,
+        errors,
+        held_us: held_us.into(),
+        ttfb_us: ttfb_us.into(),
+        response_bytes: response_bytes.into(),
+    }
 }
 
 /// Merges the second half of `classes` into `other`, which comes last. Shortens any list of two or more.

@@ -1,10 +1,13 @@
 //! Makes the reports: on a timer, and at once when the state changes, when workers are found to be free earlier or
 //! later than was said, or when a balancer may count on more of them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use sluice_proto::Report;
+use sluice_proto::{Lean, Report};
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -21,9 +24,11 @@ use crate::{
 #[derive(Debug)]
 pub struct Published {
     pub report: Report,
-    /// The same as JSON.
+    /// The same as JSON, in full.
     pub body: Bytes,
-    /// What each balancer is granted, which is not in `body`.
+    /// And in short, once a balancer is to have it so.
+    pub lean: OnceLock<Bytes>,
+    /// What each balancer is granted, which is in neither.
     pub grants: Division,
     /// [`Standing::version`] of the state in it.
     pub version: u64,
@@ -31,14 +36,31 @@ pub struct Published {
 }
 
 impl Published {
-    /// The report as JSON for one balancer.
-    pub fn body_for(&self, balancer: Holder) -> Bytes {
-        let Some((grant, rest)) = self.grants.told(balancer).zip(self.body.strip_suffix(b"}")) else {
-            return self.body.clone();
+    /// The report as JSON for one balancer, in the form that it reads.
+    pub fn body_for(&self, balancer: Holder, form: Form) -> Bytes {
+        let body = match form {
+            Form::Full => &self.body,
+            Form::Lean => self.lean.get_or_init(|| lean(&self.report)),
+        };
+        let Some((grant, rest)) = self.grants.told(balancer).zip(body.strip_suffix(b"}")) else {
+            return body.clone();
         };
         // Everything else is the same for all, and is not written again for each.
         [rest, format!(",\"grant\":{grant}}}").as_bytes()].concat().into()
     }
+}
+
+fn lean(report: &Report) -> Bytes {
+    serde_json::to_vec(&Lean::of(report)).expect("numbers, text and lists").into()
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As every balancer reads it.
+    Full,
+    /// As [`Lean`].
+    Lean,
 }
 
 /// The only one who cuts windows and counts reports.
@@ -87,7 +109,7 @@ impl Collector {
         let identity = Identity { workers: self.shared.workers(), ..self.shared.identity.clone() };
         let (report, body) = encode(build(&identity, moment, window));
         let grants = self.shared.grants.grant();
-        let published = Published { report, body: body.into(), grants, version, at };
+        let published = Published { report, body: body.into(), lean: OnceLock::new(), grants, version, at };
         self.shared.published.send_replace(Some(Arc::new(published)));
     }
 }

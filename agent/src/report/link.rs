@@ -1,11 +1,15 @@
 //! What is known of one balancer: how the last reports went, and what it answered.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use prometheus::IntCounter;
 use sluice_proto::{Classification, Classifier, PlanReply};
 use tokio::{sync::watch, time::Instant};
 
+use super::Form;
 use crate::{config::BalancerUrl, metrics::AgentMetrics};
 
 /// What became of one report. One metric label each.
@@ -64,6 +68,8 @@ pub struct Link {
     pub url: BalancerUrl,
     status: Mutex<LinkStatus>,
     held: Mutex<Option<Held>>,
+    /// It said with its last answer that it reads short reports. Who did not answer may be another one by now.
+    reads_lean: AtomicBool,
     /// The last report that was tried, whatever became of it.
     settled: watch::Sender<u64>,
     counters: [IntCounter; SendOutcome::ALL.len()],
@@ -96,6 +102,7 @@ impl Link {
             url,
             status: Mutex::new(status),
             held: Mutex::default(),
+            reads_lean: AtomicBool::new(false),
             settled: watch::Sender::new(0),
             counters,
         }
@@ -103,6 +110,11 @@ impl Link {
 
     pub fn status(&self) -> LinkStatus {
         self.locked().clone()
+    }
+
+    /// How the next report is to be written.
+    pub(super) fn form(&self) -> Form {
+        if self.reads_lean.load(Relaxed) { Form::Lean } else { Form::Full }
     }
 
     /// How the balancer classifies, if it has said so.
@@ -128,6 +140,7 @@ impl Link {
         if let Some(classification) = plan.classification.take() {
             self.hold(&classification);
         }
+        self.reads_lean.store(plan.lean, Relaxed);
         {
             let mut status = self.locked();
             status.acknowledged_seq = seq;
@@ -138,6 +151,7 @@ impl Link {
     }
 
     pub(super) fn failed(&self, seq: u64, outcome: SendOutcome, detail: String) {
+        self.reads_lean.store(false, Relaxed);
         self.settle(seq, outcome, detail);
     }
 

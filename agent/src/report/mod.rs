@@ -13,7 +13,7 @@ mod links;
 mod send;
 
 pub use build::{Identity, Moment, build, encode};
-pub use collect::{Collector, Published};
+pub use collect::{Collector, Form, Published};
 pub use link::{Link, LinkStatus, SendOutcome};
 pub use links::Links;
 pub use send::Sender;

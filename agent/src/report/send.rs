@@ -88,7 +88,7 @@ impl Sender {
             .post(self.link.url.report_url())
             .timeout(self.timeout)
             .header(header::CONTENT_TYPE, "application/json")
-            .body(published.body_for(self.share.holder()));
+            .body(published.body_for(self.share.holder(), self.link.form()));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.current());
         }

@@ -41,6 +41,27 @@ async fn a_request_arrives_and_its_answer_comes_back_without_anything_of_sluice(
     assert_eq!(agent.answer("/page").await.header(REFUSED), None, "an instance can not refuse");
 }
 
+/// What the balancer asks when it hears nothing: it must not wait for a worker, nor be taken for traffic.
+#[tokio::test]
+async fn the_question_whether_it_runs_is_the_agents_own_to_answer() {
+    let Site { instance, agent, .. } = site("").await;
+    let held = under_way(&agent, "/hold");
+    agent.occupancy_is(1, 0).await;
+    let mut client = Wire::connect(agent.data()).await;
+    client.send("OPTIONS * HTTP/1.1\r\nhost: \r\nx-sluice-probe: alive\r\nconnection: close\r\n\r\n").await;
+    let (answer, in_order) = client.read_to_end().await;
+    assert!(answer.starts_with("HTTP/1.1 204 ") && in_order, "{answer}");
+    assert!(!answer.to_lowercase().contains("sluice"), "it tells nothing else: {answer}");
+    instance.let_go(1);
+    assert_eq!(held.await.expect("no panic").status, 200);
+    let mut client = Wire::connect(agent.data()).await;
+    client.send("OPTIONS * HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    client.read_to_end().await;
+    let seen: Vec<_> =
+        instance.seen().iter().map(|seen| format!("{} {}", seen.method, seen.target)).collect();
+    assert_eq!(seen, ["GET /hold", "OPTIONS *"], "anybody else's is the instance's");
+}
+
 #[tokio::test]
 async fn never_more_at_the_instance_than_it_has_workers() {
     let Site { instance, agent, .. } = site("--workers 3 --queue-length 100").await;

@@ -65,6 +65,32 @@ async fn reports_follow_each_other_and_cover_their_windows_only() {
     }
 }
 
+/// Of a short report nothing is missed but the heavy URLs, which such a balancer does not look at.
+#[tokio::test]
+async fn a_balancer_gets_short_reports_for_as_long_as_it_says_that_it_reads_them() {
+    let instance = FakeInstance::start().await;
+    let mut balancer = FakeBalancer::start().await;
+    let agent = Agent::start(instance.address, &[balancer.address], "--interval 200ms");
+    // What the mode says of it is left out of a short one alone.
+    let is_full = |report: &Report| report.measured.is_some();
+    assert!(is_full(&balancer.report_with("ready", is_ready).await), "nobody asked for another");
+
+    balancer.set_manner(Manner::PlanForLean);
+    balancer.report_with("less in it", |report| !is_full(report)).await;
+    agent.answer("/page").await;
+    let lean = balancer.report_with("requests", |report| !report.classes.is_empty()).await;
+    let class = &lean.classes[0];
+    assert_eq!((class.class.as_str(), class.requests, class.held_us.count()), ("GET /page", 1, 1));
+    assert!(!is_full(&lean) && lean.heavy_urls.is_empty() && class.response_bytes.sum() > 0);
+
+    balancer.set_manner(Manner::Status(422));
+    balancer.report_with("everything in it, as one was refused", is_full).await;
+    balancer.set_manner(Manner::PlanForLean);
+    balancer.report_with("less in it again", |report| !is_full(report)).await;
+    balancer.set_manner(Manner::Plan);
+    balancer.report_with("everything in it, as an older balancer has taken over", is_full).await;
+}
+
 #[tokio::test]
 async fn every_start_is_a_boot_of_its_own() {
     let instance = FakeInstance::start().await;

@@ -16,6 +16,7 @@ mod ingest;
 mod keeper;
 mod learned;
 mod live;
+mod merging;
 pub mod planning;
 mod pool_metrics;
 mod probe;
@@ -26,6 +27,7 @@ mod reloads;
 mod snapshot;
 pub mod sources;
 mod state;
+mod suspects;
 mod ticker;
 pub mod versions;
 pub mod view;
@@ -33,7 +35,6 @@ pub mod view;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use sluice_process::Readiness;
 use sluice_process::admin::{Access, common_routes, list_paths, protect};
 use sluice_process::openmetrics::Exposition;
@@ -42,8 +43,9 @@ pub use decision_metrics::DecisionCollector;
 pub use decisions::{DecisionFile, DecisionLog};
 pub use events::{Event, Events};
 pub use keeper::{Keeper, saved};
+pub use merging::Unwanted;
 pub use pool_metrics::{ControlMetrics, PoolCollector};
-pub use state::{ControlState, Unwanted};
+pub use state::ControlState;
 pub use ticker::run as run_ticker;
 
 const PATHS: &[&str] = &[
@@ -74,7 +76,6 @@ pub fn router(
     access: Access,
 ) -> Router {
     let own = Router::new()
-        .merge(ingest::routes(state))
         .merge(api::routes())
         .merge(actions::routes())
         .merge(explain::routes())
@@ -84,6 +85,6 @@ pub fn router(
         .merge(reloads::routes())
         .merge(dashboard::routes())
         .with_state(state.clone());
-    let all = protect(list_paths(common_routes(exported, readiness).merge(own), PATHS), access);
-    all.layer(from_fn_with_state(state.clone(), ingest::count_turned_away))
+    let reports = ingest::routes(state.clone(), access.clone(), PATHS);
+    protect(list_paths(common_routes(exported, readiness).merge(own), PATHS), access).merge(reports)
 }

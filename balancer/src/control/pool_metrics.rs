@@ -31,6 +31,8 @@ const REPORT_OUTCOMES: [&str; 12] = [
 #[derive(Clone)]
 pub struct ControlMetrics {
     pub reports: IntCounterVec,
+    /// Of these, the accepted ones.
+    pub reports_accepted: IntCounter,
     pub plan_changes: IntCounter,
     pub classes_retired: IntCounter,
     pub decision_failures: IntCounter,
@@ -68,7 +70,14 @@ impl ControlMetrics {
             "sluice_state_save_failures_total",
             "Files in --state-dir that could not be written. The log says why.",
         );
-        Self { reports, plan_changes, classes_retired, decision_failures, state_failures }
+        Self {
+            reports_accepted: reports.with_label_values(&["accepted"]),
+            reports,
+            plan_changes,
+            classes_retired,
+            decision_failures,
+            state_failures,
+        }
     }
 }
 

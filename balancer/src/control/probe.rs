@@ -1,14 +1,16 @@
 //! Connections that are made for nothing but to find out whether an instance can be reached: where one failed before, and
 //! where an agent has fallen silent.
 //!
-//! A network that swallows packets says nothing. What was sent into it would wait for longer than people do, and each
-//! request that is sent after it as well.
+//! A network that swallows packets says nothing, and nor does a process that is stopped, though its kernel accepts
+//! connections for it. What was sent there would wait for longer than people do, and each request that is sent after it
+//! as well. So an agent is asked whether it runs. Instances without one are only connected to: they have no answer that
+//! does not take a worker. Older agents neither, as they pass on whatever they are asked.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sluice_relay::{Failure, upstream};
+use sluice_relay::{Failure, probe as question, upstream};
 use tokio::task::JoinSet;
 
 use crate::control::ControlState;
@@ -52,7 +54,7 @@ impl Prober {
 }
 
 async fn probe(Suspect { service, instance, silent }: Suspect) {
-    match upstream::reach(&instance.target, WITHIN).await {
+    match reach(&instance).await {
         Ok(()) => service.reached(&instance),
         // Which says nothing about the instance.
         Err(Failure::NoDescriptors) => {}
@@ -62,10 +64,17 @@ async fn probe(Suspect { service, instance, silent }: Suspect) {
                 tracing::warn!(
                     instance = %instance.name,
                     reason = failure.label(),
-                    "its agent is silent and it can not be reached: what may be sent twice is sent elsewhere"
+                    "its agent is silent and nothing answers there: what may be sent twice is sent elsewhere"
                 );
                 instance.give_up();
             }
         }
+    }
+}
+
+async fn reach(instance: &Instance) -> Result<(), Failure> {
+    match instance.answers_probes() {
+        true => question::ask(&instance.target, WITHIN).await,
+        false => upstream::reach(&instance.target, WITHIN).await,
     }
 }

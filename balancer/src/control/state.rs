@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
 use sluice_process::Readiness;
 use sluice_process::reload::Reloads;
-use sluice_proto::{
-    ClassReport, Classification, InstanceName, Mode, PlanReply, Report, Role, SCHEMA, ServiceName,
-};
+use sluice_proto::{InstanceName, ServiceName};
 use tokio::sync::{Notify, watch};
 
 use crate::config::InstanceSpec;
@@ -23,19 +21,13 @@ use crate::control::history::History;
 use crate::control::live::Live;
 use crate::control::planning::{Plan, unix_ms};
 use crate::control::pool_metrics::ControlMetrics;
-use crate::control::probe::Suspect;
 use crate::control::sources::{Book, SourceMetrics};
 use crate::control::versions::{self, VersionMetrics, VersionsView};
 use crate::decide::dispatch::{InstanceId, Workers};
-use crate::decide::learn::moments::Batch;
-use crate::decide::learn::reported::ReportedClass;
-use crate::decide::lease::Knowledge;
-use crate::decide::membership::{Accepted, Key, Member, Membership, Rejected, Routing, Word};
+use crate::decide::membership::{Key, Member, Membership, Routing, Word};
 use crate::decide::notices::Notices;
 use crate::decide::pace::Pace;
 use crate::decide::schedule::Named;
-use crate::decide::sender::Sender;
-use crate::decide::treatment::LanePin;
 use crate::pool::{Directory, Instance, Service, now};
 
 /// Shared by the admin endpoints and the ticker.
@@ -71,15 +63,6 @@ pub struct ControlState {
     plan_is_due: AtomicBool,
     /// By service: what was told of.
     notices: Mutex<HashMap<ServiceName, Notices>>,
-}
-
-/// Why a report was not taken, beyond its own faults.
-#[derive(Debug, thiserror::Error)]
-pub enum Unwanted {
-    #[error("service: {0:?} is not a service of this balancer; it has {1}")]
-    UnknownService(ServiceName, String),
-    #[error(transparent)]
-    Rejected(#[from] Rejected),
 }
 
 impl ControlState {
@@ -126,54 +109,6 @@ impl ControlState {
         drop(state.reconcile());
         state.replan();
         state
-    }
-
-    /// Takes in a report and answers it.
-    ///
-    /// # Errors
-    /// [`Unwanted`]; nothing is changed then.
-    pub fn report(&self, report: &Report, sender: &Sender) -> Result<PlanReply, Unwanted> {
-        let directory = self.directory();
-        let Some(service) = directory.get(&report.service) else {
-            let names = directory.names().join(", ");
-            return Err(Unwanted::UnknownService(report.service.clone(), names));
-        };
-        let key = (report.service.clone(), report.name.clone());
-        let mut membership = self.membership();
-        let label = report.version_label.as_deref().unwrap_or_default();
-        let known = membership.get(&key);
-        let (before, same_version) =
-            (known.map(Member::routing), known.is_some_and(|member| member.version() == label));
-        let accepted = membership.report(report, sender, now())?;
-        let member = membership.get(&key).expect("it was just taken in");
-        self.apply(&key, member);
-        let after = member.routing();
-        drop(membership);
-        self.announce(&key, accepted, before.as_ref(), &after);
-        self.heed_foreign(service, &key, accepted.id());
-        let told = merge_classes(service, report);
-        if service.plans_from_reports() {
-            service.reported(accepted.id(), &told);
-        }
-        let same_routing = before.as_ref() == Some(&after);
-        if !same_routing {
-            self.reached(service, accepted.id());
-        }
-        if !(same_routing && same_version) {
-            self.replan_soon();
-        }
-        let classification = missing_classification(service, report);
-        let (used, wanted) = service.demand(accepted.id()).unzip();
-        Ok(PlanReply { classification, used, wanted, ..self.reply(&key) })
-    }
-
-    /// Takes in what agents reported last to the process before this one.
-    pub fn take_over(&self, reports: impl Iterator<Item = (Report, Sender)>) {
-        for (report, sender) in reports {
-            if let Err(unwanted) = self.report(&report, &sender) {
-                tracing::info!(instance = %report.name, "no longer of use: {unwanted}");
-            }
-        }
     }
 
     /// The operator's word on an instance; `None` if there is none of that name.
@@ -270,29 +205,6 @@ impl ControlState {
         }
     }
 
-    /// Instances that may be out of reach: those to which a connection failed, and those of which nothing was heard of
-    /// late, neither by their agents nor by a response.
-    pub(super) fn suspects(&self, now: Instant) -> Vec<Suspect> {
-        // Agents report to the successor, and nothing new is sent from here.
-        if self.is_succeeded() {
-            return Vec::new();
-        }
-        let directory = self.directory();
-        let mut suspects: Vec<_> = directory
-            .iter()
-            .flat_map(|service| service.due().into_iter().map(|instance| (service.clone(), instance)))
-            .map(|(service, instance)| Suspect { service, instance, silent: false })
-            .collect();
-        for (key, member) in self.membership().silent(now) {
-            let Some(service) = directory.get(&key.0) else { continue };
-            let Some(instance) = service.instance(member.id) else { continue };
-            if !member.has_answered(instance.last_success(), now) {
-                suspects.push(Suspect { service: service.clone(), instance, silent: true });
-            }
-        }
-        suspects
-    }
-
     /// Ends a second: what was learned in it is planned with.
     pub fn tick(&self) {
         self.plan_is_due.store(false, Relaxed);
@@ -308,7 +220,7 @@ impl ControlState {
 
     /// Makes new plans because an instance came or changed: at once, unless that takes too much of the time, as when
     /// thousands come together. Who gets requests does not wait for it.
-    fn replan_soon(&self) {
+    pub(super) fn replan_soon(&self) {
         let began = now();
         if self.pace().allows(began) {
             self.replan();
@@ -427,33 +339,6 @@ impl ControlState {
         self.directory().iter().map(|service| (service.clone(), named(service))).collect()
     }
 
-    /// Workers that others hold, or may count on, are not counted upon.
-    fn heed_foreign(&self, service: &Arc<Service>, key: &Key, id: InstanceId) {
-        let own = service.occupancy(id).map_or(0, |occupancy| occupancy.load.working);
-        let mut membership = self.membership();
-        let foreign = membership.compare(key, own);
-        let granted = membership.get(key).and_then(|member| member.agent.as_ref()?.grant);
-        drop(membership);
-        service.set_shares(id, foreign, granted);
-    }
-
-    /// Where reports have stopped, nothing is known of others, nor of when workers are free.
-    fn forget_what_is_old(&self) {
-        let (now, directory) = (now(), self.directory());
-        let is_old = |member: &Member| member.knowledge(now) != Knowledge::Fresh;
-        let membership = self.membership();
-        let old = membership.iter().filter(|(_, member)| is_old(member));
-        let old: Vec<_> = old.map(|(key, member)| (key.0.clone(), member.id)).collect();
-        drop(membership);
-        for (name, id) in old {
-            let Some(service) = directory.get(&name) else { continue };
-            service.set_shares(id, 0, None);
-            if let Some(instance) = service.instance(id) {
-                instance.set_releases(&[]);
-            }
-        }
-    }
-
     fn pace(&self) -> MutexGuard<'_, Pace> {
         self.pace.lock().expect("no code panics while holding it")
     }
@@ -470,40 +355,9 @@ impl ControlState {
         instance.set_release_point(member.release.point);
         instance.set_releases(member.releases(now()));
         instance.set_behind_agent(member.is_behind_agent());
+        instance.set_answers_probes(member.answers_probes());
         let workers = Workers::reported(member.workers, member.wanted.as_ref().map(|wanted| wanted.workers));
         service.set_instance(instance, workers, member.routing() == Routing::Routed);
-    }
-
-    /// An instance that changed its mind is worth a try at once.
-    fn reached(&self, service: &Arc<Service>, id: InstanceId) {
-        if let Some(instance) = service.instance(id) {
-            service.reached(&instance);
-        }
-    }
-
-    fn announce(&self, key: &Key, accepted: Accepted, before: Option<&Routing>, after: &Routing) {
-        let kind = match accepted {
-            Accepted::Registered(_) => "instance-registered",
-            Accepted::Restarted(_) => "agent-restarted",
-            Accepted::Updated(_) if before == Some(after) => return,
-            Accepted::Updated(_) => "instance-state",
-        };
-        self.events.publish(Event::new(kind, key, says(after)));
-    }
-
-    fn reply(&self, key: &Key) -> PlanReply {
-        let plan = self.plan.load();
-        let entry = plan.entry(&key.0, &key.1);
-        PlanReply {
-            schema: SCHEMA,
-            plan: plan.version,
-            role: entry.map_or(Role::General, |entry| entry.role.clone()),
-            reason: entry.map_or_else(|| "not planned yet".to_owned(), |entry| entry.reason.clone()),
-            routed: entry.is_some_and(|entry| entry.routed),
-            used: None,
-            wanted: None,
-            classification: None,
-        }
     }
 
     fn update_readiness(&self) {
@@ -539,31 +393,4 @@ pub(super) fn says(routing: &Routing) -> String {
         Routing::Routed => "gets requests".to_owned(),
         Routing::Excluded(reason) => format!("gets no requests: {reason}"),
     }
-}
-
-/// Merges what is reported of each class. Also what of it is to be planned with.
-fn merge_classes(service: &Service, report: &Report) -> Vec<ReportedClass> {
-    let (now, measured, planned) = (now(), report.measured(), service.plans_from_reports());
-    let bypassed = service.is_bypassed();
-    let merge = |class: &ClassReport| {
-        let entry = service.classes.report(class, &measured, now);
-        if bypassed {
-            entry.count(class.requests);
-        }
-        planned.then(|| ReportedClass {
-            class: entry.id,
-            pinned: entry.treatment.lane.map(LanePin::lane),
-            requests: class.requests,
-            held: Batch::of_sketch(&class.held_us),
-        })
-    };
-    report.classes.iter().filter_map(merge).collect()
-}
-
-/// How the service's requests are classified, if the agent does that itself and does not have it.
-fn missing_classification(service: &Service, report: &Report) -> Option<Arc<Classification>> {
-    let wanted = service.classes.classification();
-    let has_it = report.classifications.contains(&wanted.version);
-    let sorts_itself = report.mode == Mode::Passive || service.is_bypassed();
-    (sorts_itself && !has_it).then_some(wanted)
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use sluice_proto::headers;
 use sluice_relay::Progress;
 use sluice_relay::head::prepare_response;
 use sluice_relay::metrics::RelayMetrics;
 use sluice_relay::upstream::{Lease, Reuse, spare};
-use sluice_relay::{ClientBody, Failure, ReplyBody, RetryAfter, SendError, Upstreams, splice_upgrade};
+use sluice_relay::{
+    ClientBody, Failure, InstanceBody, ReplyBody, RetryAfter, SendError, Upstreams, splice_upgrade,
+};
 
 use crate::data::Settings;
 use crate::data::exchange::{Exchange, Record};
@@ -48,7 +49,7 @@ pub(super) struct Forwarding<'a> {
 
 /// A response and what it came with.
 struct Answer {
-    response: Response<Incoming>,
+    response: Response<InstanceBody>,
     lease: Lease,
     slot: Slot,
     judgement: Judgement,

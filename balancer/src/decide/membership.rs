@@ -60,6 +60,7 @@ pub struct AgentWord {
     pub application: Option<ApplicationLoad>,
     /// Workers that this balancer may count on, if others share the instance.
     pub grant: Option<u32>,
+    answers_probes: bool,
     releases: Vec<ClassRelease>,
 }
 
@@ -296,6 +297,7 @@ impl AgentWord {
             foreign,
             application: report.application.clone(),
             grant: report.grant,
+            answers_probes: report.answers_probes,
             releases: report.releases.clone(),
         }
     }
@@ -340,6 +342,11 @@ impl Member {
     /// Whether requests reach it through its agent.
     pub fn is_behind_agent(&self) -> bool {
         self.agent.as_ref().is_some_and(|agent| agent.mode == Mode::Inline)
+    }
+
+    /// Whether its agent, which requests reach it through, says by itself that it runs.
+    pub fn answers_probes(&self) -> bool {
+        self.is_behind_agent() && self.agent.as_ref().is_some_and(|agent| agent.answers_probes)
     }
 
     /// What is believed of when its workers are free, by class: what its agent said of late, if the agent is where it

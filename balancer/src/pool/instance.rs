@@ -25,6 +25,8 @@ pub struct Instance {
     releases: ArcSwap<HashMap<ClassName, ClassRelease>>,
     /// Requests reach it through its agent.
     behind_agent: AtomicBool,
+    /// That agent says by itself that it runs.
+    answers_probes: AtomicBool,
     /// Milliseconds after `known_since`, plus one; 0: never.
     last_success: AtomicU64,
     /// A connection failed and none succeeded since.
@@ -48,6 +50,7 @@ impl Instance {
             releases_at_first_byte: AtomicBool::new(release == ReleasePoint::FirstByte),
             releases: ArcSwap::default(),
             behind_agent: AtomicBool::new(false),
+            answers_probes: AtomicBool::new(false),
             last_success: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
             given_up: Notify::new(),
@@ -82,6 +85,15 @@ impl Instance {
 
     pub fn set_behind_agent(&self, behind: bool) {
         self.behind_agent.store(behind, Relaxed);
+    }
+
+    /// Whether to ask, and not just to connect, to find out that it can be reached.
+    pub fn answers_probes(&self) -> bool {
+        self.answers_probes.load(Relaxed)
+    }
+
+    pub fn set_answers_probes(&self, answers: bool) {
+        self.answers_probes.store(answers, Relaxed);
     }
 
     /// It answered a request.

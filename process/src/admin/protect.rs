@@ -28,15 +28,37 @@ pub fn protect(router: Router, access: Access) -> Router {
 }
 
 async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
-    let certified = request.extensions().get::<Caller>().is_some_and(|caller| caller.certificate.is_some());
-    match access.judge(request.method(), request.headers(), certified) {
+    match access.admit(&request) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => {
-            access.count(refusal);
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// A request was turned away: the answer to it.
+#[derive(Clone, Copy, Debug)]
+pub struct TurnedAway(Refusal);
+
+impl Access {
+    /// Whether a request may be served. For handlers that are not behind [`protect`], as they are asked so often that its
+    /// layers cost more than they do.
+    ///
+    /// # Errors
+    /// [`TurnedAway`]; it is counted.
+    pub fn admit<B>(&self, request: &axum::http::Request<B>) -> Result<(), TurnedAway> {
+        let certified =
+            request.extensions().get::<Caller>().is_some_and(|caller| caller.certificate.is_some());
+        self.judge(request.method(), request.headers(), certified).map_err(|refusal| {
+            self.count(refusal);
             let (method, path) = (request.method(), request.uri().path());
             tracing::debug!(%method, path, %refusal, "admin request refused");
-            refusal.into_response()
-        }
+            TurnedAway(refusal)
+        })
+    }
+}
+
+impl IntoResponse for TurnedAway {
+    fn into_response(self) -> Response {
+        self.0.into_response()
     }
 }
 
@@ -55,7 +77,8 @@ impl IntoResponse for Refusal {
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-async fn harden(mut response: Response) -> Response {
+/// What every answer of the admin server says to browsers. [`protect`] adds it.
+pub async fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
     set(headers, header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
     set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");

@@ -24,15 +24,18 @@ pub fn common_routes(metrics: impl Into<Exposition>, readiness: Arc<Readiness>) 
 /// Answers unknown paths with 404 and `paths`, a line each, and known paths with another method likewise with 405.
 /// `paths` reads as people type it: `GET /metrics`.
 pub fn list_paths(router: Router, paths: &'static [&'static str]) -> Router {
-    let listed = |status: StatusCode, method: Method, uri: Uri| {
-        let lines: String = paths.iter().map(|path| format!("  {path}\n")).collect();
-        (status, format!("no {method} {} here; there are:\n{lines}", uri.path()))
-    };
+    let listed = |status: StatusCode, method: Method, uri: Uri| (status, not_there(paths, &method, &uri));
     router
         .fallback(async move |method, uri| listed(StatusCode::NOT_FOUND, method, uri))
         .method_not_allowed_fallback(async move |method, uri| {
             listed(StatusCode::METHOD_NOT_ALLOWED, method, uri)
         })
+}
+
+/// Says what there is, in place of what was asked for.
+pub fn not_there(paths: &[&str], method: &Method, uri: &Uri) -> String {
+    let lines: String = paths.iter().map(|path| format!("  {path}\n")).collect();
+    format!("no {method} {} here; there are:\n{lines}", uri.path())
 }
 
 /// In OpenMetrics, which has exemplars, for who asks for it.

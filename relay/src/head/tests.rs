@@ -37,12 +37,13 @@ fn a_stranger_cannot_speak_for_somebody_else() {
         ("x-request-start", "t=1"),
         ("x-sluice-class", "GET /cheap"),
         ("x-sluice-refused", "x"),
+        ("x-sluice-probe", "alive"),
     ]);
     assert_eq!(value(&parts, "x-forwarded-for"), Some("192.0.2.7"));
     assert_eq!(value(&parts, "x-forwarded-proto"), Some("http"));
     assert_eq!(value(&parts, "x-forwarded-host"), Some("site.example"));
     assert_eq!(value(&parts, "x-request-start"), Some("t=1000001"));
-    for gone in ["forwarded", "x-real-ip", "x-sluice-class", "x-sluice-refused"] {
+    for gone in ["forwarded", "x-real-ip", "x-sluice-class", "x-sluice-refused", "x-sluice-probe"] {
         assert_eq!(value(&parts, gone), None, "{gone}");
     }
 }

@@ -1,9 +1,12 @@
 //! Drives one HTTP/2 connection.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::{Method, Request, Response};
 use http_body::Body;
@@ -11,20 +14,22 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sluice_process::shutdown::Stage;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::sleep;
+use tokio::time::Instant;
 
 use super::request;
 use super::streams::{Spawner, StreamWatch, Streams, Verdict};
 use crate::body::{ExchangeMark, ReplyBody};
 use crate::limits::ClientLimits;
 use crate::metrics::Cutoff;
-use crate::peer::{Client, Overdue, Peer};
+use crate::peer::{Client, Overdue, Peer, Vigil};
 use crate::server::{Handler, Server};
 use crate::upload::ClientBody;
 
-/// Why a connection is told to end, or is ended.
+/// Why the library is not driven on as before.
 enum Turn {
+    Ended(hyper::Result<()>),
     Retire,
     Cut(Cutoff),
 }
@@ -37,46 +42,33 @@ impl<H: Handler> Server<H> {
     {
         peer.multiplex();
         self.metrics.http2_connections.inc();
-        let streams = Streams::new(self.limits.clone(), self.metrics.clone());
+        let streams = Streams::new(peer.clone(), self.limits.clone(), self.metrics.clone());
         let service = service_fn(|request| {
             let exchange = Exchange { peer: peer.clone(), watch: streams.begin(), client };
-            self.clone().stream(exchange, request)
+            // Boxed here, as the library and its executor would move it seven times: 10 KB.
+            Box::pin(self.clone().stream(exchange, request))
         });
         let connection = builder(&self.limits, &streams).serve_connection(TokioIo::new(io), service);
         let mut connection = pin!(connection);
         // What is left of responses has as long as the end of any other.
         let farewell = ClientLimits { keep_alive: self.limits.write_stall, ..self.limits.clone() };
-        let mut overdue = pin!(peer.overdue(&self.limits));
-        let mut too_old = pin!(sleep(self.limits.http2.age));
-        let mut closing = false;
+        let mut course = Course::new(&self.limits);
         let cutoff = loop {
-            let turn = tokio::select! {
-                biased;
-                result = connection.as_mut() => {
-                    return self.ended(peer, client, result);
-                }
-                what = overdue.as_mut() => match what {
-                    Overdue::Idle if !closing => Turn::Retire,
-                    overdue => Turn::Cut(overdue.into()),
-                },
-                verdict = streams.verdict() => match verdict {
-                    Verdict::Retire => Turn::Retire,
-                    Verdict::Cut => Turn::Cut(Cutoff::Resets),
-                },
-                () = too_old.as_mut(), if !closing => Turn::Retire,
-                () = self.stop.leaving(), if !closing => Turn::Retire,
-                () = self.stop.now() => Turn::Cut(Cutoff::Stop),
-            };
+            let turn = poll_fn(|cx| match connection.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(Turn::Ended(result)),
+                Poll::Pending => course.poll_turn(cx, peer, streams.verdict(), self.stage()),
+            })
+            .await;
             match turn {
+                Turn::Ended(result) => return self.ended(peer, client, result),
                 Turn::Cut(cutoff) => break cutoff,
-                Turn::Retire if closing => {}
+                Turn::Retire if course.closing => {}
                 // RFC 9113, 6.8: a first GOAWAY that names no stream, and the real one after a round trip, so that no
                 // request of the client's is lost between them.
                 Turn::Retire => {
                     connection.as_mut().graceful_shutdown();
                     peer.rest();
-                    overdue.set(peer.overdue(&farewell));
-                    closing = true;
+                    course.close(&farewell);
                 }
             }
         };
@@ -119,6 +111,60 @@ impl<H: Handler> Server<H> {
         }
         response.body_mut().exchange = Some(mark);
         Ok(response)
+    }
+}
+
+/// What ends a connection besides its client.
+struct Course<'a> {
+    limits: &'a ClientLimits,
+    vigil: Vigil,
+    too_old: Instant,
+    /// The client was told to end.
+    closing: bool,
+}
+
+impl<'a> Course<'a> {
+    fn new(limits: &'a ClientLimits) -> Self {
+        Self { limits, vigil: Vigil::new(), too_old: Instant::now() + limits.http2.age, closing: false }
+    }
+
+    /// The client was told to end, and has what `farewell` says for it.
+    fn close(&mut self, farewell: &'a ClientLimits) {
+        self.limits = farewell;
+        self.closing = true;
+        self.vigil.look_now();
+    }
+
+    fn poll_turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        peer: &Peer,
+        verdict: Option<Verdict>,
+        stage: Stage,
+    ) -> Poll<Turn> {
+        match (verdict, stage) {
+            (Some(Verdict::Cut), _) => return Poll::Ready(Turn::Cut(Cutoff::Resets)),
+            (_, Stage::Immediate) => return Poll::Ready(Turn::Cut(Cutoff::Stop)),
+            (Some(Verdict::Retire), _) => return Poll::Ready(Turn::Retire),
+            (None, Stage::HandedOver | Stage::Graceful) if !self.closing => return Poll::Ready(Turn::Retire),
+            (None, Stage::Running | Stage::HandedOver | Stage::Graceful) => {}
+        }
+        let retires = (!self.closing).then_some(self.too_old);
+        self.vigil.poll(cx, || due(peer, self.limits, retires))
+    }
+}
+
+/// What the time has come for, or when to look again. `retires`: when the client is told to end, if it was not yet.
+fn due(peer: &Peer, limits: &ClientLimits, retires: Option<Instant>) -> ControlFlow<Turn, Instant> {
+    match (peer.look(limits), retires) {
+        (ControlFlow::Break(Overdue::Idle), Some(_)) => ControlFlow::Break(Turn::Retire),
+        (ControlFlow::Break(overdue), _) => ControlFlow::Break(Turn::Cut(overdue.into())),
+        (ControlFlow::Continue(_), Some(retires)) if Instant::now() >= retires => {
+            ControlFlow::Break(Turn::Retire)
+        }
+        (ControlFlow::Continue(look_again), retires) => {
+            ControlFlow::Continue(retires.map_or(look_again, |retires| look_again.min(retires)))
+        }
     }
 }
 

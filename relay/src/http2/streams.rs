@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
@@ -14,6 +14,7 @@ use crate::alarm::Alarm;
 use crate::limits::ClientLimits;
 use crate::metrics::RelayMetrics;
 use crate::pace::{Pace, Required};
+use crate::peer::Peer;
 
 /// What to do about a connection because of its streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,10 @@ pub(super) struct Streams {
     /// The watch of a stream that was announced and is about to be run: the library does the one after the other.
     announced: RefCell<Option<Rc<StreamWatch>>>,
     verdict: Cell<Option<Verdict>>,
-    decided: Notify,
+    /// The verdict is new.
+    decided: Cell<bool>,
+    /// Its task acts on verdicts.
+    peer: Arc<Peer>,
     limits: ClientLimits,
     metrics: RelayMetrics,
 }
@@ -59,12 +63,13 @@ impl Tally {
 }
 
 impl Streams {
-    pub(super) fn new(limits: ClientLimits, metrics: RelayMetrics) -> Rc<Self> {
+    pub(super) fn new(peer: Arc<Peer>, limits: ClientLimits, metrics: RelayMetrics) -> Rc<Self> {
         Rc::new(Self {
             tally: Cell::default(),
             announced: RefCell::default(),
             verdict: Cell::default(),
-            decided: Notify::new(),
+            decided: Cell::default(),
+            peer,
             limits,
             metrics,
         })
@@ -84,18 +89,14 @@ impl Streams {
         self.tally.set(tally);
         let verdict = tally.verdict(self.limits.is_worn_out(tally.begun), self.limits.http2.abandoned);
         if verdict.is_some() && verdict != self.verdict.replace(verdict) {
-            self.decided.notify_one();
+            self.decided.set(true);
+            self.peer.wake();
         }
     }
 
-    /// Resolves when there is something to be done about the connection; it may become worse later.
-    pub(super) async fn verdict(&self) -> Verdict {
-        loop {
-            self.decided.notified().await;
-            if let Some(verdict) = self.verdict.get() {
-                return verdict;
-            }
-        }
+    /// What is to be done about the connection, told once; it may become worse later.
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        self.decided.replace(false).then(|| self.verdict.get()).flatten()
     }
 
     /// Runs a stream to its end, or until its client has taken nothing for too long. Dropped, it is reset.

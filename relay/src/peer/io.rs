@@ -45,10 +45,11 @@ impl ClientIo {
         let blocked_since = peer.read_blocked_since.load(Relaxed);
         peer.read_blocked_since.store(NEVER, Relaxed);
         if peer.is_multiplexed() {
-            peer.idle_bytes.fetch_add(n, Relaxed);
+            peer.idle_bytes.store(peer.idle_bytes.load(Relaxed) + n, Relaxed);
         } else if peer.in_flight.load(Relaxed) > 0 {
             note_pace(&peer.upload, blocked_since, peer, n);
-        } else if n > 0 && peer.idle_since.swap(NEVER, Relaxed) != NEVER {
+        } else if n > 0 && peer.idle_since.load(Relaxed) != NEVER {
+            peer.idle_since.store(NEVER, Relaxed);
             peer.head_since.store(peer.now(), Relaxed);
         }
     }

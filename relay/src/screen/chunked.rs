@@ -1,4 +1,4 @@
-//! Chunked bodies (RFC 9112, 7.1), byte by byte as they pass.
+//! Chunked bodies (RFC 9112, 7.1), byte by byte as they pass: clients' and instances'.
 
 use super::characters::{FIELD_VALUE, TOKEN};
 use super::refusal::Refusal;
@@ -43,8 +43,10 @@ enum Part {
 
 /// Follows one body.
 #[derive(Debug)]
-pub(super) struct Chunked {
+pub(crate) struct Chunked {
     at: At,
+    /// Space may stand between a size and the end of its line: some servers always write as many bytes.
+    may_be_padded: bool,
     extension_bytes: u16,
     trailer_bytes: u16,
 }
@@ -58,27 +60,67 @@ pub(super) enum Step {
     Ended(usize),
 }
 
+/// What the next so many bytes are, one at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Span {
+    /// Sizes and ends of chunks.
+    Framing(usize),
+    /// Of the body itself.
+    Data(usize),
+    /// Of the field lines at the end.
+    Trailers(usize),
+    /// The last of the trailers, and of all.
+    Ended(usize),
+}
+
 impl Chunked {
     pub(super) fn new() -> Self {
-        Self { at: At::Size { size: 0, digits: 0 }, extension_bytes: 0, trailer_bytes: 0 }
+        let at = At::Size { size: 0, digits: 0 };
+        Self { at, may_be_padded: false, extension_bytes: 0, trailer_bytes: 0 }
+    }
+
+    /// Of an instance, whose body is written anew for its client.
+    pub(crate) fn of_response() -> Self {
+        Self { may_be_padded: true, ..Self::new() }
     }
 
     /// # Errors
     /// What is no chunked coding, or only a lenient reader's.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<Step, Refusal> {
         let mut position = 0;
-        while let Some(byte) = bytes.get(position) {
-            if let At::Data { left } = self.at {
-                position += self.skip_data(left, bytes.len() - position);
-                continue;
+        while position < bytes.len() {
+            match self.span(&bytes[position..])? {
+                Span::Framing(n) | Span::Data(n) | Span::Trailers(n) => position += n,
+                Span::Ended(n) => return Ok(Step::Ended(position + n)),
             }
-            position += 1;
-            if self.at == At::LastLf && *byte == b'\n' {
-                return Ok(Step::Ended(position));
-            }
-            self.at = self.step(*byte)?;
         }
         Ok(Step::More)
+    }
+
+    /// `bytes`: some.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub(crate) fn span(&mut self, bytes: &[u8]) -> Result<Span, Refusal> {
+        if let At::Data { left } = self.at {
+            return Ok(Span::Data(self.skip_data(left, bytes.len())));
+        }
+        let in_trailers = self.is_in_trailers();
+        for (position, byte) in bytes.iter().enumerate() {
+            if self.at == At::LastLf && *byte == b'\n' {
+                return Ok(Span::Ended(position + 1));
+            }
+            self.at = self.step(*byte)?;
+            if matches!(self.at, At::Data { .. }) || self.is_in_trailers() != in_trailers {
+                return Ok(Span::Framing(position + 1));
+            }
+        }
+        Ok(if in_trailers { Span::Trailers(bytes.len()) } else { Span::Framing(bytes.len()) })
+    }
+
+    fn is_in_trailers(&self) -> bool {
+        use At::{LastLf, TrailerLf, TrailerName, TrailerStart, TrailerValue};
+        matches!(self.at, TrailerStart | TrailerName | TrailerValue | TrailerLf | LastLf)
     }
 
     fn skip_data(&mut self, left: u64, available: usize) -> usize {
@@ -121,7 +163,8 @@ impl Chunked {
         if self.extension_bytes > EXTENSION_BYTES {
             return Err(Refusal::malformed("chunk extensions are too long"));
         }
-        if byte == b'\r' && matches!(part, Part::Name | Part::Token | Part::AfterValue) {
+        let is_padding = part == Part::BeforeSemicolon && self.may_be_padded;
+        if byte == b'\r' && (is_padding || matches!(part, Part::Name | Part::Token | Part::AfterValue)) {
             self.extension_bytes = 0;
             return Ok(At::SizeLf { size });
         }

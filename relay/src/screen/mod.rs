@@ -15,7 +15,7 @@
 
 mod authority;
 mod characters;
-mod chunked;
+pub(crate) mod chunked;
 mod fields;
 mod head;
 mod io;

@@ -1,6 +1,5 @@
-//! The instance's side of a long body: a connection that was taken over in the middle of a response.
+//! The instance's side of a long body: a connection in the middle of a response.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,16 +10,16 @@ use rustix::io::ioctl_fionread;
 use tokio::net::TcpStream;
 
 use super::{CAPACITY, Chunk, Feeding, Fill, Outlet, Piped};
-use crate::instance_io::InstanceIo;
+use crate::h1::Connection;
 
 /// Read at a time by copying, in bytes. 128 KiB: stays in the cache until it is written.
 const BLOCK: usize = 128 * 1024;
 
 /// What is left of a body, and where it comes from.
 pub(crate) struct Inlet {
-    io: InstanceIo,
-    /// What the HTTP library had read ahead, in order.
-    ahead: VecDeque<Bytes>,
+    connection: Connection,
+    /// What came with the head.
+    ahead: Bytes,
     /// Bytes of the body that were not passed on yet, those in `ahead` included.
     left: u64,
     /// The right to use the client's pipe; `None` while bytes are copied.
@@ -41,16 +40,14 @@ pub(crate) enum Next {
 
 impl Inlet {
     /// `left`: the length of the body, of which `ahead` was read already.
-    pub(crate) fn new(io: InstanceIo, mut ahead: VecDeque<Bytes>, left: u64) -> Self {
-        let mut room = left;
-        let mut overrun = false;
-        for bytes in &mut ahead {
-            overrun |= bytes.len() as u64 > room;
-            bytes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
-            room -= bytes.len() as u64;
-        }
-        ahead.retain(|bytes| !bytes.is_empty());
-        Self { io, ahead, left, feeding: None, buffer: BytesMut::new(), overrun, spliced: 0 }
+    pub(crate) fn new(connection: Connection, mut ahead: Bytes, left: u64) -> Self {
+        let overrun = ahead.len() as u64 > left;
+        ahead.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        Self { connection, ahead, left, feeding: None, buffer: BytesMut::new(), overrun, spliced: 0 }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        self.connection.io().tcp()
     }
 
     /// Bytes yet to be passed on.
@@ -65,8 +62,8 @@ impl Inlet {
 
     /// Whether the instance has sent all of the body: what is left has arrived at this host.
     pub(crate) fn has_arrived(&self) -> bool {
-        let here: u64 = self.ahead.iter().map(|bytes| bytes.len() as u64).sum();
-        here >= self.left || ioctl_fionread(self.io.tcp()).is_ok_and(|more| here + more >= self.left)
+        let here = self.ahead.len() as u64;
+        here >= self.left || ioctl_fionread(self.tcp()).is_ok_and(|more| here + more >= self.left)
     }
 
     /// To be called only while some are [`left`](Self::left). `outlet`: the way past the HTTP library, if there is one
@@ -79,7 +76,8 @@ impl Inlet {
         cx: &mut Context<'_>,
         outlet: Option<&Arc<Outlet>>,
     ) -> Poll<io::Result<Next>> {
-        if let Some(bytes) = self.ahead.pop_front() {
+        if !self.ahead.is_empty() {
+            let bytes = std::mem::take(&mut self.ahead);
             return Poll::Ready(Ok(self.next(bytes.len(), bytes.into())));
         }
         let most = usize::try_from(self.left).unwrap_or(usize::MAX);
@@ -87,7 +85,7 @@ impl Inlet {
         let (length, chunk) = match &self.feeding {
             Some(feeding) => {
                 let outlet = feeding.outlet();
-                match ready!(outlet.poll_fill(cx, self.io.tcp(), most.min(CAPACITY)))? {
+                match ready!(outlet.poll_fill(cx, self.tcp(), most.min(CAPACITY)))? {
                     Fill::Moved(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                     Fill::Moved(n) => {
                         self.spliced += n as u64;
@@ -97,7 +95,8 @@ impl Inlet {
                 }
             }
             None => {
-                let bytes = ready!(poll_copy(cx, self.io.tcp(), &mut self.buffer, most.min(BLOCK)))?;
+                let bytes =
+                    ready!(poll_copy(cx, self.connection.io().tcp(), &mut self.buffer, most.min(BLOCK)))?;
                 (bytes.len(), bytes.into())
             }
         };
@@ -119,8 +118,9 @@ impl Inlet {
     }
 
     /// The connection, if the whole body was read and another response can follow.
-    pub(crate) fn into_reusable(self) -> Option<InstanceIo> {
-        (self.left == 0 && !self.overrun && self.io.is_sound()).then_some(self.io)
+    pub(crate) fn into_reusable(self) -> Option<Connection> {
+        let is_through = self.left == 0 && !self.overrun && self.connection.io().is_sound();
+        is_through.then_some(self.connection)
     }
 }
 

@@ -6,11 +6,10 @@
 //!          └── as many bytes ──► Piped, a stand-in ──► HTTP library: framing, order, back-pressure
 //! ```
 //!
-//! On the instance's side the HTTP library reads the head of the response; then the connection is taken over from it
-//! (`upstream::Lease::take_over`) with what it has read ahead, and is wrapped anew when the body is through. On the
-//! client's side, which is not trusted, the library stays: it is given stand-ins that it queues and frames like any
-//! bytes, and when it wants to write one, as many bytes are moved out of the pipe instead. The stand-in's own bytes
-//! can not be sent: see [`Piped`].
+//! On the instance's side the codec is our own (`crate::h1`), which reads the head and gives the connection away with
+//! what it has read ahead. On the client's side, which is not trusted, the HTTP library stays: it is given stand-ins that
+//! it queues and frames like any bytes, and when it wants to write one, as many bytes are moved out of the pipe instead.
+//! The stand-in's own bytes can not be sent: see [`Piped`].
 //!
 //! What a slow client leaves for later goes another way ([`crate::drained`]).
 //!
@@ -31,6 +30,5 @@ pub(crate) use outlet::{Feeding, Fill, Outlet};
 pub(crate) use pipe::{CAPACITY, Pipe};
 pub(crate) use write::write;
 
-/// Shortest body worth it, in bytes. 64 KiB: taking a connection over and wrapping it again costs about as much as
-/// copying that.
+/// Shortest body worth it, in bytes. 64 KiB: a pipe that is filled and emptied costs about as much as copying that.
 pub(crate) const SHORTEST: u64 = 64 * 1024;

@@ -1,6 +1,5 @@
 //! What must hold whatever the HTTP library does with stand-ins: their own bytes never reach the client.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::{IoSlice, Read};
@@ -17,9 +16,11 @@ use hyper_util::rt::TokioIo;
 use prometheus::IntGauge;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
 use super::pipe::Pipe;
 use super::{Chunk, Feeding, Fill, Inlet, Next, Outlet, Piped, write};
+use crate::h1::Connection;
 use crate::instance_io::InstanceIo;
 use crate::limits::ClientLimits;
 use crate::peer::{ClientIo, Peer, Transport};
@@ -125,6 +126,15 @@ async fn a_pipe_is_given_back_once_it_is_empty_and_not_before() {
     assert_eq!(Pipe::idle(), 0, "nobody else gets its rest");
 }
 
+fn gauge() -> IntGauge {
+    IntGauge::new("open", "Connections.").expect("a name")
+}
+
+/// To an instance.
+fn connection(socket: TcpStream, open: &IntGauge) -> Connection {
+    Connection::new(InstanceIo::new(socket, open.clone()), Instant::now())
+}
+
 /// Reads a body to its end or failure.
 async fn read_all(inlet: &mut Inlet) -> std::io::Result<Vec<u8>> {
     let mut body = Vec::new();
@@ -139,16 +149,16 @@ async fn read_all(inlet: &mut Inlet) -> std::io::Result<Vec<u8>> {
 
 #[tokio::test]
 async fn without_a_pipe_bytes_are_copied() {
-    let open = IntGauge::new("open", "Connections.").expect("a name");
+    let open = gauge();
     let (mut instance, socket) = connected().await;
     instance.write_all(b"the body").await.expect("room");
-    let mut inlet = Inlet::new(InstanceIo::new(socket, open.clone()), [Bytes::from("all ")].into(), 12);
+    let mut inlet = Inlet::new(connection(socket, &open), "all ".into(), 12);
     assert_eq!(read_all(&mut inlet).await.expect("all of it"), b"all the body");
-    let io = inlet.into_reusable().expect("nothing else came");
+    let connection = inlet.into_reusable().expect("nothing else came");
 
     instance.write_all(b"cut sh").await.expect("room");
     drop(instance);
-    let mut inlet = Inlet::new(io, VecDeque::new(), 9);
+    let mut inlet = Inlet::new(connection, Bytes::new(), 9);
     let error = read_all(&mut inlet).await.expect_err("the instance closed in the middle");
     assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
     assert!(inlet.into_reusable().is_none());
@@ -160,8 +170,7 @@ async fn without_a_pipe_bytes_are_copied() {
 async fn bytes_go_by_pipe_and_by_copy_in_turns() {
     let ((near, mut far), outlet) = (connected().await, Arc::new(Outlet::default()));
     let (mut instance, socket) = connected().await;
-    let io = InstanceIo::new(socket, IntGauge::new("open", "Connections.").expect("a name"));
-    let mut inlet = Inlet::new(io, VecDeque::new(), 12);
+    let mut inlet = Inlet::new(connection(socket, &gauge()), Bytes::new(), 12);
     let mut all = Vec::new();
     for (sent, by_pipe) in [("one ", true), ("two ", false), ("six.", true)] {
         instance.write_all(sent.as_bytes()).await.expect("room");
@@ -183,8 +192,7 @@ async fn bytes_go_by_pipe_and_by_copy_in_turns() {
 #[tokio::test]
 async fn a_body_has_arrived_when_its_last_byte_has() {
     let (mut instance, socket) = connected().await;
-    let io = InstanceIo::new(socket, IntGauge::new("open", "Connections.").expect("a name"));
-    let mut inlet = Inlet::new(io, [Bytes::from("ahead ")].into(), 14);
+    let mut inlet = Inlet::new(connection(socket, &gauge()), "ahead ".into(), 14);
     assert!(!inlet.has_arrived(), "the rest was not sent");
     instance.write_all(b"the bod").await.expect("room");
     poll_fn(|cx| inlet.poll_next(cx, None)).await.expect("what was read ahead");

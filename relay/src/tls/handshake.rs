@@ -15,8 +15,8 @@ use super::metrics::HandshakeFailure;
 
 /// A connection that is secure, by what is spoken on it.
 pub(crate) enum Secured<I> {
-    Http1(TlsStream<I>),
-    Http2(TlsStream<I>),
+    Http1(Box<TlsStream<I>>),
+    Http2(Box<TlsStream<I>>),
 }
 
 /// Runs the handshake, for at most `limit`. What comes of it is counted; `None` if nothing did.
@@ -36,6 +36,8 @@ pub(crate) async fn secure<I: AsyncRead + AsyncWrite + Unpin>(
         Ok(stream) => {
             certificates.metrics.handshakes.inc();
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
+            // More than a kilobyte, which is moved often.
+            let stream = Box::new(stream);
             Some(if is_http2 { Secured::Http2(stream) } else { Secured::Http1(stream) })
         }
         Err(failure) => {

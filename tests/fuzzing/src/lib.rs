@@ -23,20 +23,27 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 22] = [
     Target { name: "access_format", run: targets::logs::access_format },
     Target { name: "access_log", run: targets::logs::access_log },
     Target { name: "agent_config", run: targets::config::agent },
     Target { name: "balancer_config", run: targets::config::balancer },
     Target { name: "class", run: targets::classes::class },
+    Target { name: "cookie", run: targets::http::cookie },
     Target { name: "cron", run: targets::config::cron },
+    Target { name: "encoding", run: targets::http::encoding },
     Target { name: "metrics_page", run: targets::logs::metrics_page },
+    Target { name: "observe", run: targets::peers::observe },
+    Target { name: "orca", run: targets::peers::orca },
+    Target { name: "orca_stream", run: targets::peers::orca_stream },
     Target { name: "plan_reply", run: targets::classes::plan_reply },
     Target { name: "proxy", run: targets::http::proxy },
     Target { name: "range", run: targets::files::range },
     Target { name: "replay", run: targets::state::replay },
     Target { name: "report", run: targets::report::report },
+    Target { name: "response", run: targets::http::response },
     Target { name: "saved", run: targets::state::saved },
     Target { name: "screen", run: targets::http::screen },
     Target { name: "sendfile", run: targets::files::sendfile },
+    Target { name: "xds", run: targets::peers::xds },
 ];

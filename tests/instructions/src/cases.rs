@@ -17,7 +17,7 @@ use crate::sample;
 /// Name, and what does it so many times.
 type Case = (&'static str, fn(u64));
 
-pub(crate) const CASES: [Case; 8] = [
+pub(crate) const CASES: [Case; 9] = [
     ("scheduler-4", |times| turns(scheduler(&named(4, 0)), 4, times)),
     ("scheduler-1000", |times| turns(scheduler(&named(1000, 0)), 1000, times)),
     ("dispatcher-1000", |times| turns(dispatcher(1000), 1000, times)),
@@ -25,7 +25,8 @@ pub(crate) const CASES: [Case; 8] = [
     ("predict", predicted),
     ("request-head", prepared),
     ("agent-request", agent::requests),
-    ("report", read_and_merged),
+    ("report", |times| read_and_merged(&sample::report(), times)),
+    ("report-lean", |times| read_and_merged(&sample::lean_report(), times)),
 ];
 
 const PATH: &str = "/plone/news/2024/a-headline-of-usual-length/@@images/image.jpg";
@@ -90,13 +91,13 @@ fn prepared(times: u64) {
 }
 
 /// An agent's report of twenty classes is read and checked, and what it says is added to what is known of each.
-fn read_and_merged(times: u64) {
-    let text = sample::report();
+fn read_and_merged(text: &str, times: u64) {
+    let measured = Measured::by_agent();
     let mut sums = vec![ClassSums::default(); sample::CLASSES];
     for _ in 0..times {
         let report = Report::parse(black_box(text.as_bytes())).expect("a valid report");
         for (sums, class) in sums.iter_mut().zip(&report.classes) {
-            sums.merge(&ClassSums::reported(class, &Measured::by_agent()));
+            sums.add_report(class, &measured);
         }
     }
 }

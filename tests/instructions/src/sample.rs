@@ -1,6 +1,6 @@
 //! An agent's report.
 
-use sluice_proto::{ClassName, ClassReport, Sketch};
+use sluice_proto::{ClassName, ClassReport, Lean, Report, Sketch};
 
 pub(crate) const CLASSES: usize = 20;
 
@@ -16,13 +16,19 @@ pub(crate) fn report() -> String {
     .to_string()
 }
 
+/// The same as a balancer gets it that asked for less.
+pub(crate) fn lean_report() -> String {
+    let report = Report::parse(report().as_bytes()).expect("a valid report");
+    serde_json::to_string(&Lean::of(&report)).expect("plain data")
+}
+
 /// Fifty requests of one class.
 pub(crate) fn class(n: u64) -> ClassReport {
     let mut rng = fastrand::Rng::with_seed(n);
     let mut around = |middle: f64| {
         let mut sketch = Sketch::new();
         (0..50).for_each(|_| sketch.add((middle * (0.5 + rng.f64())) as u64));
-        sketch
+        sketch.into()
     };
     ClassReport {
         class: ClassName::parse(&format!("GET /section-{n}/*")).expect("a name"),

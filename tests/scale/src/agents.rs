@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::connect;
-use crate::reports::{Mix, Reports};
+use crate::reports::{Form, Mix, Reports};
 use crate::watched::{CpuTime, Held, Watched, cores};
 use crate::wire::Wire;
 
@@ -145,15 +145,16 @@ async fn report(
 ) -> io::Result<()> {
     sleep_until(first).await;
     let mut wire = Wire::new(connect::from(index, admin).await?);
-    let (mut due, mut seq) = (first, 1);
+    let (mut due, mut seq, mut form) = (first, 1, Form::Full);
     while due < end {
         sleep_until(due).await;
-        let request = reports.request(seq);
+        let request = reports.request(seq, form);
         let reply = wire.exchange(&request).await?;
         tally.borrow_mut().count(reply.status, request.len(), due.elapsed());
         if reply.status != 200 && reply.status != 429 {
             eprintln!("{}: {}", reply.status, String::from_utf8_lossy(&reply.body));
         }
+        form = Form::asked_for(&reply.body);
         (due, seq) = (due + interval, seq + 1);
     }
     Ok(())

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use sluice_proto::report::{Release, ReleaseFound, ReleasePoint};
 use sluice_proto::{
-    ClassName, ClassReport, HeavyUrl, Measured, Mode, Now, Report, SCHEMA, ServiceName, Sketch, State,
+    ClassName, ClassReport, HeavyUrl, Lean, Measured, Mode, Now, PlanReply, Report, SCHEMA, ServiceName,
+    Sketch, State,
 };
 
 use crate::connect::address;
@@ -36,28 +37,61 @@ pub(crate) struct Mix {
     pub(crate) interval_ms: u32,
 }
 
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The first one, and those for an older balancer.
+    Full,
+    /// For a balancer that said that it reads it.
+    Lean,
+}
+
+impl Form {
+    /// What the next report has to be, by the answer to one.
+    pub(crate) fn asked_for(reply: &[u8]) -> Self {
+        let plan: Result<PlanReply, _> = serde_json::from_slice(reply);
+        if plan.is_ok_and(|plan| plan.lean) { Self::Lean } else { Self::Full }
+    }
+}
+
 /// The texts of one agent's reports.
 pub(crate) struct Reports {
+    full: Texts,
+    lean: Texts,
+    /// Of the windows, where this agent begins.
+    first: usize,
+}
+
+/// A form's.
+struct Texts {
     /// Up to the sequence number, from there to the window, from there to the end.
     parts: [String; 3],
     windows: Arc<[String]>,
-    first: usize,
 }
 
 impl Reports {
     /// Of `agents` agents.
     pub(crate) fn of(agents: usize, mix: &Mix, rng: &mut fastrand::Rng) -> Vec<Self> {
-        let windows: Arc<[String]> = (0..WINDOWS).map(|_| window(mix, rng)).collect();
-        let reports =
-            |agent| Self { parts: parts(agent, mix), windows: windows.clone(), first: rng.usize(..WINDOWS) };
-        (0..agents).map(reports).collect()
+        let windows: Vec<Report> = (0..WINDOWS).map(|_| window(mix, rng)).collect();
+        let texts = |form| windows.iter().map(|window| lists(&text(window, form)).to_owned()).collect();
+        let (full, lean): (Arc<[String]>, Arc<[String]>) = (texts(Form::Full), texts(Form::Lean));
+        let mut reports = |agent| Self {
+            full: Texts { parts: parts(agent, mix, Form::Full), windows: full.clone() },
+            lean: Texts { parts: parts(agent, mix, Form::Lean), windows: lean.clone() },
+            first: rng.usize(..WINDOWS),
+        };
+        (0..agents).map(&mut reports).collect()
     }
 
     /// The request that carries report `seq`.
-    pub(crate) fn request(&self, seq: u64) -> Vec<u8> {
-        let [before, between, after] = &self.parts;
+    pub(crate) fn request(&self, seq: u64, form: Form) -> Vec<u8> {
+        let texts = match form {
+            Form::Full => &self.full,
+            Form::Lean => &self.lean,
+        };
+        let [before, between, after] = &texts.parts;
         let turn = usize::try_from(seq).unwrap_or(0);
-        let (seq, window) = (seq.to_string(), &self.windows[(self.first + turn) % WINDOWS]);
+        let (seq, window) = (seq.to_string(), &texts.windows[(self.first + turn) % WINDOWS]);
         let length = before.len() + seq.len() + between.len() + window.len() + after.len();
         let head = format!(
             "POST /v1/report HTTP/1.1\r\nhost: 127.0.0.1:9900\r\ncontent-type: application/json\r\n\
@@ -67,6 +101,24 @@ impl Reports {
     }
 }
 
+fn text(report: &Report, form: Form) -> String {
+    let text = match form {
+        Form::Full => serde_json::to_string(report),
+        Form::Lean => serde_json::to_string(&Lean::of(report)),
+    };
+    text.expect("plain data")
+}
+
+/// The part of a report that differs from window to window.
+fn lists(text: &str) -> &str {
+    let (begin, end) = (text.find(r#""classes":"#), text.find(LISTS_END).or_else(|| text.rfind('}')));
+    let (begin, end) = begin.zip(end).expect("a report has classes, and an end");
+    &text[begin..end]
+}
+
+/// What comes behind the lists.
+const LISTS_END: &str = r#","measured":"#;
+
 /// Name of a class of the site: few enough names side by side that none of them is taken for a variable.
 pub(crate) fn path(class: usize) -> String {
     let letters =
@@ -74,13 +126,11 @@ pub(crate) fn path(class: usize) -> String {
     format!("/section-{}/page-{}", letters(class / 25), letters(class % 25))
 }
 
-fn parts(agent: usize, mix: &Mix) -> [String; 3] {
+fn parts(agent: usize, mix: &Mix, form: Form) -> [String; 3] {
     const SEQ: u64 = 1_234_567_890_123;
-    let report = report(agent, SEQ, mix);
-    let text = serde_json::to_string(&report).expect("plain data");
-    let empty = r#""classes":[],"heavy_urls":[]"#;
+    let text = text(&report(agent, SEQ, mix), form);
     let (before, rest) = text.split_once(&SEQ.to_string()).expect("the number that was put in");
-    let (between, after) = rest.split_once(empty).expect("lists that were left empty");
+    let (between, after) = rest.split_once(lists(&text)).expect("lists that were left empty");
     [before, between, after].map(str::to_owned)
 }
 
@@ -109,18 +159,17 @@ fn report(agent: usize, seq: u64, mix: &Mix) -> Report {
         measured: Some(Measured::by_agent()),
         application: None,
         grant: None,
+        answers_probes: true,
     }
 }
 
 /// What one window came to: `active` of the site's classes, and a heavy URL for each.
-fn window(mix: &Mix, rng: &mut fastrand::Rng) -> String {
+fn window(mix: &Mix, rng: &mut fastrand::Rng) -> Report {
     let first = rng.usize(..mix.classes.max(1));
     let classes: Vec<_> =
         (0..mix.active.min(mix.classes)).map(|n| class((first + n) % mix.classes, rng)).collect();
-    let urls: Vec<_> = classes.iter().map(|class| heavy_url(class, rng)).collect();
-    let text = |list: serde_json::Result<String>| list.expect("plain data");
-    let (classes, urls) = (text(serde_json::to_string(&classes)), text(serde_json::to_string(&urls)));
-    format!(r#""classes":{classes},"heavy_urls":{urls}"#)
+    let heavy_urls = classes.iter().map(|class| heavy_url(class, rng)).collect();
+    Report { classes, heavy_urls, ..report(0, 0, mix) }
 }
 
 fn class(class: usize, rng: &mut fastrand::Rng) -> ClassReport {
@@ -129,7 +178,7 @@ fn class(class: usize, rng: &mut fastrand::Rng) -> ClassReport {
         let mut sketch = Sketch::new();
         // Spread by a factor of four in either direction.
         (0..requests).for_each(|_| sketch.add((typical * 16_f64.powf(rng.f64() - 0.5)) as u64));
-        sketch
+        sketch.into()
     };
     ClassReport {
         class: ClassName::parse(&format!("GET {}", path(class))).expect("a name"),
@@ -158,11 +207,26 @@ mod tests {
     fn what_is_sent_is_a_report_with_that_number_and_those_classes() {
         let mix = Mix { classes: 200, active: 20, instance_port: 1, workers: 4, interval_ms: 1000 };
         let reports = Reports::of(3, &mix, &mut fastrand::Rng::with_seed(1));
-        let request = String::from_utf8(reports[2].request(77)).expect("text");
-        let (head, body) = request.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
-        let report = Report::parse(body.as_bytes()).expect("a report");
-        assert_eq!((report.seq, report.classes.len(), report.heavy_urls.len()), (77, 20, 20));
-        assert_eq!(report.name.as_str(), "app-000-worker-02");
+        for (form, urls) in [(Form::Full, 20), (Form::Lean, 0)] {
+            let request = String::from_utf8(reports[2].request(77, form)).expect("text");
+            let (head, body) = request.split_once("\r\n\r\n").expect("a head and a body");
+            assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+            let report = Report::parse(body.as_bytes()).expect("a report");
+            assert_eq!((report.seq, report.classes.len(), report.heavy_urls.len()), (77, 20, urls));
+            assert_eq!(report.name.as_str(), "app-000-worker-02");
+        }
+    }
+
+    #[test]
+    fn an_answer_says_which_form_it_is_to_be() {
+        let plan = r#"{"schema":1,"plan":1,"role":"general","reason":"","routed":true,"lean":true}"#;
+        for (reply, form) in [
+            (plan, Form::Lean),
+            (&plan.replace("true}", "false}"), Form::Full),
+            (&plan.replace(r#","lean":true"#, ""), Form::Full),
+            ("no", Form::Full),
+        ] {
+            assert_eq!(Form::asked_for(reply.as_bytes()), form, "{reply}");
+        }
     }
 }

@@ -15,7 +15,7 @@ mod reports;
 mod request;
 mod serve;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{Method, Request, Response, Version};
 use http_body_util::BodyExt;
@@ -62,11 +62,20 @@ impl LoadStreams {
         let mut body = request.into_body();
         body.limit(LONGEST_REQUEST).map_err(|_too_large| Refusal::Malformed)?;
         let bytes = body.collect().await.map_err(|_broke_off| Refusal::Malformed)?.to_bytes();
-        let asked = request::interval(grpc::message(&bytes)?)?;
+        let every = granted(&bytes, self.shared.config.languages.orca_min_interval)?;
         let open = self.shared.orca.streams.open().ok_or(Refusal::Exhausted)?;
-        let every = request::granted(asked, self.shared.config.languages.orca_min_interval);
         Ok(Reports::new(self.shared.clone(), every, &self.stop, open))
     }
+}
+
+/// How often who asks with `body` is told.
+fn granted(body: &[u8], least: Duration) -> Result<Duration, Refusal> {
+    Ok(request::granted(request::interval(grpc::message(body)?)?, least))
+}
+
+/// The same for fuzzers.
+pub(super) fn interval(body: &[u8], least: Duration) -> Option<Duration> {
+    granted(body, least).ok()
 }
 
 fn is_for_us<B>(request: &Request<B>) -> Result<(), Refusal> {

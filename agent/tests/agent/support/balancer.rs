@@ -28,6 +28,8 @@ use super::soon;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     Plan,
+    /// And it says that it reads short reports.
+    PlanForLean,
     Status(u16),
     /// Never.
     Silence,
@@ -122,7 +124,7 @@ async fn take(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) ->
     desk.reports.send(report).ok();
     let manner = *desk.manner.lock().expect("no panic");
     match manner {
-        Manner::Plan => {
+        Manner::Plan | Manner::PlanForLean => {
             let reason = "all are".to_owned();
             Json(PlanReply {
                 schema: SCHEMA,
@@ -132,6 +134,7 @@ async fn take(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) ->
                 routed: true,
                 used: None,
                 wanted: None,
+                lean: manner == Manner::PlanForLean,
                 classification,
             })
             .into_response()

@@ -1,6 +1,6 @@
 //! Learning from what agents measured, where somebody else sends the requests.
 
-use sluice_proto::Sketch;
+use sluice_proto::SparseSketch;
 
 use crate::decide::ids::{ClassId, Lane};
 use crate::decide::learn::Learner;
@@ -41,7 +41,7 @@ pub struct Comparison {
 
 impl Batch {
     /// In seconds, of worker-held times in microseconds; `None` without any.
-    pub fn of_sketch(held_us: &Sketch) -> Option<Self> {
+    pub fn of_sketch(held_us: &SparseSketch) -> Option<Self> {
         let (mean, square) = held_us.mean().zip(held_us.mean_square())?;
         let micros = Self { samples: held_us.count() as f64, mean, square };
         Some(micros.scaled(1e-6))
@@ -80,9 +80,9 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn told(class: u32, requests: u64, held: f64) -> ReportedClass {
-        let mut sketch = Sketch::new();
+        let mut sketch = sluice_proto::Sketch::new();
         sketch.add_n((held * 1e6) as u64, requests);
-        ReportedClass { class: ClassId(class), pinned: None, requests, held: Batch::of_sketch(&sketch) }
+        ReportedClass { class: ClassId(class), pinned: None, requests, held: Batch::of_sketch(&sketch.into()) }
     }
 
     /// Two classes, each second, for so long.

@@ -36,6 +36,7 @@ impl Member {
             measured: Some(agent.measured.clone()),
             application: agent.application.clone(),
             grant: agent.grant,
+            answers_probes: agent.answers_probes,
         };
         Some((report, sender))
     }
@@ -57,6 +58,7 @@ mod tests {
                 "seq": seq, "interval_ms": 500, "window_ms": 500, "workers": 2, "mode": "inline",
                 "state": "draining", "reason": "asked to", "version_label": "v2",
                 "release": {"point": "first-byte", "found": "configured"}, "now": {"in_flight": 1},
+                "answers_probes": true,
             });
             Report::parse(json.to_string().as_bytes()).expect("valid")
         };
@@ -70,6 +72,7 @@ mod tests {
         let (known, expected) = (new.get(&key).expect("known"), old.get(&key).expect("known"));
         assert_eq!(known.routing(), expected.routing());
         assert_eq!((known.workers, &known.target), (expected.workers, &expected.target));
+        assert!(known.answers_probes() && expected.answers_probes());
         new.report(&report(7), &host, now).expect_err("it was taken in already");
         new.report(&report(8), &host, now).expect("the next of the same boot");
         new.report(&report(9), &Sender::at([10, 0, 0, 2].into()), now)

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use sluice_process::openmetrics::Exemplars;
-use sluice_proto::{Kind, Measured, RuleSpec, Rules, Sketch};
+use sluice_proto::{Kind, Measured, RuleSpec, Rules, SparseSketch};
 
 use super::*;
 use crate::decide::treatment::{LanePin, Treatment};
@@ -150,9 +150,9 @@ fn names_that_agents_make_up_get_half_the_table_and_teach_nothing() {
         class: ClassName::parse(name).expect("valid"),
         requests: 1,
         errors: 0,
-        held_us: Sketch::default(),
-        ttfb_us: Sketch::default(),
-        response_bytes: Sketch::default(),
+        held_us: SparseSketch::default(),
+        ttfb_us: SparseSketch::default(),
+        response_bytes: SparseSketch::default(),
     };
     for i in 1..=1000 {
         table.report(&report(&format!("GET /made/{}", word(i))), &Measured::by_agent(), now);

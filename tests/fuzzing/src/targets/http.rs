@@ -1,6 +1,11 @@
-//! What clients and proxies send: heads and bodies before the HTTP library sees them, and the PROXY protocol.
+//! What clients, proxies and instances send: heads and bodies before the HTTP library sees them, the PROXY protocol,
+//! responses, and fields that are read further.
 
-use sluice_relay::fuzzing::{Screening, screen as follow};
+use http::Method;
+use sluice_agent::compress::{Encoding, fuzzing::negotiate};
+use sluice_balancer::decide::sticky::{CookieSource, StickySpec, is_cookie_name};
+use sluice_proto::InstanceName;
+use sluice_relay::fuzzing::{Reading, Screening, respond, screen as follow};
 use sluice_relay::proxy_protocol::{Parsed, parse};
 use sluice_relay::trace::{TraceParent, is_request_id};
 
@@ -52,6 +57,29 @@ fn agree_on_head(bytes: &[u8]) {
     assert!(lengths.windows(2).all(|two| two[0].value == two[1].value), "{}", bytes.escape_ascii());
 }
 
+/// What is read of a response does not depend on how it arrives, and its body is of the length that its head says.
+pub fn response(bytes: &[u8]) {
+    for method in [Method::GET, Method::HEAD] {
+        let whole = respond(bytes, &[], &method);
+        for cut in [cuts(bytes), (0..bytes.len().min(300)).collect()] {
+            assert_eq!(respond(bytes, &cut, &method), whole, "cut at {cut:?}");
+        }
+        assert_consistent(&whole, &method);
+    }
+}
+
+fn assert_consistent(reading: &Reading, method: &Method) {
+    let Ok((status, fields)) = &reading.head else { return };
+    let has_body = method != Method::HEAD && !matches!(status, 101 | 204 | 304);
+    assert!(*status == 101 || *status >= 200, "an interim response is none");
+    assert!(has_body || reading.body.is_empty() && reading.trailers.is_none() && reading.end.is_some());
+    let length = fields.get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if let (true, Some(length)) = (has_body, length) {
+        assert!(!fields.contains_key("transfer-encoding"), "two framings");
+        assert_eq!(reading.end.is_some(), reading.body.len() as u64 == length);
+    }
+}
+
 /// What was decided with some bytes stays decided with more, and no header is longer than what is there.
 pub fn proxy(bytes: &[u8]) {
     let bytes = &bytes[..bytes.len().min(2 * sluice_relay::proxy_protocol::LONGEST)];
@@ -66,5 +94,38 @@ pub fn proxy(bytes: &[u8]) {
     for cut in cuts(bytes) {
         let some = parse(&bytes[..cut]);
         assert!(some == Ok(Parsed::Incomplete) || some == whole, "{some:?}, then {whole:?}");
+    }
+}
+
+/// A cookie's name in the first line, and a field with cookies. Whatever others a client has, ours is found after them.
+pub fn cookie(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (name, field) = text.split_once('\n').unwrap_or((&text, ""));
+    if !is_cookie_name(name) {
+        return;
+    }
+    let instance: InstanceName = "zope-1".parse().expect("a name");
+    for source in [CookieSource::Sluice, CookieSource::Application] {
+        let spec = StickySpec::new(name, source);
+        let given = spec.preference([field]);
+        assert_eq!(spec.preference([field]), given);
+        let Some(set) = spec.set_cookie(None, &instance, true) else { continue };
+        let pair = set.split(';').next().expect("a first part");
+        let theirs = if given.is_some() { "" } else { field };
+        let again = spec.preference([pair, theirs]);
+        assert_eq!(again.and_then(|again| again.among([(&instance, 1.0)])), Some(&instance), "{set}");
+    }
+}
+
+/// Codings on offer, a bit each, in the first byte, then `Accept-Encoding`. Nobody gets what was not offered.
+pub fn encoding(bytes: &[u8]) {
+    let Some((offered, field)) = bytes.split_first() else { return };
+    let Ok(field) = str::from_utf8(field) else { return };
+    let is_offered = |encoding: &Encoding| offered & (1 << (*encoding as u8)) != 0;
+    let offered: Vec<_> = Encoding::ALL.into_iter().filter(is_offered).collect();
+    if let Some(chosen) = negotiate(field, &offered) {
+        assert!(offered.contains(&chosen), "{chosen:?}");
+        let named = field.to_ascii_lowercase();
+        assert!(named.contains(chosen.token()) || named.contains('*'), "{field:?} does not name {chosen:?}");
     }
 }

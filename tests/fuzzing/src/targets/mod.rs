@@ -5,6 +5,7 @@ pub mod config;
 pub mod files;
 pub mod http;
 pub mod logs;
+pub mod peers;
 pub mod report;
 pub mod state;
 

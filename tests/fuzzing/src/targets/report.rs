@@ -1,6 +1,6 @@
 //! What agents say to their balancer.
 
-use sluice_proto::Report;
+use sluice_proto::{Lean, Report};
 use sluice_proto::report::{MAX_CLASSES, MAX_URL_LEN, MAX_URLS};
 
 /// A report that is taken is within its bounds, and says the same when it is sent again.
@@ -19,4 +19,8 @@ pub fn report(bytes: &[u8]) {
     }
     let text = serde_json::to_vec(&report).expect("plain data");
     assert_eq!(Report::parse(&text).expect("it was taken before"), report);
+    let lean = serde_json::to_vec(&Lean::of(&report)).expect("plain data");
+    let lean = Report::parse(&lean).expect("a shorter form of what was taken before");
+    assert_eq!(lean.measured(), report.measured());
+    assert_eq!(lean, Report { heavy_urls: Vec::new(), measured: lean.measured.clone(), ..report });
 }

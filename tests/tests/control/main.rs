@@ -1,5 +1,7 @@
 //! What agents and operators can say to a balancer, what it tells them, and how programs start and end.
 
+mod exposition;
+
 use std::collections::HashSet;
 use std::io::Write;
 use std::time::Duration;
@@ -171,7 +173,8 @@ async fn a_drained_instance_finishes_what_it_has() {
 /// Deployments: one agent after the other is told to go, by SIGTERM, and nobody notices.
 #[tokio::test]
 async fn an_agent_that_is_told_to_stop_under_load_loses_no_request() {
-    let balancer = Balancer::start("");
+    // Nobody is turned away where a busy machine makes all wait.
+    let balancer = Balancer::start("--queue-timeout 2m");
     let settings = || InstanceConfig { workers: 2, ..InstanceConfig::default() };
     let mut instances = Vec::new();
     let mut agents = Vec::new();
@@ -192,17 +195,18 @@ async fn an_agent_that_is_told_to_stop_under_load_loses_no_request() {
     let target = balancer.address;
     let running =
         tokio::spawn(async move { load::run(target, &workload, RunOptions::default(), shown).await });
-    let served = eventually("requests at the one that leaves", PATIENCE, async || {
-        expect(instances[0].stats().served, |served| *served >= 20)
+    let (busiest, served) = eventually("requests at one that is to leave", 6 * PATIENCE, async || {
+        let served = instances.iter().map(|instance| instance.stats().served).enumerate();
+        expect(served.max_by_key(|(_, served)| *served).expect("two"), |(_, served)| *served >= 20)
     })
     .await;
-    let leaving = agents.remove(0);
+    let leaving = agents.remove(busiest);
     leaving.stop();
     leaving.ended().await;
     let list = admin::instances(balancer.admin).await;
     assert_eq!(
-        (&list[0]["name"], &list[0]["routed"], &list[0]["state"]),
-        (&json!("node-0"), &json!(false), &json!("down"))
+        (&list[busiest]["name"], &list[busiest]["routed"], &list[busiest]["state"]),
+        (&json!(format!("node-{busiest}")), &json!(false), &json!("down"))
     );
     let summary = running.await.expect("the load does not panic");
     assert!(summary.all_answered() && summary.classes.iter().all(|class| class.failures() == 0), "{summary}");
@@ -422,82 +426,5 @@ async fn programs_end_by_sigterm_with_code_0() {
             eventually("its end", PATIENCE, async || program.ended().ok_or_else(|| "it runs".to_owned()))
                 .await;
         assert_eq!(status.code(), Some(0));
-    }
-}
-
-/// Prometheus' text format, strictly.
-#[tokio::test]
-async fn metrics_pages_are_well_formed() {
-    let instance = Answering::named("a").await;
-    let site = Site::start(Chain::Agent, instance.address(), Settings::default()).await;
-    for path in ["/", "/a%22b", "/quote\"d", "/x/17"] {
-        ask(site.address(), get(path)).await;
-    }
-    site.until_idle().await;
-    let agent = site.agent.as_ref().expect("a chain with an agent").admin;
-    for (admin, wanted) in
-        [(site.balancer.admin, "sluice_requests_total"), (agent, "sluice_agent_requests_total")]
-    {
-        let page = admin::get(admin, "/metrics").await;
-        assert!(page.head.get("content-type").is_some_and(|t| t.starts_with("text/plain; version=0.0.4")));
-        let families = well_formed(&page.text());
-        assert!(families.contains(wanted), "{families:?}");
-    }
-}
-
-/// The families of a page; panics at the first line that is not as it should be.
-fn well_formed(page: &str) -> HashSet<String> {
-    assert!(page.ends_with('\n'));
-    let is_name = |name: &str| {
-        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    };
-    let mut families = HashSet::new();
-    let mut helped = HashSet::new();
-    let mut series = HashSet::new();
-    let mut family = String::new();
-    for line in page.lines() {
-        if let Some(help) = line.strip_prefix("# HELP ") {
-            let (name, text) = help.split_once(' ').expect("a help text");
-            assert!(is_name(name) && !text.is_empty() && helped.insert(name.to_owned()), "{line}");
-        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = kind.split_once(' ').expect("a type");
-            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
-            assert!(kind != "counter" || name.ends_with("_total"), "{line}");
-            assert!(helped.contains(name) && families.insert(name.to_owned()), "{line}");
-            family = name.to_owned();
-        } else {
-            let (id, value) = line.rsplit_once(' ').expect("a sample");
-            assert!(value.parse::<f64>().is_ok(), "{line}");
-            let (name, labels) = id
-                .split_once('{')
-                .map_or((id, ""), |(name, labels)| (name, labels.strip_suffix('}').expect("labels end")));
-            let suffix = name.strip_prefix(&family).expect("a sample of the family above");
-            assert!(["", "_bucket", "_sum", "_count"].contains(&suffix), "{line}");
-            assert!(series.insert(id.to_owned()), "twice: {line}");
-            assert!(labels.is_empty() || are_labels(labels, is_name), "{line}");
-        }
-    }
-    families
-}
-
-/// `name="value"`, separated by commas; in values, `\`, `"` and line feeds are escaped.
-fn are_labels(mut rest: &str, is_name: impl Fn(&str) -> bool) -> bool {
-    loop {
-        let Some((name, value)) = rest.split_once("=\"") else { return false };
-        if !is_name(name) {
-            return false;
-        }
-        let mut escaped = false;
-        let end = value.char_indices().find(|(_, c)| {
-            let ends = *c == '"' && !escaped;
-            escaped = *c == '\\' && !escaped;
-            ends
-        });
-        let Some((end, _)) = end else { return false };
-        match value[end + 1..].strip_prefix(',') {
-            Some(more) => rest = more,
-            None => return value.len() == end + 1,
-        }
     }
 }
