@@ -82,7 +82,12 @@ mod tests {
     fn told(class: u32, requests: u64, held: f64) -> ReportedClass {
         let mut sketch = sluice_proto::Sketch::new();
         sketch.add_n((held * 1e6) as u64, requests);
-        ReportedClass { class: ClassId(class), pinned: None, requests, held: Batch::of_sketch(&sketch.into()) }
+        ReportedClass {
+            class: ClassId(class),
+            pinned: None,
+            requests,
+            held: Batch::of_sketch(&sketch.into()),
+        }
     }
 
     /// Two classes, each second, for so long.
