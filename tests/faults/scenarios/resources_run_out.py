@@ -16,7 +16,8 @@ from running import INSTANCES, Options, Run, Site, agent_of
 
 # Descriptors of a balancer that has few.
 FEW = 256
-READERS, BLOB = 4, 30_000_000
+# Of four workers two are left: what can not be spooled holds its worker for as long as its client takes.
+READERS, BLOB = 2, 30_000_000
 
 
 @scenario("full-disk", "spool, access log, decision log and state on a full file system of 1 MiB")
@@ -33,7 +34,7 @@ def full_disk(run: Run) -> None:
         )
         with run.site(options) as site:
             hog = fill(disk)
-            with run.load(site) as load, slow_readers(site, READERS) as got:
+            with run.load(site, share=0.4) as load, slow_readers(site, READERS) as got:
                 load.until(1)
             faults = sum(metric(site.agent_admin[agent_of(name)], "sluice_spool_faults_total") for name in INSTANCES)
             dropped = metric(site.admin, "sluice_access_log_dropped_total")
