@@ -167,7 +167,7 @@ impl<W> Dispatcher<W> {
         let lane = demand.lane.index();
         let view = self.view(now);
         // Smaller lanes first; `next_grant` leaves no slot free that their waiters could use.
-        if lane > 0 && !view.lane_has_room(&self.held, demand.lane, false) {
+        if lane > 0 && !view.lane_has_room(&self.counted(), demand.lane, false) {
             return Err(Wait::Cap);
         }
         if demand.only.is_some() || !avoid.is_empty() {
@@ -288,7 +288,9 @@ impl<W> Dispatcher<W> {
         if at_home == Some(false) {
             self.settle_there(demand.class(), instance);
         }
-        if !lane.is_large() {
+        if lane.is_large() {
+            self.hanging.watch(run, now);
+        } else {
             self.late.push_back((now + self.late_after.mul_f64(slowness), run));
         }
         Granted { run, instance, why }

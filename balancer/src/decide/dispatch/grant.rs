@@ -16,6 +16,7 @@ impl<W> Dispatcher<W> {
     /// freed a slot or changed what is known, until it returns `None`.
     pub fn next_grant(&mut self, now: Instant) -> Option<Grant<W>> {
         self.look_at_queues(now);
+        self.look_at_hanging(now);
         if self.lanes.iter().all(|lane| lane.is_empty()) {
             self.freed.clear();
             return None;
@@ -39,7 +40,7 @@ impl<W> Dispatcher<W> {
     fn starving(&self, now: Instant, rng: &mut fastrand::Rng) -> Option<(usize, Order, usize)> {
         Lane::all().skip(1).filter(|lane| !self.lanes[lane.index()].is_empty()).find_map(|lane| {
             let rule = self.rules.lane(lane, now);
-            let held: usize = self.held[lane.index()..].iter().sum();
+            let held: usize = self.counted()[lane.index()..].iter().sum();
             let starves = self.lanes[lane.index()].oldest_wait(now) > rule.starving;
             if starves && held < (rule.cap / 2).max(1) { self.first_of(lane, now, rng) } else { None }
         })
@@ -113,7 +114,7 @@ impl<W> Dispatcher<W> {
         let view = self.view(now);
         if lane.is_large() {
             let waited = now.saturating_duration_since(waiting.since) >= self.rules.lane(lane, now).patience;
-            if !view.lane_has_room(&self.held, lane, waited) {
+            if !view.lane_has_room(&self.counted(), lane, waited) {
                 return None;
             }
         }

@@ -71,6 +71,7 @@ impl<W> Dispatcher<W> {
         Backlog {
             waiting: queue.len(),
             running: self.held[lane.index()],
+            counted: self.counted()[lane.index()],
             oldest_wait: queue.oldest_wait(now),
         }
     }

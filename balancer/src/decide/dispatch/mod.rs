@@ -23,6 +23,7 @@ mod choose;
 mod demand;
 pub mod explain;
 mod grant;
+mod hanging;
 mod homes;
 mod index;
 mod instances;
@@ -58,6 +59,7 @@ use crate::decide::breaker::Breaker;
 use crate::decide::outlier::Ejection;
 use crate::decide::predict::RequestKey;
 use choose::View;
+use hanging::Hanging;
 use homes::Homes;
 use queue::LaneQueue;
 use running::{Run, Running};
@@ -78,6 +80,7 @@ pub struct Dispatcher<W> {
     /// Small requests in the order in which they are looked at again.
     late: VecDeque<(Instant, RunId)>,
     late_after: Duration,
+    hanging: Hanging,
     rules: Rules,
     /// The rules' dedicated instances, to be looked up.
     dedicated: HashSet<InstanceId>,
@@ -143,6 +146,8 @@ pub struct Backlog {
     pub waiting: usize,
     /// Requests that hold a worker.
     pub running: usize,
+    /// Of them, what caps are about: without one that hangs.
+    pub counted: usize,
     pub oldest_wait: Duration,
 }
 
@@ -172,6 +177,7 @@ impl<W> Dispatcher<W> {
             held: [0; Lane::MOST],
             late: VecDeque::new(),
             late_after: Duration::from_millis(250),
+            hanging: Hanging::default(),
             rules: Rules::none(now),
             dedicated: HashSet::new(),
             params,
@@ -278,7 +284,10 @@ impl<W> Dispatcher<W> {
     pub fn reclassify(&mut self, id: RunId, lane: Lane) -> Option<Lane> {
         let run = self.running.get_mut(id).filter(|run| run.stage == Stage::Working && run.lane != lane)?;
         let from = std::mem::replace(&mut run.lane, lane);
-        let instance = run.instance;
+        let (instance, sent) = (run.instance, run.sent);
+        if lane.is_large() && !from.is_large() {
+            self.hanging.watch(id, sent);
+        }
         self.held[from.index()] -= 1;
         self.held[lane.index()] += 1;
         if let Some(position) = self.table.position(instance) {

@@ -220,7 +220,9 @@ fn large_requests_stay_within_their_cap_and_on_their_instances() {
 fn a_large_request_that_has_waited_may_use_one_more_worker() {
     let now = Instant::now();
     let mut d = dispatcher(now, 99, strict(), &[(A, 4)]);
-    d.follow(rules(now, 1, 2, &[]), Duration::from_secs(1), &[], now);
+    let mut long = rules(now, 1, 2, &[]);
+    long.held[1] = Some(Duration::from_secs(1));
+    d.follow(long, Duration::from_secs(1), &[], now);
     slot(d.arrive(now, blob(), &[], || 0));
     ticket(d.arrive(now, blob(), &[], || 1));
     let at = |ms| now + Duration::from_millis(ms);
@@ -229,6 +231,41 @@ fn a_large_request_that_has_waited_may_use_one_more_worker() {
     ticket(d.arrive(at(1000), blob(), &[], || 2));
     assert_eq!(d.next_grant(at(3000)), None, "2 is the most");
     assert_eq!(d.next_grant(at(5001)).map(|g| g.waiter), Some(2), "a plan that old is none");
+}
+
+#[test]
+fn one_that_hangs_does_not_hold_what_large_ones_may_hold() {
+    let now = Instant::now();
+    let at = |ms| now + Duration::from_millis(ms);
+    for (case, held, hangs_at) in [("none is known", None, 2000), ("they take 1 s", Some(1000), 8000)] {
+        let mut d = dispatcher(now, 99, strict(), &[(A, 4)]);
+        let follow = |d: &mut Dispatcher<u32>, now| {
+            let mut one = rules(now, 1, 1, &[]);
+            one.held[1] = held.map(Duration::from_millis);
+            d.follow(one, Duration::from_millis(250), &[], now);
+        };
+        follow(&mut d, now);
+        let hangs = slot(d.arrive(now, page(), &[], || 0)).run;
+        let late = d.next_late(at(250)).expect("overdue").run;
+        assert_eq!((late, d.reclassify(late, Lane::LARGE)), (hangs, Some(Lane::SMALL)), "{case}");
+        for i in 1..4 {
+            ticket(d.arrive(at(250), blob(), &[], || i));
+        }
+        for ms in (250..hangs_at).step_by(250) {
+            follow(&mut d, at(ms));
+            assert_eq!(d.next_grant(at(ms)), None, "{case}, after {ms} ms");
+        }
+        let later = at(hangs_at + 1000);
+        let next = d.next_grant(at(hangs_at)).expect("one is let by");
+        let backlog = d.backlog(Lane::LARGE, now);
+        assert_eq!((next.waiter, backlog.running, backlog.counted), (1, 2, 1), "{case}");
+        assert_eq!(d.next_grant(later), None, "{case}: it counts");
+        d.end(next.granted.run, later);
+        let next = d.next_grant(later).expect("in its place").granted.run;
+        d.end(hangs, later);
+        assert_eq!(d.next_grant(later), None, "{case}: as before");
+        assert!(d.end(next, later).is_some() && d.next_grant(later).is_some(), "{case}");
+    }
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl<W> Scheduler<W> {
     /// A lane's bounds, caps and queue.
     pub fn lane_state(&self, lane: Lane, now: Instant) -> LaneState {
         let bounds = self.learner.bounds();
-        let Backlog { waiting, running, oldest_wait } = self.dispatcher.backlog(lane, now);
+        let Backlog { waiting, running, oldest_wait, .. } = self.dispatcher.backlog(lane, now);
         let larger = Lane::all().skip(lane.index()).map(|lane| self.dispatcher.backlog(lane, now).running);
         let rule: LaneRule = self.dispatcher.rule(lane, now);
         let limit = |workers: usize| (workers != usize::MAX).then_some(workers);

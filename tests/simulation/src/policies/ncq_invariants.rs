@@ -17,11 +17,11 @@ pub(super) fn after_dispatch<W>(
     lane: Lane,
     instance: InstanceId,
 ) -> Result<(), String> {
-    let running = |from: usize| -> usize {
-        Lane::all().skip(from).map(|lane| scheduler.backlog(lane, now).running).sum()
+    let counted = |from: usize| -> usize {
+        Lane::all().skip(from).map(|lane| scheduler.backlog(lane, now).counted).sum()
     };
     for k in 1..=lane.index() {
-        let (held, most) = (running(k), scheduler.rules_in_force().lanes[k].high);
+        let (held, most) = (counted(k), scheduler.rules_in_force().lanes[k].high);
         if held > most {
             return Err(format!("I2: {held} of lane {k} and above run, {most} may"));
         }
