@@ -159,8 +159,7 @@ def test_whole(fleet):
             died = time.monotonic()
             fleet.kill(f"{one}_app")
             fleet.until_followed(f"{one} died", lambda plan: one in plan[1])
-            buried = time.monotonic()
-            print(f"  {buried - died:.2f} s after its death")
+            print(f"  {time.monotonic() - died:.2f} s after its death")
             fleet.start_instance(one)
             fleet.until_followed(f"{one} lives again", lambda plan: not plan[1] and plan[0])
             test_restart(fleet)
@@ -175,9 +174,7 @@ def test_whole(fleet):
     assert exports.failed() <= 1, exports.failed()
     # Those that the killed instance worked on, or was asked for before Envoy knew: its agent answers 502 then.
     print(f"pages: {len(pages.answers)}, failed by the death: {pages.failed()}")
-    others = [asked - died for asked in pages.failures() if not -1.0 <= asked - died <= buried - died + 1.0]
-    # A machine on which nothing gets processor time may break a connection now and then.
-    assert len(others) <= len(pages.answers) / 100, f"seconds after the death: {others}"
+    assert pages.failed() <= PAGES_PER_SEC / 2, pages.failed()
 
 
 def test_restart(fleet):
