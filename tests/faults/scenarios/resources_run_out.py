@@ -150,7 +150,7 @@ def idle_connections(run: Run) -> None:
             run.findings.at_least("connections held", count, wanted)
             run.findings.at_most("of them not answered", count - answered, 0)
             nothing_lost(run.findings, load)
-            # Ten thousand measure 5 to 7 KiB each. A thousand also bear what any first load costs, some MiB, and many of them
+            # Ten thousand measure 4.3 KiB each. A thousand also bear what any first load costs, some MiB, and many of them
             # have not rested yet, the more the busier the machine is: up to 36 KiB each.
             run.findings.at_most("memory of each (KiB)", 1024 * grown / count, 8.0 if run.pace.long else 64.0)
             closed = lambda: metric(site.admin, "sluice_client_connections_open") == 0
